@@ -1,0 +1,325 @@
+package cluster
+
+import (
+	"maps"
+	"net/netip"
+	"reflect"
+	"slices"
+)
+
+// Draft collects typed values from the store and seals them into Snapshots. One goroutine owns it. Every setter takes
+// nil (or false) for "the key is gone". A setter costs what it changes; Snapshot costs the services that were touched.
+type Draft struct {
+	services   map[string]*Service
+	registered map[string]map[registration]Instance // by service
+	admin      map[string]map[string]Admin          // by service, instance id
+	weights    map[string]*Weights
+	health     map[string]map[string]map[string]Health // by service, reporting node, instance id
+	nodeAdmin  map[string]*NodeAdmin
+	down       map[string]*Down
+	config     *Config
+	ready      bool
+	barrier    int64
+	held       *Held
+	problems   map[string]Problem // by key
+
+	index index
+	dirty map[string]bool
+	last  *Snapshot
+}
+
+type registration struct{ node, id string }
+
+// NewDraft starts from nothing.
+func NewDraft() *Draft {
+	return &Draft{
+		services:   map[string]*Service{},
+		registered: map[string]map[registration]Instance{},
+		admin:      map[string]map[string]Admin{},
+		weights:    map[string]*Weights{},
+		health:     map[string]map[string]map[string]Health{},
+		nodeAdmin:  map[string]*NodeAdmin{},
+		down:       map[string]*Down{},
+		problems:   map[string]Problem{},
+		index:      newIndex(),
+		dirty:      map[string]bool{},
+		last:       &Snapshot{},
+	}
+}
+
+// Service sets net/services/<name>.
+func (d *Draft) Service(name string, s *Service) {
+	old := d.services[name]
+	if old != nil && s != nil && old.ModRevision == s.ModRevision && old.ModRevision != 0 {
+		return
+	}
+	for _, touched := range d.index.replace(name, old, s) {
+		d.dirty[touched] = true
+	}
+	put(d.services, name, s)
+	d.dirty[name] = true
+	d.clashes(old, s)
+}
+
+// Instance sets net/instances/<node>/<service>/<id>.
+func (d *Draft) Instance(node, service, id string, i *Instance) {
+	key := registration{node, id}
+	if old, ok := d.registered[service][key]; ok {
+		d.index.instances.remove(old.Addr)
+		delete(d.registered[service], key)
+	}
+	if i != nil {
+		inst := *i
+		inst.ID, inst.Node = id, node
+		nested(d.registered, service)[key] = inst
+		d.index.instances.add(inst.Addr)
+	}
+	d.dirty[service] = true
+}
+
+// Admin sets net/admin/<service>/<id>.
+func (d *Draft) Admin(service, id string, a *Admin) {
+	delete(d.admin[service], id)
+	if a != nil {
+		nested(d.admin, service)[id] = *a
+	}
+	d.dirty[service] = true
+}
+
+// NodeAdmin sets net/admin-node/<node>.
+func (d *Draft) NodeAdmin(node string, a *NodeAdmin) {
+	put(d.nodeAdmin, node, a)
+	d.dirtyHostedBy(node)
+}
+
+// Weights sets net/weights/<service>.
+func (d *Draft) Weights(service string, w *Weights) {
+	put(d.weights, service, w)
+	d.dirty[service] = true
+}
+
+// Health sets net/health/<node>.
+func (d *Draft) Health(node string, h NodeHealth) {
+	for service, reports := range d.health {
+		if reports[node] != nil && !maps.Equal(reports[node], h[service]) {
+			delete(reports, node)
+			d.dirty[service] = true
+		}
+	}
+	for service, ids := range h {
+		reports := nested(d.health, service)
+		if !maps.Equal(reports[node], ids) {
+			reports[node] = ids
+			d.dirty[service] = true
+		}
+	}
+}
+
+// Down sets net/down/<node>.
+func (d *Draft) Down(node string, down *Down) {
+	put(d.down, node, down)
+	d.dirtyHostedBy(node)
+}
+
+// Node sets net/nodes/<node>.
+func (d *Draft) Node(name string, n *Node) {
+	old := d.index.nodes[name]
+	if reflect.DeepEqual(old, n) {
+		return
+	}
+	d.index.setNode(name, n)
+	if d.index.hostsAny(old) || d.index.hostsAny(n) || len(d.index.nodes) <= observers {
+		d.dirtyAll()
+	}
+}
+
+// Config sets net/config.
+func (d *Draft) Config(c *Config) {
+	d.config = c
+	d.dirtyAll()
+}
+
+// Ready sets net/ready.
+func (d *Draft) Ready(ready bool) { d.ready = ready }
+
+// Barrier sets net/barrier; 0: none.
+func (d *Draft) Barrier(revision int64) { d.barrier = revision }
+
+// Held marks that deletions are held back; nil: none are.
+func (d *Draft) Held(h *Held) { d.held = h }
+
+// Problem notes that the value of a key cannot be used; nil: it can. What the key said before stays in force.
+func (d *Draft) Problem(key string, p *Problem) {
+	if delete(d.problems, key); p != nil {
+		d.problems[key] = *p
+	}
+}
+
+// Snapshot seals what has been set so far. Services that nothing touched keep their Inputs pointer.
+func (d *Draft) Snapshot(revision int64) *Snapshot {
+	services := d.last.Services.Edit()
+	for name := range d.dirty {
+		if d.services[name] == nil {
+			services.Delete(name)
+		} else if next := d.gather(name); !reflect.DeepEqual(next, before(d.last, name)) {
+			services.Set(name, next)
+		}
+	}
+	clear(d.dirty)
+	nodes := d.last.Nodes.Edit()
+	d.index.flushNodes(nodes)
+	vips := d.last.VIPs.Edit()
+	d.index.vips.flush(vips)
+	d.last = &Snapshot{
+		Revision: revision, Ready: d.ready, Barrier: d.barrier, Config: d.config, Held: d.held,
+		Services: services.Map(), Nodes: nodes.Map(), VIPs: vips.Map(),
+		Problems: slices.SortedFunc(maps.Values(d.problems), Problem.Compare),
+	}
+	return d.last
+}
+
+func before(s *Snapshot, name string) *Inputs {
+	in, _ := s.Services.Get(name)
+	return in
+}
+
+// gather copies everything that concerns one service out of the draft.
+func (d *Draft) gather(name string) *Inputs {
+	s := d.services[name]
+	in := &Inputs{
+		Service: s, Config: d.config, Weights: d.weights[name], Admin: maps.Clone(d.admin[name]),
+		Registered: slices.SortedFunc(maps.Values(d.registered[name]), Instance.Compare),
+		Lost:       d.index.lost(name, s),
+	}
+	if len(in.Admin) == 0 {
+		in.Admin = nil
+	}
+	for _, inst := range in.all() {
+		if d.index.vips.has(inst.Addr) {
+			set(&in.VIPs, inst.Addr, true)
+		}
+		host := d.index.hostOf(inst)
+		if h, ok := d.verdict(name, inst.ID, host); ok {
+			set(&in.Health, inst.ID, h)
+		}
+		if host != "" {
+			set(&in.Hosts, inst.ID, Host{Node: host, Down: d.down[host], Admin: d.nodeAdmin[host]})
+		}
+	}
+	return in
+}
+
+// observers is how many nodes check an instance that runs on no node of ours; the majority counts.
+const observers = 3
+
+// verdict is what the instance's own node says of it or, where no agent runs beside it, the majority of its observers.
+func (d *Draft) verdict(service, id, host string) (Health, bool) {
+	reports := d.health[service]
+	if host != "" {
+		h, ok := reports[host][id]
+		return h, ok
+	}
+	var dead, failing []Health
+	for _, node := range slices.Sorted(maps.Keys(reports)) {
+		switch h, ok := reports[node][id]; {
+		case ok && h.Verdict == Dead:
+			dead = append(dead, h)
+		case ok:
+			failing = append(failing, h)
+		}
+	}
+	switch need := min(observers, max(1, len(d.index.nodes)))/2 + 1; {
+	case len(dead) >= need:
+		return dead[0], true
+	case len(dead)+len(failing) >= need:
+		h := append(failing, dead...)[0]
+		h.Verdict = Failing
+		return h, true
+	}
+	return Health{}, false
+}
+
+// clashes touches the services whose instances became, or ceased to be, the VIP of another service: a rare mistake, so
+// finding them may cost a pass.
+func (d *Draft) clashes(old, new *Service) {
+	for _, s := range []*Service{old, new} {
+		if s == nil {
+			continue
+		}
+		if slices.ContainsFunc(s.VIPs, d.index.instances.has) {
+			d.dirtyAll()
+		}
+	}
+}
+
+func (d *Draft) dirtyHostedBy(node string) {
+	for name, in := range d.last.Services.All() {
+		for _, host := range in.Hosts {
+			if host.Node == node {
+				d.dirty[name] = true
+				break
+			}
+		}
+	}
+}
+
+func (d *Draft) dirtyAll() {
+	for name := range d.services {
+		d.dirty[name] = true
+	}
+}
+
+func put[V any](m map[string]*V, key string, v *V) {
+	if v == nil {
+		delete(m, key)
+		return
+	}
+	m[key] = v
+}
+
+func set[K comparable, V any](m *map[K]V, key K, v V) {
+	if *m == nil {
+		*m = map[K]V{}
+	}
+	(*m)[key] = v
+}
+
+func nested[K, L comparable, V any](m map[K]map[L]V, key K) map[L]V {
+	if m[key] == nil {
+		m[key] = map[L]V{}
+	}
+	return m[key]
+}
+
+// counted is a set whose members are added and removed several times; it remembers which counts changed.
+type counted struct {
+	n       map[netip.Addr]int
+	changed map[netip.Addr]bool
+}
+
+func newCounted() counted { return counted{n: map[netip.Addr]int{}, changed: map[netip.Addr]bool{}} }
+
+func (c counted) has(a netip.Addr) bool { return c.n[a] > 0 }
+
+func (c counted) add(a netip.Addr) {
+	c.n[a]++
+	c.changed[a] = true
+}
+
+func (c counted) remove(a netip.Addr) {
+	if c.n[a]--; c.n[a] <= 0 {
+		delete(c.n, a)
+	}
+	c.changed[a] = true
+}
+
+func (c counted) flush(into *MapEdit[netip.Addr, int]) {
+	for a := range c.changed {
+		if n := c.n[a]; n > 0 {
+			into.Set(a, n)
+		} else {
+			into.Delete(a)
+		}
+	}
+	clear(c.changed)
+}

@@ -1,0 +1,85 @@
+package cluster
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Admin is an operator's word about one instance. It wins over everything that was measured.
+type Admin struct {
+	Drain   bool      `json:"drain,omitempty"`   // no new connections; live ones go on
+	Standby bool      `json:"standby,omitempty"` // kept ready, not routed
+	Weight  *int      `json:"weight,omitempty"`  // 0..1000, in place of the file's or the leader's
+	Reason  string    `json:"reason,omitempty"`
+	Since   time.Time `json:"since,omitzero"`
+}
+
+// NodeAdmin is an operator's word about a whole node.
+type NodeAdmin struct {
+	Cordon bool      `json:"cordon,omitempty"` // nothing new is placed there; what runs there keeps its traffic
+	Drain  bool      `json:"drain,omitempty"`  // its instances take no new connections
+	Reason string    `json:"reason,omitempty"`
+	Since  time.Time `json:"since,omitzero"`
+}
+
+// Weights are what the leader decided for one service. An instance without an entry counts as the mean of those that
+// have one; an entry without an instance is ignored.
+type Weights struct {
+	Share   map[string]int      `json:"share,omitempty"` // instance id -> relative weight, 0..1,000,000
+	Ejected map[string]Ejection `json:"ejected,omitempty"`
+}
+
+// Ejection takes an instance out because it misbehaves although its checks pass.
+type Ejection struct {
+	Reason string    `json:"reason,omitempty"`
+	Since  time.Time `json:"since,omitzero"`
+}
+
+// Verdict is what a load monitor says of an instance that is not well.
+type Verdict string
+
+// The verdicts. An instance that nobody mentions is well.
+const (
+	Dead    Verdict = "dead"    // process gone, connection refused: out, down to none
+	Failing Verdict = "failing" // timeout, bad answer, too slow: out unless too many would be
+)
+
+// Health is one verdict with its reason.
+type Health struct {
+	Verdict Verdict   `json:"verdict"`
+	Reason  string    `json:"reason,omitempty"`
+	Since   time.Time `json:"since,omitzero"`
+}
+
+// NodeHealth is what one node's load monitor says: service -> instance id -> verdict, only those that are not well.
+type NodeHealth map[string]map[string]Health
+
+// Down says that the leader declared a node down.
+type Down struct {
+	Reason string    `json:"reason,omitempty"`
+	Since  time.Time `json:"since,omitzero"`
+}
+
+// Node is what an agent tells of its node when it joins.
+type Node struct {
+	Addresses []netip.Addr      `json:"addresses,omitempty"`
+	Labels    map[string]string `json:"labels,omitempty"`
+	Version   string            `json:"version,omitempty"`
+}
+
+// Config is the operator's frame around all services.
+type Config struct {
+	VIPPools         []netip.Prefix            `json:"vip_pools,omitempty"`         // where VIPs may be; none: anywhere
+	InstanceNetworks []netip.Prefix            `json:"instance_networks,omitempty"` // where instances may be; none: anywhere
+	NodeAddresses    map[string][]netip.Prefix `json:"node_addresses,omitempty"`    // what each node may register; none: no node is limited
+	Paused           bool                      `json:"paused,omitempty"`            // the leader decides nothing
+}
+
+// Applied is what a node last told about itself.
+type Applied struct {
+	Revision int64     `json:"revision"`           // the newest revision that its kernel holds
+	TookMS   float64   `json:"took_ms"`            // from the snapshot's arrival to the verified rules
+	Problems []Problem `json:"problems,omitempty"` // what it could not do
+	Stale    bool      `json:"stale,omitempty"`    // it works from its cache file, without etcd
+	At       time.Time `json:"at,omitzero"`
+}

@@ -1,0 +1,288 @@
+package cluster
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// Status is where Resolve put an instance.
+type Status string
+
+// The statuses. Only Serving and Panic take new connections.
+const (
+	Serving    Status = "serving"
+	Panic      Status = "panic"     // failing, but used, because too many fail at once
+	Refused    Status = "refused"   // its address may not be used
+	Duplicate  Status = "duplicate" // another instance already has its id or address
+	Draining   Status = "draining"  // an operator took it, or its node, out
+	Standby    Status = "standby"   // kept ready by an operator
+	Weightless Status = "weight 0"  // its weight says so
+	IsDead     Status = "dead"      // its monitor, or its node's end, says so
+	IsFailing  Status = "failing"   // its monitor says so
+	Ejected    Status = "ejected"   // the leader says so
+)
+
+// State is what was decided about one instance, and why.
+type State struct {
+	Instance Instance
+	Node     string // where it runs, "" when no node of ours is known to have its address
+	Status   Status
+	Weight   int       // relative weight of new connections; 0 when it takes none
+	Reason   string    // why it is not simply serving
+	Since    time.Time // of the reason; zero when unknown
+}
+
+// Takes says whether new connections go there.
+func (s State) Takes() bool { return s.Weight > 0 }
+
+// Target is where a new connection is sent.
+type Target struct {
+	Address netip.AddrPort
+	Weight  int // relative, positive
+}
+
+// Resolved is one service as every node must see it.
+type Resolved struct {
+	Service   *Service
+	Instances []State    // sorted by instance id
+	Frontends []Frontend // those that the service holds
+	Problems  []Problem
+	targets   map[Frontend][]Target
+}
+
+// Targets of one frontend, sorted by address.
+func (r *Resolved) Targets(f Frontend) []Target { return r.targets[f] }
+
+// Resolve decides who takes traffic. Each step sees only those that the steps before left in:
+//
+//	refused    address may not be used, id or address taken      out, a Problem
+//	admin      drain, standby, node drain, weight 0              out
+//	dead       verdict, or the node is down                      out, down to none
+//	failing    verdict                                           out, unless more than half of those not dead
+//	                                                             would be: then all of them stay (panic), a Problem
+//	ejected    by the leader                                     out, at most a third, never the last
+//
+// The weight is the operator's, else the leader's, else the file's.
+func Resolve(in *Inputs) *Resolved {
+	r := &Resolved{Service: in.Service}
+	r.Problems = append(r.Problems, in.complaints()...)
+	for _, inst := range in.all() {
+		r.Instances = append(r.Instances, State{
+			Instance: inst, Node: in.Hosts[inst.ID].Node, Status: Serving, Weight: in.weight(inst),
+		})
+	}
+	slices.SortStableFunc(r.Instances, func(a, b State) int { return a.Instance.Compare(b.Instance) })
+	r.refuse(in)
+	r.admin(in)
+	r.dead(in)
+	r.failing(in)
+	r.eject(in)
+	r.route(in)
+	return r
+}
+
+func (in *Inputs) all() []Instance {
+	return append(slices.Clip(slices.Clone(in.Service.Instances)), in.Registered...)
+}
+
+// complaints are the mistakes of the service itself. What the file's instances do wrong is said where they are refused.
+func (in *Inputs) complaints() []Problem {
+	object := "service " + in.Service.Name
+	var out []Problem
+	for i, vip := range in.Service.VIPs {
+		if why := in.Config.RefuseVIP(vip); why != "" {
+			out = append(out, Problem{object, fmt.Sprintf("vips[%d]", i), why, "choose a free address that routes to no host"})
+		}
+	}
+	for _, f := range in.Service.Frontends() {
+		if owner, ok := in.Lost[f]; ok {
+			out = append(out, Problem{object, "vips", fmt.Sprintf("%s belongs to service %s, which is older", f, owner), "choose another VIP or port"})
+		}
+	}
+	return out
+}
+
+// weight is the operator's, else the leader's, else the file's.
+func (in *Inputs) weight(inst Instance) int {
+	if admin := in.Admin[inst.ID]; admin.Weight != nil {
+		return max(0, *admin.Weight)
+	}
+	if in.Weights != nil && len(in.Weights.Share) > 0 {
+		if share, ok := in.Weights.Share[inst.ID]; ok {
+			return max(0, share)
+		}
+		return in.Weights.mean()
+	}
+	if in.Service.Balance == BalanceUniform {
+		return 1
+	}
+	return max(0, inst.Weight)
+}
+
+func (w *Weights) mean() int {
+	sum := 0
+	for _, share := range w.Share {
+		sum += max(0, share)
+	}
+	return max(1, sum/len(w.Share))
+}
+
+// out takes an instance out, unless an earlier step did.
+func (s *State) out(status Status, reason string, since time.Time) {
+	s.Status, s.Weight, s.Reason, s.Since = status, 0, reason, since
+}
+
+func (r *Resolved) refuse(in *Inputs) {
+	object := "service " + in.Service.Name
+	ids, addresses := map[string]bool{}, map[string]bool{}
+	for i := range r.Instances {
+		s := &r.Instances[i]
+		status, why := Refused, in.Config.RefuseInstance(s.Instance.Addr, s.Instance.Node)
+		switch {
+		case why != "":
+		case in.VIPs[s.Instance.Addr]:
+			why = fmt.Sprintf("%s is a VIP: traffic would circle", s.Instance.Addr)
+		case ids[s.Instance.ID] || s.Instance.Port != 0 && addresses[s.Instance.Address()]:
+			status, why = Duplicate, "another instance has its id or address"
+		case i >= MaxInstances:
+			why = fmt.Sprintf("a service has at most %d instances", MaxInstances)
+		default:
+			ids[s.Instance.ID], addresses[s.Instance.Address()] = true, true
+			continue
+		}
+		s.out(status, why, time.Time{})
+		r.Problems = append(r.Problems, Problem{object, "instance " + s.Instance.ID, why, "use the address of a host that all nodes can reach"})
+	}
+}
+
+func (r *Resolved) admin(in *Inputs) {
+	for s := range r.in() {
+		admin, host := in.Admin[s.Instance.ID], in.Hosts[s.Instance.ID].Admin
+		switch {
+		case admin.Drain:
+			s.out(Draining, orElse(admin.Reason, "drained by an operator"), admin.Since)
+		case admin.Standby:
+			s.out(Standby, orElse(admin.Reason, "standby by an operator"), admin.Since)
+		case host != nil && host.Drain:
+			s.out(Draining, fmt.Sprintf("node %s is drained%s", s.Node, because(host.Reason)), host.Since)
+		case s.Weight == 0:
+			s.out(Weightless, "its weight is 0", admin.Since)
+		}
+	}
+}
+
+func (r *Resolved) dead(in *Inputs) {
+	for s := range r.in() {
+		h := in.Health[s.Instance.ID]
+		if down := in.Hosts[s.Instance.ID].Down; down != nil {
+			s.out(IsDead, fmt.Sprintf("node %s is down%s", s.Node, because(down.Reason)), down.Since)
+		} else if h.Verdict == Dead {
+			s.out(IsDead, orElse(h.Reason, "its monitor found it dead"), h.Since)
+		}
+	}
+}
+
+func (r *Resolved) failing(in *Inputs) {
+	total, bad := 0, 0
+	for s := range r.in() {
+		total++
+		if in.Health[s.Instance.ID].Verdict == Failing {
+			bad++
+		}
+	}
+	panicking := 2*bad > total
+	for s := range r.in() {
+		h := in.Health[s.Instance.ID]
+		switch {
+		case h.Verdict != Failing:
+		case panicking:
+			s.Status, s.Since = Panic, h.Since
+			s.Reason = fmt.Sprintf("used although failing, since %d of %d fail%s", bad, total, because(h.Reason))
+		default:
+			s.out(IsFailing, orElse(h.Reason, "its monitor found it failing"), h.Since)
+		}
+	}
+	if panicking {
+		r.Problems = append(r.Problems, Problem{"service " + in.Service.Name, "instances",
+			fmt.Sprintf("%d of %d instances that are alive fail their checks at once, so all are used", bad, total),
+			"look for what they share: the check itself, a database, the network"})
+	}
+}
+
+func (r *Resolved) eject(in *Inputs) {
+	if in.Weights == nil {
+		return
+	}
+	var asked []*State
+	left := 0
+	for s := range r.in() {
+		left++
+		if _, ok := in.Weights.Ejected[s.Instance.ID]; ok {
+			asked = append(asked, s)
+		}
+	}
+	slices.SortStableFunc(asked, func(a, b *State) int {
+		return in.Weights.Ejected[a.Instance.ID].Since.Compare(in.Weights.Ejected[b.Instance.ID].Since)
+	})
+	for _, s := range asked[:min(len(asked), left/3)] {
+		e := in.Weights.Ejected[s.Instance.ID]
+		s.out(Ejected, orElse(e.Reason, "ejected by the leader"), e.Since)
+	}
+}
+
+// route lays out the targets of each frontend that the service holds.
+func (r *Resolved) route(in *Inputs) {
+	r.targets = map[Frontend][]Target{}
+	for _, vip := range in.Service.VIPs {
+		if in.Config.RefuseVIP(vip) != "" {
+			continue
+		}
+		for _, port := range in.Service.Ports {
+			f := Frontend{VIP: vip, Proto: port.Protocol, Port: port.Port}
+			if _, lost := in.Lost[f]; lost {
+				continue
+			}
+			r.Frontends = append(r.Frontends, f)
+			r.targets[f] = r.targetsOf(vip, port)
+		}
+	}
+}
+
+func (r *Resolved) targetsOf(vip netip.Addr, port Port) []Target {
+	var out []Target
+	for s := range r.in() {
+		if address, ok := s.Instance.Target(port); ok && vip.Is4() == address.Addr().Is4() {
+			out = append(out, Target{address, s.Weight})
+		}
+	}
+	slices.SortFunc(out, func(a, b Target) int { return a.Address.Compare(b.Address) })
+	return out
+}
+
+// in yields the instances that no step has taken out so far.
+func (r *Resolved) in() func(func(*State) bool) {
+	return func(yield func(*State) bool) {
+		for i := range r.Instances {
+			s := &r.Instances[i]
+			if (s.Status == Serving || s.Status == Panic) && !yield(s) {
+				return
+			}
+		}
+	}
+}
+
+func orElse(s, fallback string) string {
+	if s == "" {
+		return fallback
+	}
+	return s
+}
+
+func because(reason string) string {
+	if reason == "" {
+		return ""
+	}
+	return ": " + reason
+}

@@ -1,0 +1,48 @@
+package cluster
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Snapshot is everything that an agent must know, at one etcd revision. It is immutable.
+type Snapshot struct {
+	Revision int64
+	Ready    bool  // somebody published once; without it an empty snapshot means nothing
+	Barrier  int64 // the revision that a waiting publish wants acknowledged at once
+	Config   *Config
+	Services Map[string, *Inputs]
+	Nodes    Map[string, *Node]
+	VIPs     Map[netip.Addr, int] // how many services claim each VIP
+	Problems []Problem            // values that could not be read, sorted; they are not used, or their last good form is
+	Held     *Held                // deletions that are held back, or nil
+}
+
+// Held says that a list of etcd looked so wrong that its deletions are not believed yet.
+type Held struct {
+	Revision int64     `json:"revision"` // pass it to "weir guard accept --revision"
+	Deleted  int       `json:"deleted"`  // how many services would go
+	Reason   string    `json:"reason"`
+	Since    time.Time `json:"since"`
+}
+
+// Inputs is everything that Resolve may know of one service, gathered from all keys that speak of it. It is immutable,
+// and its pointer changes exactly when something in it does.
+type Inputs struct {
+	Service    *Service
+	Registered []Instance          // of net/instances, sorted by node and id
+	Admin      map[string]Admin    // by instance id
+	Weights    *Weights            // nil: the leader said nothing
+	Health     map[string]Health   // by instance id, only those that are not well
+	Hosts      map[string]Host     // by instance id: the node that it runs on, where one is known
+	Config     *Config             // nil: none
+	Lost       map[Frontend]string // frontends that an older service holds: its name
+	VIPs       map[netip.Addr]bool // addresses of its instances that are somebody's VIP
+}
+
+// Host is the part of a node's state that decides over its instances.
+type Host struct {
+	Node  string
+	Down  *Down
+	Admin *NodeAdmin
+}
