@@ -1,0 +1,221 @@
+package rules
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/weir-lb/weir/cluster"
+)
+
+// built is what Build keeps of one service, to undo it when the service changes.
+type built struct {
+	inputs    *cluster.Inputs
+	frontends []cluster.Frontend
+	vips      []netip.Addr
+	hairpin   []netip.Addr
+	problems  []cluster.Problem
+	size      size
+}
+
+// size counts slots: as they should be, and as they are on a node that is over its budget.
+type size struct{ loose, tight int }
+
+func (s size) plus(t size) size  { return size{s.loose + t.loose, s.tight + t.tight} }
+func (s size) minus(t size) size { return size{s.loose - t.loose, s.tight - t.tight} }
+
+func (o Options) over(s size) bool { return s.loose > cmp.Or(o.Budget, DefaultBudget) }
+
+// Build decides what the kernel should hold for a snapshot. It builds on an earlier result (nil: from scratch) and then
+// costs what changed since; the result is the same either way.
+func Build(prev *Ruleset, snapshot *cluster.Snapshot, options Options) *Ruleset {
+	if prev == nil || !prev.options.equal(options) {
+		prev = &Ruleset{snapshot: &cluster.Snapshot{}, options: options}
+	}
+	next, spanning := prev.advance(snapshot, prev.options.over(prev.size))
+	if next.options.over(next.size) != prev.options.over(prev.size) {
+		// The budget was crossed: every weighted service changes its size, so this is one of the rare full builds.
+		scratch := &Ruleset{snapshot: &cluster.Snapshot{}, options: options}
+		next, spanning = scratch.advance(snapshot, next.options.over(next.size))
+	}
+	if spanning || snapshot.Config != prev.snapshot.Config || prev.Revision == 0 {
+		next.span()
+	} else {
+		next.Sets, next.Problems = prev.Sets, prev.Problems
+	}
+	return next
+}
+
+func (o Options) equal(p Options) bool {
+	return o.Budget == p.Budget && slices.Equal(o.KeepSource, p.KeepSource) && slices.Equal(o.Links, p.Links)
+}
+
+// advance rebuilds the services that changed since r, and says whether anything changed that spans the services.
+func (r *Ruleset) advance(snapshot *cluster.Snapshot, tight bool) (next *Ruleset, spanning bool) {
+	next = &Ruleset{Revision: snapshot.Revision, snapshot: snapshot, options: r.options, size: r.size}
+	balancers, services := r.Balancers.Edit(), r.services.Edit()
+	var changed []*cluster.Inputs
+	// All old frontends go before any new one comes: a frontend may pass from one service to another.
+	for name, inputs := range cluster.Changed(r.snapshot.Services, snapshot.Services) {
+		if old, ok := r.services.Get(name); ok {
+			for _, f := range old.frontends {
+				balancers.Delete(f)
+			}
+			next.size = next.size.minus(old.size)
+			services.Delete(name)
+			spanning = spanning || inputs[1] == nil
+		}
+		if inputs[1] != nil {
+			changed = append(changed, inputs[1])
+		}
+	}
+	for _, inputs := range changed {
+		service := r.options.build(inputs, tight, balancers, r.Balancers)
+		services.Set(inputs.Service.Name, service)
+		next.size = next.size.plus(service.size)
+		old, _ := r.services.Get(inputs.Service.Name)
+		spanning = spanning || !service.spansLike(old)
+	}
+	next.Balancers, next.services = balancers.Map(), services.Map()
+	return next, spanning
+}
+
+// spansLike says whether two forms of a service mean the same for what spans the services.
+func (b *built) spansLike(old *built) bool {
+	return old != nil && slices.Equal(b.vips, old.vips) && slices.Equal(b.hairpin, old.hairpin) && slices.Equal(b.problems, old.problems)
+}
+
+// build resolves one service and sets its balancers. A balancer that did not change keeps its pointer.
+func (o Options) build(inputs *cluster.Inputs, tight bool, into *cluster.MapEdit[cluster.Frontend, *Balancer], before cluster.Map[cluster.Frontend, *Balancer]) *built {
+	resolved := cluster.Resolve(inputs)
+	out := &built{inputs: inputs, frontends: resolved.Frontends, problems: resolved.Problems}
+	for _, f := range resolved.Frontends {
+		if !slices.Contains(out.vips, f.VIP) {
+			out.vips = append(out.vips, f.VIP)
+		}
+		next, loose := balancerOf(resolved, f, tight)
+		if old, ok := before.Get(f); ok && old.equal(next) {
+			next = old
+		}
+		into.Set(f, next)
+		out.size = out.size.plus(size{loose: loose, tight: next.Slots()})
+		for _, share := range next.Shares {
+			if a := share.Target.Addr(); contains(o.KeepSource, a) && !slices.Contains(out.hairpin, a) {
+				out.hairpin = append(out.hairpin, a)
+			}
+		}
+	}
+	return out
+}
+
+// balancerOf lays out one frontend and says how many slots it has on a node that is within its budget.
+func balancerOf(resolved *cluster.Resolved, f cluster.Frontend, tight bool) (b *Balancer, loose int) {
+	targets := merge(resolved.Targets(f))
+	if len(targets) == 0 {
+		return &Balancer{Mode: Refuse}, 0
+	}
+	if resolved.Service.Affinity == cluster.AffinitySource {
+		b = &Balancer{Mode: Source, Table: maglev(targets)}
+		counts := map[netip.AddrPort]int{}
+		for _, target := range b.Table {
+			counts[target]++
+		}
+		for _, t := range targets {
+			b.Shares = append(b.Shares, Share{t.Address, counts[t.Address]})
+		}
+		return b, len(b.Table)
+	}
+	weights := make([]int, len(targets))
+	for i, t := range targets {
+		weights[i] = t.Weight
+	}
+	fixed := resolved.Service.Balance == cluster.BalanceAdaptive
+	slots := apportion(weights, maxSlots(len(targets)), fixed)
+	if loose = total(slots); tight {
+		slots = apportion(weights, tightSlots(len(targets)), fixed)
+	}
+	b = &Balancer{Mode: Random}
+	for i, t := range targets {
+		b.Shares = append(b.Shares, Share{t.Address, slots[i]})
+	}
+	return b, loose
+}
+
+// merge adds up the weights of instances that share an address and port.
+func merge(targets []cluster.Target) []cluster.Target {
+	var out []cluster.Target
+	for _, t := range targets { // sorted by address
+		if last := len(out) - 1; last >= 0 && out[last].Address == t.Address {
+			out[last].Weight += t.Weight
+			continue
+		}
+		out = append(out, t)
+	}
+	return out
+}
+
+func total(slots []int) (n int) {
+	for _, s := range slots {
+		n += s
+	}
+	return n
+}
+
+func (b *Balancer) equal(c *Balancer) bool {
+	return b.Mode == c.Mode && slices.Equal(b.Shares, c.Shares) && slices.Equal(b.Table, c.Table)
+}
+
+// span derives what spans the services: a pass over all of them, and rare.
+func (r *Ruleset) span() {
+	var pools []netip.Prefix
+	if r.snapshot.Config != nil {
+		pools = r.snapshot.Config.VIPPools
+	}
+	vips, hairpins := slices.Clone(pools), []netip.Prefix(nil)
+	for _, service := range r.services.All() {
+		for _, vip := range service.vips {
+			if !contains(pools, vip) {
+				vips = append(vips, host(vip))
+			}
+		}
+		for _, a := range service.hairpin {
+			hairpins = append(hairpins, host(a))
+		}
+		r.Problems = append(r.Problems, service.problems...)
+	}
+	r.Sets[VIPs] = disjoint(vips)
+	r.Sets[Hairpin] = disjoint(hairpins)
+	if r.Sets[KeepSource] = disjoint(r.options.KeepSource); len(r.options.KeepSource) > 0 {
+		r.Sets[SameLink] = disjoint(r.options.Links)
+	}
+	if r.options.over(r.size) {
+		r.Problems = append(r.Problems, cluster.Problem{
+			Object: "node", What: fmt.Sprintf("%d slots are over the budget of %d, so weights are approximated more coarsely", r.size.loose, cmp.Or(r.options.Budget, DefaultBudget)),
+			Fix: "use fewer different weights, or raise the budget",
+		})
+	}
+	slices.SortFunc(r.Problems, cluster.Problem.Compare)
+}
+
+func host(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
+
+func contains(prefixes []netip.Prefix, a netip.Addr) bool {
+	return slices.ContainsFunc(prefixes, func(p netip.Prefix) bool { return p.Contains(a) })
+}
+
+// disjoint sorts prefixes and leaves out those that another one covers. Interval sets of the kernel need it: a delete
+// inside a present range would silently delete the range.
+func disjoint(prefixes []netip.Prefix) []netip.Prefix {
+	sorted := slices.Clone(prefixes)
+	slices.SortFunc(sorted, func(a, b netip.Prefix) int {
+		return cmp.Or(a.Addr().Compare(b.Addr()), cmp.Compare(a.Bits(), b.Bits()))
+	})
+	var out []netip.Prefix
+	for _, p := range sorted {
+		if last := len(out) - 1; last < 0 || !out[last].Overlaps(p) {
+			out = append(out, p)
+		}
+	}
+	return out
+}

@@ -1,0 +1,89 @@
+package rules
+
+import (
+	"net/netip"
+
+	"github.com/weir-lb/weir/cluster"
+)
+
+// Mode says how a frontend finds the slot of a new connection.
+type Mode uint8
+
+// The modes. The zero Mode is a frontend that is not there at all.
+const (
+	Absent  Mode = iota
+	Refuse       // no target: refused at once, never silence
+	Random       // a uniformly random slot
+	Source       // the slot of the client address's hash, alike on every node
+	Foreign      // only ever read: something that we did not write and do not understand
+)
+
+func (m Mode) String() string {
+	return [...]string{"absent", "refuse", "random", "source", "foreign"}[m]
+}
+
+// Share is how many of a balancer's slots lead to one target.
+type Share struct {
+	Target netip.AddrPort
+	Slots  int
+}
+
+// Balancer is what the kernel should do with one frontend. It is immutable; a frontend whose inputs did not change keeps
+// its pointer.
+type Balancer struct {
+	Mode   Mode
+	Shares []Share          // sorted by target
+	Table  []netip.AddrPort // Source only: the target of each slot; for Random, Diff places the slots
+}
+
+// Slots is the number of slots of all shares.
+func (b *Balancer) Slots() int {
+	n := 0
+	for _, s := range b.Shares {
+		n += s.Slots
+	}
+	return n
+}
+
+// Set names a set of prefixes beside the frontends.
+type Set uint8
+
+// The sets.
+const (
+	VIPs       Set = iota // every VIP, or the pool that covers it: what is not a known frontend in here is refused
+	KeepSource            // forwarded clients whose address the instance may see, because replies pass this node
+	SameLink              // directly attached networks: there, replies would bypass this node
+	Hairpin               // instances inside KeepSource, which may call their own VIP
+	setCount
+)
+
+// Sets are all sets, in the order in which they are written.
+var Sets = [setCount]Set{VIPs, KeepSource, SameLink, Hairpin}
+
+func (s Set) String() string {
+	return [...]string{"vips", "keep-source", "same-link", "hairpin"}[s]
+}
+
+// Ruleset is what a node's kernel should hold. It is immutable, and shares with the one that it was built on.
+type Ruleset struct {
+	Revision  int64
+	Balancers cluster.Map[cluster.Frontend, *Balancer]
+	Sets      [setCount][]netip.Prefix // sorted, disjoint
+	Problems  []cluster.Problem        // sorted
+
+	snapshot *cluster.Snapshot
+	services cluster.Map[string, *built]
+	options  Options
+	size     size
+}
+
+// Options is what Build must know of the host.
+type Options struct {
+	KeepSource []netip.Prefix // clients whose return path passes this node: they are not masqueraded
+	Links      []netip.Prefix // the networks that the node is directly attached to; used only with KeepSource
+	Budget     int            // elements of this node; 0: DefaultBudget
+}
+
+// DefaultBudget is how many slots a node may hold before weights are approximated more coarsely. 250,000 elements are
+// about 75 MB of kernel memory and 1.5 s of dumping.
+const DefaultBudget = 250_000
