@@ -15,11 +15,11 @@ const (
 	Refuse       // no target: refused at once, never silence
 	Random       // a uniformly random slot
 	Source       // the slot of the client address's hash, alike on every node
-	Foreign      // only ever read: something that we did not write and do not understand
+	Unknown      // only ever read: something that we did not write and do not understand
 )
 
 func (m Mode) String() string {
-	return [...]string{"absent", "refuse", "random", "source", "foreign"}[m]
+	return [...]string{"absent", "refuse", "random", "source", "unknown"}[m]
 }
 
 // Share is how many of a balancer's slots lead to one target.

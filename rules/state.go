@@ -84,10 +84,11 @@ func (s *State) Commit(p *Plan) {
 		s.Sets[set.Set] = set.After
 	}
 	s.place(p.Changes)
-	if s.reached = p.want; len(p.skipped) > 0 {
-		s.unsettled = p.skipped
-	} else {
-		s.unsettled = nil
+	s.reached, s.unsettled = p.want, p.skipped
+	for f := range s.quarantined {
+		if !p.skipped[f] {
+			delete(s.quarantined, f)
+		}
 	}
 }
 
@@ -98,7 +99,6 @@ func (s *State) place(changes []Change) {
 		} else {
 			s.Placed[c.Frontend] = c.Want
 		}
-		delete(s.quarantined, c.Frontend)
 	}
 }
 
