@@ -194,10 +194,17 @@ func (d *Draft) gather(name string) *Inputs {
 	if len(in.Admin) == 0 {
 		in.Admin = nil
 	}
+	// Of several with one id, Resolve serves the first that it does not refuse; only the host of that one may speak.
+	known := map[string]bool{}
 	for _, inst := range in.all() {
 		if d.index.vips.has(inst.Addr) {
 			set(&in.VIPs, inst.Addr, true)
+			continue
 		}
+		if known[inst.ID] || d.config.RefuseInstance(inst.Addr, inst.Node) != "" {
+			continue
+		}
+		known[inst.ID] = true
 		host := d.index.hostOf(inst)
 		if h, ok := d.verdict(name, inst.ID, host); ok {
 			set(&in.Health, inst.ID, h)

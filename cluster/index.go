@@ -13,8 +13,8 @@ type index struct {
 	vips      counted
 	instances counted
 	nodes     map[string]*Node
-	nodeOf    map[netip.Addr]string
-	touched   map[string]bool // nodes since the last flush
+	nodeOf    map[netip.Addr][]string // sorted; almost always one
+	touched   map[string]bool         // nodes since the last flush
 }
 
 type claim struct {
@@ -29,7 +29,7 @@ func (a claim) compare(b claim) int {
 func newIndex() index {
 	return index{
 		claims: map[Frontend][]claim{}, vips: newCounted(), instances: newCounted(),
-		nodes: map[string]*Node{}, nodeOf: map[netip.Addr]string{}, touched: map[string]bool{},
+		nodes: map[string]*Node{}, nodeOf: map[netip.Addr][]string{}, touched: map[string]bool{},
 	}
 }
 
@@ -83,12 +83,16 @@ func (x *index) lost(name string, s *Service) (lost map[Frontend]string) {
 	return lost
 }
 
-// hostOf is the node that an instance runs on: the one that registered it, or the one that has its address.
+// hostOf is the node that an instance runs on: the one that registered it, or the one that has its address
+// (of several the first by name, so that every node sees the same one).
 func (x *index) hostOf(i Instance) string {
 	if i.Node != "" {
 		return i.Node
 	}
-	return x.nodeOf[i.Addr]
+	if nodes := x.nodeOf[i.Addr]; len(nodes) > 0 {
+		return nodes[0]
+	}
+	return ""
 }
 
 func (x *index) hostsAny(n *Node) bool {
@@ -98,7 +102,7 @@ func (x *index) hostsAny(n *Node) bool {
 func (x *index) setNode(name string, n *Node) {
 	if old := x.nodes[name]; old != nil {
 		for _, a := range old.Addresses {
-			if x.nodeOf[a] == name {
+			if x.nodeOf[a] = slices.DeleteFunc(x.nodeOf[a], func(s string) bool { return s == name }); len(x.nodeOf[a]) == 0 {
 				delete(x.nodeOf, a)
 			}
 		}
@@ -109,7 +113,8 @@ func (x *index) setNode(name string, n *Node) {
 		return
 	}
 	for _, a := range n.Addresses {
-		x.nodeOf[a] = name
+		x.nodeOf[a] = append(x.nodeOf[a], name)
+		slices.Sort(x.nodeOf[a])
 	}
 }
 

@@ -68,13 +68,14 @@ func (r *Resolved) Targets(f Frontend) []Target { return r.targets[f] }
 func Resolve(in *Inputs) *Resolved {
 	r := &Resolved{Service: in.Service}
 	r.Problems = append(r.Problems, in.complaints()...)
+	mean := in.mean()
 	for _, inst := range in.all() {
 		r.Instances = append(r.Instances, State{
-			Instance: inst, Node: in.Hosts[inst.ID].Node, Status: Serving, Weight: in.weight(inst),
+			Instance: inst, Node: in.Hosts[inst.ID].Node, Status: Serving, Weight: in.weight(inst, mean),
 		})
 	}
-	slices.SortStableFunc(r.Instances, func(a, b State) int { return a.Instance.Compare(b.Instance) })
 	r.refuse(in)
+	slices.SortStableFunc(r.Instances, func(a, b State) int { return a.Instance.Compare(b.Instance) })
 	r.admin(in)
 	r.dead(in)
 	r.failing(in)
@@ -83,6 +84,7 @@ func Resolve(in *Inputs) *Resolved {
 	return r
 }
 
+// all are the instances of the file, then the registered ones: what an operator wrote wins over what a node says.
 func (in *Inputs) all() []Instance {
 	return append(slices.Clip(slices.Clone(in.Service.Instances)), in.Registered...)
 }
@@ -104,8 +106,9 @@ func (in *Inputs) complaints() []Problem {
 	return out
 }
 
-// weight is the operator's, else the leader's, else the file's.
-func (in *Inputs) weight(inst Instance) int {
+// weight is the operator's, else the leader's, else the file's. An instance that the leader did not mention yet gets the
+// mean of its shares.
+func (in *Inputs) weight(inst Instance, mean int) int {
 	if admin := in.Admin[inst.ID]; admin.Weight != nil {
 		return max(0, *admin.Weight)
 	}
@@ -113,7 +116,7 @@ func (in *Inputs) weight(inst Instance) int {
 		if share, ok := in.Weights.Share[inst.ID]; ok {
 			return max(0, share)
 		}
-		return in.Weights.mean()
+		return mean
 	}
 	if in.Service.Balance == BalanceUniform {
 		return 1
@@ -121,39 +124,49 @@ func (in *Inputs) weight(inst Instance) int {
 	return max(0, inst.Weight)
 }
 
-func (w *Weights) mean() int {
-	sum := 0
-	for _, share := range w.Share {
-		sum += max(0, share)
+// mean is over the instances that are there: shares of those that left would pull it.
+func (in *Inputs) mean() int {
+	if in.Weights == nil {
+		return 1
 	}
-	return max(1, sum/len(w.Share))
+	sum, n := 0, 0
+	for _, inst := range in.all() {
+		if share, ok := in.Weights.Share[inst.ID]; ok {
+			sum, n = sum+max(0, share), n+1
+		}
+	}
+	return max(1, sum/max(1, n))
 }
 
-// out takes an instance out, unless an earlier step did.
+// out takes an instance out.
 func (s *State) out(status Status, reason string, since time.Time) {
 	s.Status, s.Weight, s.Reason, s.Since = status, 0, reason, since
 }
 
+// refuse goes in the order of all, so that a registered instance never displaces one of the file.
 func (r *Resolved) refuse(in *Inputs) {
 	object := "service " + in.Service.Name
 	ids, addresses := map[string]bool{}, map[string]bool{}
 	for i := range r.Instances {
 		s := &r.Instances[i]
 		status, why := Refused, in.Config.RefuseInstance(s.Instance.Addr, s.Instance.Node)
+		fix := "use the address of a host that all nodes can reach"
 		switch {
 		case why != "":
 		case in.VIPs[s.Instance.Addr]:
 			why = fmt.Sprintf("%s is a VIP: traffic would circle", s.Instance.Addr)
 		case ids[s.Instance.ID] || s.Instance.Port != 0 && addresses[s.Instance.Address()]:
-			status, why = Duplicate, "another instance has its id or address"
+			status, why, fix = Duplicate, "another instance has its id or address", "remove one of the two"
+			ids[s.Instance.ID] = true // one id is one instance: what is said of an id must not change its meaning
 		case i >= MaxInstances:
 			why = fmt.Sprintf("a service has at most %d instances", MaxInstances)
+			fix = "split the service"
 		default:
 			ids[s.Instance.ID], addresses[s.Instance.Address()] = true, true
 			continue
 		}
 		s.out(status, why, time.Time{})
-		r.Problems = append(r.Problems, Problem{object, "instance " + s.Instance.ID, why, "use the address of a host that all nodes can reach"})
+		r.Problems = append(r.Problems, Problem{object, "instance " + s.Instance.ID, why, fix})
 	}
 }
 

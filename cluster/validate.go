@@ -143,7 +143,9 @@ func (s *Service) validateInstance(c *complaint, field string, inst Instance, co
 		c.add(field+".address", why, "use the address of a host that all nodes can reach")
 	} else if slices.Contains(s.VIPs, inst.Addr) {
 		c.add(field+".address", fmt.Sprintf("%s is a VIP of this service: traffic would circle", inst.Addr), "use the instance's own address")
-	} else if len(s.VIPs) > 0 && !slices.ContainsFunc(s.VIPs, func(vip netip.Addr) bool { return vip.Is4() == inst.Addr.Is4() }) {
+	} else if len(s.VIPs) > 0 && !slices.ContainsFunc(s.VIPs, func(vip netip.Addr) bool {
+		return !vip.IsValid() || vip.Unmap().Is4() == inst.Addr.Is4() // a bad VIP has its own problem
+	}) {
 		c.add(field+".address", fmt.Sprintf("no VIP of the service has the address family of %s", inst.Addr), "add a VIP of that family")
 	}
 	if inst.Weight < 0 || inst.Weight > MaxWeight {
