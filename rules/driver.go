@@ -32,9 +32,8 @@ type Driver interface {
 
 // Foreign tells of a change that somebody else made to our rules.
 type Foreign struct {
-	What string // "table ip weir deleted"
+	What string // "table ip weir: table deleted"
 	Who  string // "nft (pid 4711)", as far as the kernel tells
-	Gone bool   // the whole table is gone: there is nothing to read
 }
 
 // What Apply may answer. Drivers wrap them; callers ask with errors.Is.

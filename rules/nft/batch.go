@@ -1,0 +1,220 @@
+package nft
+
+import (
+	"fmt"
+
+	"github.com/google/nftables"
+
+	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/rules"
+)
+
+// batch is one transaction: first what concerns tables, chains and rules, in the order of the calls, then all elements
+// that go, then all that come, entries last.
+type batch struct {
+	d        *Driver
+	used     bool
+	made     map[*family]map[string]bool // balancer chains that exist once the batch is through
+	elements map[setOf]*elements
+	order    []setOf
+}
+
+type setOf struct {
+	family *family
+	name   string
+}
+
+type elements struct{ remove, add []nftables.SetElement }
+
+func newBatch(d *Driver) *batch {
+	return &batch{d: d, made: map[*family]map[string]bool{}, elements: map[setOf]*elements{}}
+}
+
+func (b *batch) table(f *family) *nftables.Table {
+	return &nftables.Table{Name: tableName, Family: f.table}
+}
+
+func (b *batch) of(f *family, name string) *elements {
+	key := setOf{f, name}
+	if b.elements[key] == nil {
+		b.elements[key] = &elements{}
+		b.order = append(b.order, key)
+	}
+	return b.elements[key]
+}
+
+// repair mends what is damaged. What is missing is made before rules that refer to it, and what is foreign goes last,
+// when no rule refers to it any more.
+func (b *batch) repair(damage []rules.Damage) {
+	for _, d := range damage {
+		b.used = true
+		switch m := d.Mend.(type) {
+		case mendTable:
+			b.makeTable(m)
+		case mendChain:
+			if m.rehook {
+				b.d.conn.FlushChain(&nftables.Chain{Table: b.table(m.family), Name: m.spec.name})
+				b.d.conn.DelChain(&nftables.Chain{Table: b.table(m.family), Name: m.spec.name})
+			}
+			if !m.exists || m.rehook {
+				b.d.conn.AddChain(m.spec.chain(b.table(m.family)))
+			}
+		case mendSet:
+			b.d.conn.FlushSet(&nftables.Set{Table: b.table(m.family), Name: m.name})
+		case dropElement:
+			list := b.of(m.family, m.set)
+			list.remove = append(list.remove, m.element)
+		}
+	}
+	for _, d := range damage {
+		if m, ok := d.Mend.(mendChain); ok {
+			if m.exists && !m.rehook {
+				b.d.conn.FlushChain(&nftables.Chain{Table: b.table(m.family), Name: m.spec.name})
+			}
+			b.fill(m.family, m.spec)
+		}
+	}
+	for _, d := range damage {
+		if m, ok := d.Mend.(dropChain); ok {
+			b.d.conn.FlushChain(&nftables.Chain{Table: b.table(m.family), Name: m.name})
+		}
+	}
+	for _, d := range damage {
+		switch m := d.Mend.(type) {
+		case dropChain:
+			b.d.conn.DelChain(&nftables.Chain{Table: b.table(m.family), Name: m.name})
+		case dropSet:
+			b.d.conn.DelSet(&nftables.Set{Table: b.table(m.family), Name: m.name})
+		}
+	}
+}
+
+func (b *batch) makeTable(m mendTable) {
+	if m.exists {
+		b.d.conn.DelTable(b.table(m.family))
+	}
+	table := b.d.conn.AddTable(b.d.tableOf(m.family, b.d.owning))
+	for _, s := range m.family.sets() {
+		_ = b.d.conn.AddSet(s.set(table), nil) // an error is kept and returned by Flush
+	}
+	chains := m.family.chains()
+	for _, c := range chains {
+		b.d.conn.AddChain(c.chain(table))
+	}
+	for _, c := range chains {
+		b.fill(m.family, c)
+	}
+	b.made[m.family] = map[string]bool{}
+	b.d.known[m.family] = map[string]bool{}
+}
+
+func (b *batch) fill(f *family, c chainSpec) {
+	for _, r := range c.rules {
+		b.d.conn.AddRule(&nftables.Rule{Table: b.table(f), Chain: &nftables.Chain{Table: b.table(f), Name: c.name}, Exprs: r.exprs})
+	}
+}
+
+func (b *batch) sets(changes []rules.SetChange) {
+	for _, change := range changes {
+		for _, f := range families {
+			for _, spec := range f.sets() {
+				if !spec.holding || spec.ofSet != change.Set {
+					continue
+				}
+				list := b.of(f, spec.name)
+				for _, p := range change.Remove {
+					if f.has(p.Addr()) {
+						list.remove = append(list.remove, spec.elements(p)...)
+					}
+				}
+				for _, p := range change.Add {
+					if f.has(p.Addr()) {
+						list.add = append(list.add, spec.elements(p)...)
+					}
+				}
+			}
+		}
+	}
+}
+
+// change writes one phase of one frontend's change.
+func (b *batch) change(c rules.Change, phase int) {
+	f := familyOf(c.Frontend.VIP)
+	slots := b.of(f, endpointsName(shardOf(c.Frontend)))
+	for _, w := range c.SlotsIn(phase) {
+		key := slotKey(c.Frontend, w.Slot)
+		if w.Old.IsValid() {
+			slots.remove = append(slots.remove, nftables.SetElement{Key: key})
+		}
+		if w.New.IsValid() {
+			slots.add = append(slots.add, nftables.SetElement{Key: key, Val: targetData(w.New)})
+		}
+	}
+	if c.Want.Size > 0 && phase == 0 {
+		b.balancer(f, c.Frontend, c.Want)
+	}
+	if !c.EntryIn(phase) {
+		return
+	}
+	services := b.of(f, "services")
+	if c.Have.Mode != rules.Absent {
+		services.remove = append(services.remove, nftables.SetElement{Key: frontendKey(c.Frontend)})
+	}
+	if c.Want.Mode != rules.Absent {
+		services.add = append(services.add, entry(c.Frontend, c.Want))
+	}
+}
+
+// balancer makes the chain that a placement needs, on first need. Chains stay: others may use them, or will.
+func (b *batch) balancer(f *family, frontend cluster.Frontend, p rules.Placement) {
+	name := balancerName(shardOf(frontend), p.Mode, p.Size)
+	if b.d.known[f][name] || b.made[f][name] {
+		return
+	}
+	spec := f.balancer(shardOf(frontend), p.Mode, p.Size)
+	b.d.conn.AddChain(spec.chain(b.table(f)))
+	b.fill(f, spec)
+	if b.made[f] == nil {
+		b.made[f] = map[string]bool{}
+	}
+	b.made[f][name] = true
+	b.used = true
+}
+
+// flush sends the transaction, if it holds anything.
+func (b *batch) flush() error {
+	for _, last := range []bool{false, true} {
+		for _, key := range b.order {
+			b.used = b.used || len(b.elements[key].remove)+len(b.elements[key].add) > 0
+			if !last {
+				b.send(key, b.elements[key].remove, b.d.conn.SetDeleteElements)
+			}
+			if (key.name == "services") == last {
+				b.send(key, b.elements[key].add, b.d.conn.SetAddElements)
+			}
+		}
+	}
+	if !b.used {
+		return nil
+	}
+	if err := b.d.conn.Flush(); err != nil {
+		return fmt.Errorf("write to nf_tables: %w", classify(err))
+	}
+	for f, names := range b.made {
+		for name := range names {
+			b.d.known[f][name] = true
+		}
+	}
+	return nil
+}
+
+func (b *batch) send(key setOf, list []nftables.SetElement, verb func(*nftables.Set, []nftables.SetElement) error) {
+	if len(list) == 0 {
+		return
+	}
+	for _, spec := range key.family.sets() {
+		if spec.name == key.name {
+			_ = verb(spec.set(b.table(key.family)), list) // an error is kept and returned by Flush
+		}
+	}
+}

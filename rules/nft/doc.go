@@ -1,0 +1,14 @@
+// Package nft is the rules.Driver that writes nftables over netlink.
+//
+// It keeps one table "weir" in each of the families ip and ip6. The rules in it never change; what changes are elements
+// of maps (layout.go has the whole table, docs/rules.md shows it as nft lists it). Adding, removing or re-weighting an
+// instance writes map elements only.
+//
+// Goals beside those of rules.Driver, and where they fight:
+//
+//  1. Owned where possible. Since Linux 6.9 a table can belong to a process and outlive it (flags owner and persist):
+//     then nobody else can touch it, not even "nft flush ruleset". Older kernels have no such flags, so everything must
+//     also work without: Watch tells of foreign changes, Read finds them, Apply repairs them.
+//  2. Adopt, do not rewrite. A new process reads what the last one wrote and goes on from there.
+//  3. Listable. Whatever is installed must list cleanly with the nft of Debian 12 (1.0.6), and read well.
+package nft

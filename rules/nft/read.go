@@ -1,0 +1,271 @@
+package nft
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/google/nftables"
+
+	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/rules"
+)
+
+// How damage is mended.
+type (
+	mendTable struct { // make the whole table anew
+		family *family
+		exists bool
+	}
+	mendChain struct { // make it, or write its rules anew
+		family *family
+		spec   chainSpec
+		rehook bool // it hooks into the wrong place: delete it first
+		exists bool
+	}
+	mendSet struct { // empty it; its elements are then missing, and come with the plan
+		family *family
+		name   string
+	}
+	dropChain struct {
+		family *family
+		name   string
+	}
+	dropSet struct {
+		family *family
+		name   string
+	}
+	dropElement struct {
+		family  *family
+		set     string
+		element nftables.SetElement
+	}
+)
+
+// Read dumps our tables. A table without a sound frame counts as absent: it is made anew with everything in it.
+func (d *Driver) Read(ctx context.Context) (*rules.State, error) {
+	state := rules.NewState()
+	for _, f := range families {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		if err := d.readFamily(f, state); err != nil {
+			return nil, fmt.Errorf("read table %s %s: %w", f.name, tableName, err)
+		}
+	}
+	for i := range state.Sets {
+		slices.SortFunc(state.Sets[i], func(a, b netip.Prefix) int { return a.Addr().Compare(b.Addr()) })
+	}
+	d.doubted = false
+	return state, nil
+}
+
+func (d *Driver) readFamily(f *family, state *rules.State) error {
+	d.known[f] = map[string]bool{}
+	table, err := d.find(f)
+	if err != nil {
+		return err
+	}
+	if table != nil && d.claims {
+		if err := d.claim(f, table); err != nil {
+			return err
+		}
+	}
+	r := reading{d: d, f: f, table: table, state: state}
+	if why, err := r.unsound(); err != nil || why != "" {
+		r.damage("table", "", why, mendTable{f, table != nil})
+		return err
+	}
+	if err := r.chains(); err != nil {
+		return err
+	}
+	return r.elements()
+}
+
+// reading is the reading of one table.
+type reading struct {
+	d     *Driver
+	f     *family
+	table *nftables.Table
+	state *rules.State
+}
+
+func (r *reading) damage(kind, name, what string, mend any) {
+	object := strings.TrimSpace(fmt.Sprintf("%s %s %s", r.f.name, kind, name))
+	if name == "" {
+		object = fmt.Sprintf("table %s %s", r.f.name, tableName)
+	}
+	r.state.Damage = append(r.state.Damage, rules.Damage{Object: object, What: what, Mend: mend})
+}
+
+// unsound says why the table has to be made anew, or "". It also finds sets that are not ours.
+func (r *reading) unsound() (string, error) {
+	switch owned := r.table != nil && r.table.Flags&nftables.TableFlagOwner != 0; {
+	case r.table == nil:
+		return "missing", nil
+	case r.d.doubted:
+		return "could not be repaired", nil
+	case r.d.owning && !owned:
+		return "belongs to nobody, although the kernel could protect it", nil
+	case r.table.Flags&nftables.TableFlagDormant != 0:
+		return "switched off", nil
+	}
+	sets, err := r.d.conn.GetSets(r.table)
+	if err != nil {
+		return "", fmt.Errorf("list sets: %w", classify(err))
+	}
+	byName := map[string]*nftables.Set{}
+	for _, s := range sets {
+		byName[s.Name] = s
+	}
+	for _, spec := range r.f.sets() {
+		have := byName[spec.name]
+		if have == nil {
+			return "set " + spec.name + " is missing", nil
+		}
+		if !sameSet(have, spec) {
+			return "set " + spec.name + " has another type", nil
+		}
+		delete(byName, spec.name)
+	}
+	for _, s := range sets {
+		if byName[s.Name] != nil && !s.Anonymous {
+			r.damage("set", s.Name, "is not ours", dropSet{r.f, s.Name})
+		}
+	}
+	return "", nil
+}
+
+// chains compares the frame and the balancer chains with what they should be.
+func (r *reading) chains() error {
+	all, err := r.d.conn.ListChainsOfTableFamily(r.f.table)
+	if err != nil {
+		return fmt.Errorf("list chains: %w", classify(err))
+	}
+	have := map[string]*nftables.Chain{}
+	for _, c := range all {
+		if c.Table.Name == tableName {
+			have[c.Name] = c
+		}
+	}
+	for _, spec := range r.f.chains() {
+		if err := r.chain(have[spec.name], spec); err != nil {
+			return err
+		}
+		delete(have, spec.name)
+	}
+	for name, chain := range have {
+		shard, mode, size, ok := parseBalancer(name)
+		if !ok {
+			r.damage("chain", name, "is not ours", dropChain{r.f, name})
+			continue
+		}
+		r.d.known[r.f][name] = true
+		if err := r.chain(chain, r.f.balancer(shard, mode, size)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *reading) chain(have *nftables.Chain, want chainSpec) error {
+	if have == nil {
+		r.damage("chain", want.name, "missing", mendChain{family: r.f, spec: want})
+		return nil
+	}
+	if !sameHook(have, want.hook) {
+		r.damage("chain", want.name, "hooks into the wrong place", mendChain{r.f, want, true, true})
+		return nil
+	}
+	have.Table = r.table
+	found, err := r.d.conn.GetRules(r.table, have)
+	if err != nil {
+		return fmt.Errorf("list rules of chain %s: %w", want.name, classify(err))
+	}
+	for i := range max(len(found), len(want.rules)) {
+		what := ""
+		switch {
+		case i >= len(found):
+			what = fmt.Sprintf("rule %d is missing", i+1)
+		case i >= len(want.rules):
+			what = fmt.Sprintf("rule %d is not ours", i+1)
+		case !sameRule(found[i].Exprs, want.rules[i]):
+			what = fmt.Sprintf("rule %d differs", i+1)
+		default:
+			continue
+		}
+		r.damage("chain", want.name, what, mendChain{r.f, want, false, true})
+		return nil
+	}
+	return nil
+}
+
+// elements reads what the maps and sets hold.
+func (r *reading) elements() error {
+	for _, spec := range r.f.sets() {
+		found, err := r.d.conn.GetSetElements(spec.set(r.table))
+		if err != nil {
+			return fmt.Errorf("list elements of %s: %w", spec.name, classify(err))
+		}
+		switch {
+		case spec.holding:
+			prefixes, err := spec.prefixes(found)
+			if err != nil {
+				r.damage("set", spec.name, "holds "+err.Error(), mendSet{r.f, spec.name})
+				continue
+			}
+			r.state.Sets[spec.ofSet] = append(r.state.Sets[spec.ofSet], prefixes...)
+		case spec.name == "services":
+			r.services(found)
+		default:
+			r.endpoints(spec, found)
+		}
+	}
+	return nil
+}
+
+func (r *reading) services(found []nftables.SetElement) {
+	for _, e := range found {
+		f, ok := r.f.parseFrontend(e.Key)
+		if !ok {
+			r.foreign("services", e)
+			continue
+		}
+		placed := parseEntry(f, e.Val)
+		placed.Slots = r.state.Placed[f].Slots
+		r.state.Placed[f] = placed
+	}
+}
+
+func (r *reading) endpoints(spec setSpec, found []nftables.SetElement) {
+	slots := map[cluster.Frontend]int{}
+	for _, e := range found {
+		if f, slot, ok := r.f.parseSlot(e.Key); ok {
+			slots[f] = max(slots[f], slot+1)
+		}
+	}
+	for _, e := range found {
+		f, slot, ok := r.f.parseSlot(e.Key)
+		target, readable := r.f.parseTarget(e.Val)
+		if !ok || !readable || endpointsName(shardOf(f)) != spec.name {
+			r.foreign(spec.name, e)
+			continue
+		}
+		placed := r.state.Placed[f]
+		if placed.Slots == nil {
+			placed.Slots = make([]netip.AddrPort, slots[f])
+			r.state.Placed[f] = placed
+		}
+		placed.Slots[slot] = target
+	}
+}
+
+func (r *reading) foreign(set string, e nftables.SetElement) {
+	r.damage("map", set, fmt.Sprintf("holds a foreign element %x", e.Key), dropElement{r.f, set, nftables.SetElement{Key: e.Key}})
+}
+
+// IsOwned says whether an error means that another living process owns our table.
+func IsOwned(err error) bool { return errors.Is(err, rules.ErrOwned) }

@@ -1,0 +1,92 @@
+package rulestest
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/weir-lb/weir/cluster"
+)
+
+// Clusters makes random histories of small clusters: few names, addresses and ports, so that they collide often.
+type Clusters struct {
+	draft    *cluster.Draft
+	revision int64
+}
+
+// NewClusters starts with no service.
+func NewClusters() *Clusters { return &Clusters{draft: cluster.NewDraft(), revision: 1} }
+
+// Next changes something, and seals it.
+func (c *Clusters) Next(t *rapid.T) *cluster.Snapshot {
+	for range rapid.IntRange(1, 3).Draw(t, "changes") {
+		c.change(t)
+	}
+	c.revision++
+	return c.draft.Snapshot(c.revision)
+}
+
+// Same seals the present state again, as a fresh process would find it.
+func (c *Clusters) Same() *cluster.Snapshot { return c.draft.Snapshot(c.revision) }
+
+func (c *Clusters) change(t *rapid.T) {
+	name := fmt.Sprintf("s%d", rapid.IntRange(0, 4).Draw(t, "service"))
+	switch rapid.IntRange(0, 9).Draw(t, "kind") {
+	case 0:
+		c.draft.Service(name, nil)
+	case 1:
+		c.draft.Admin(name, instance(t, true).ID, &cluster.Admin{Drain: rapid.Bool().Draw(t, "drain")})
+	case 2:
+		c.draft.Health("n1", cluster.NodeHealth{name: {instance(t, true).ID: {Verdict: rapid.SampledFrom([]cluster.Verdict{cluster.Dead, cluster.Failing}).Draw(t, "verdict"), Since: time.Unix(1, 0)}}})
+	case 3:
+		share := map[string]int{}
+		for range rapid.IntRange(0, 4).Draw(t, "shares") {
+			share[instance(t, true).ID] = rapid.IntRange(0, 1000).Draw(t, "share")
+		}
+		c.draft.Weights(name, &cluster.Weights{Share: share})
+	case 4:
+		pools := [][]netip.Prefix{nil, {netip.MustParsePrefix("10.10.0.0/16")}, {netip.MustParsePrefix("10.10.1.0/30"), netip.MustParsePrefix("fd10::/64")}}
+		c.draft.Config(&cluster.Config{VIPPools: rapid.SampledFrom(pools).Draw(t, "pools")})
+	default:
+		c.draft.Service(name, c.service(t, name))
+	}
+}
+
+func (c *Clusters) service(t *rapid.T, name string) *cluster.Service {
+	c.revision++
+	s := &cluster.Service{
+		Name: name, CreateRevision: int64(rapid.IntRange(1, 9).Draw(t, "created")), ModRevision: c.revision,
+		Balance:  rapid.SampledFrom([]cluster.Balance{"", cluster.BalanceUniform, cluster.BalanceStatic, cluster.BalanceAdaptive}).Draw(t, "balance"),
+		Affinity: rapid.SampledFrom([]cluster.Affinity{cluster.AffinityNone, cluster.AffinityNone, cluster.AffinitySource}).Draw(t, "affinity"),
+		Ports:    []cluster.Port{{Port: uint16(rapid.IntRange(80, 82).Draw(t, "port")), Protocol: rapid.SampledFrom([]cluster.Proto{cluster.TCP, cluster.UDP}).Draw(t, "proto")}},
+	}
+	s.VIPs = append(s.VIPs, netip.AddrFrom4([4]byte{10, 10, 1, byte(rapid.IntRange(1, 5).Draw(t, "vip"))}))
+	if rapid.Bool().Draw(t, "dual") {
+		s.VIPs = append(s.VIPs, netip.MustParseAddr(fmt.Sprintf("fd10::%d", rapid.IntRange(1, 3).Draw(t, "vip6"))))
+	}
+	seen := map[string]bool{}
+	for range rapid.IntRange(0, 8).Draw(t, "instances") {
+		i := instance(t, s.VIPs[len(s.VIPs)-1].Is4() || rapid.Bool().Draw(t, "v4"))
+		i.Weight = rapid.SampledFrom([]int{1, 1, 1, 1, 0, 2, 3, 7, 100, 999, 1000}).Draw(t, "weight")
+		if !seen[i.ID] {
+			seen[i.ID] = true
+			s.Instances = append(s.Instances, i)
+		}
+	}
+	return s
+}
+
+func instance(t *rapid.T, v4 bool) cluster.Instance {
+	n := rapid.IntRange(1, 9).Draw(t, "instance")
+	address := fmt.Sprintf("192.168.10.%d:80", n)
+	if !v4 {
+		address = fmt.Sprintf("[fd00::%d]:80", n)
+	}
+	i, err := cluster.ParseInstance(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return i
+}
