@@ -194,6 +194,11 @@ func (d *Draft) gather(name string) *Inputs {
 	if len(in.Admin) == 0 {
 		in.Admin = nil
 	}
+	for _, vip := range s.VIPs {
+		if nodes := d.index.nodeOf[vip]; len(nodes) > 0 {
+			set(&in.HostVIPs, vip, nodes[0])
+		}
+	}
 	// Of several with one id, Resolve serves the first that it does not refuse; only the host of that one may speak.
 	known := map[string]bool{}
 	for _, inst := range in.all() {

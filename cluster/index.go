@@ -95,8 +95,9 @@ func (x *index) hostOf(i Instance) string {
 	return ""
 }
 
+// hostsAny says whether a node has the address of an instance or, by mistake, of a VIP.
 func (x *index) hostsAny(n *Node) bool {
-	return n != nil && slices.ContainsFunc(n.Addresses, x.instances.has)
+	return n != nil && slices.ContainsFunc(n.Addresses, func(a netip.Addr) bool { return x.instances.has(a) || x.vips.has(a) })
 }
 
 func (x *index) setNode(name string, n *Node) {

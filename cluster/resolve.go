@@ -94,7 +94,7 @@ func (in *Inputs) complaints() []Problem {
 	object := "service " + in.Service.Name
 	var out []Problem
 	for i, vip := range in.Service.VIPs {
-		if why := in.Config.RefuseVIP(vip); why != "" {
+		if why := in.refuseVIP(vip); why != "" {
 			out = append(out, Problem{object, fmt.Sprintf("vips[%d]", i), why, "choose a free address that routes to no host"})
 		}
 	}
@@ -104,6 +104,15 @@ func (in *Inputs) complaints() []Problem {
 		}
 	}
 	return out
+}
+
+// refuseVIP says why the service may not have a VIP, or "". The address of a node can be none: all its other ports would
+// be refused.
+func (in *Inputs) refuseVIP(vip netip.Addr) string {
+	if node := in.HostVIPs[vip]; node != "" {
+		return fmt.Sprintf("%s is the address of node %s: its other ports would be refused", vip, node)
+	}
+	return in.Config.RefuseVIP(vip)
 }
 
 // weight is the operator's, else the leader's, else the file's. An instance that the leader did not mention yet gets the
@@ -249,7 +258,7 @@ func (r *Resolved) eject(in *Inputs) {
 func (r *Resolved) route(in *Inputs) {
 	r.targets = map[Frontend][]Target{}
 	for _, vip := range in.Service.VIPs {
-		if in.Config.RefuseVIP(vip) != "" {
+		if in.refuseVIP(vip) != "" {
 			continue
 		}
 		for _, port := range in.Service.Ports {

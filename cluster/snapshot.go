@@ -29,20 +29,21 @@ type Held struct {
 // Inputs is everything that Resolve may know of one service, gathered from all keys that speak of it. It is immutable,
 // and its pointer changes exactly when something in it does.
 type Inputs struct {
-	Service    *Service
-	Registered []Instance          // of net/instances, sorted by node and id
-	Admin      map[string]Admin    // by instance id
-	Weights    *Weights            // nil: the leader said nothing
-	Health     map[string]Health   // by instance id, only those that are not well
-	Hosts      map[string]Host     // by instance id: the node that it runs on, where one is known
-	Config     *Config             // nil: none
-	Lost       map[Frontend]string // frontends that an older service holds: its name
-	VIPs       map[netip.Addr]bool // addresses of its instances that are somebody's VIP
+	Service    *Service              `json:"service"`
+	Registered []Instance            `json:"registered,omitempty"` // of net/instances, sorted by id and node
+	Admin      map[string]Admin      `json:"admin,omitempty"`      // by instance id
+	Weights    *Weights              `json:"weights,omitempty"`    // nil: the leader said nothing
+	Health     map[string]Health     `json:"health,omitempty"`     // by instance id, only those that are not well
+	Hosts      map[string]Host       `json:"hosts,omitempty"`      // by instance id: the node that it runs on, where one is known
+	Config     *Config               `json:"-"`                    // nil: none
+	Lost       map[Frontend]string   `json:"lost,omitempty"`       // frontends that an older service holds: its name
+	VIPs       map[netip.Addr]bool   `json:"vips,omitempty"`       // addresses of its instances that are somebody's VIP
+	HostVIPs   map[netip.Addr]string `json:"host_vips,omitempty"`  // its VIPs that are really the address of a node: its name
 }
 
 // Host is the part of a node's state that decides over its instances.
 type Host struct {
-	Node  string
-	Down  *Down
-	Admin *NodeAdmin
+	Node  string     `json:"node"`
+	Down  *Down      `json:"down,omitempty"`
+	Admin *NodeAdmin `json:"admin,omitempty"`
 }
