@@ -1,0 +1,170 @@
+package etcd
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/weir-lb/weir/cluster"
+)
+
+// Barrier is the value of net/barrier. Only the revision of its key counts; the value tells people whose change moved it.
+type Barrier struct {
+	Change string    `json:"change"`
+	At     time.Time `json:"at,omitzero"`
+}
+
+// Guard is the value of net/guard.
+type Guard struct {
+	Accept int64 `json:"accept"` // deletions that are held back up to this revision may pass
+}
+
+const maxShare = 1_000_000
+
+// encode writes one line of JSON that reads well in etcdctl.
+func encode(v any) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return nil, fmt.Errorf("encode: %w", err)
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+}
+
+// decode is strict: a value with a field that we do not know was written by a newer version or with a slip, and half
+// of its meaning may be worse than none.
+func decode[T any](value []byte) (*T, error) {
+	if text := strings.TrimSpace(string(value)); text == "" || text == "null" {
+		return nil, errors.New("the value is empty")
+	}
+	out := new(T)
+	d := json.NewDecoder(bytes.NewReader(value))
+	d.DisallowUnknownFields()
+	if err := d.Decode(out); err != nil {
+		return nil, err
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return nil, errors.New("something follows the value")
+	}
+	return out, nil
+}
+
+// decodeValue reads what a key under net/ holds. The result is what feed takes for that kind.
+func decodeValue(k Key, value []byte) (any, error) {
+	switch k.Kind {
+	case KindService:
+		return checked(value, k, checkService)
+	case KindInstance:
+		return checked(value, k, checkInstance)
+	case KindAdmin:
+		return checked(value, k, checkAdmin)
+	case KindNodeAdmin:
+		return checked[cluster.NodeAdmin](value, k, nil)
+	case KindWeights:
+		return checked(value, k, checkWeights)
+	case KindHealth:
+		return checked(value, k, checkHealth)
+	case KindDown:
+		return checked[cluster.Down](value, k, nil)
+	case KindNode:
+		return checked[cluster.Node](value, k, nil)
+	case KindConfig:
+		return checked(value, k, checkConfig)
+	case KindGuard:
+		return checked[Guard](value, k, nil)
+	case KindReady, KindBarrier: // that the key is there is all they say
+		return true, nil
+	}
+	return nil, fmt.Errorf("%s is not part of what agents read", k)
+}
+
+func checked[T any](value []byte, k Key, check func(Key, *T) error) (any, error) {
+	v, err := decode[T](value)
+	if err == nil && check != nil {
+		err = check(k, v)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return v, nil
+}
+
+// checkService refuses what cannot be one service. Addresses are left to Resolve, which refuses them one by one and
+// keeps the rest of the service.
+func checkService(k Key, s *cluster.Service) error {
+	if s.Name != k.Service {
+		return fmt.Errorf("the value names service %q: it must be the name in the key", s.Name)
+	}
+	for i := range s.Ports {
+		if s.Ports[i].Protocol == 0 {
+			s.Ports[i].Protocol = cluster.TCP
+		}
+	}
+	for _, p := range s.Validate(nil) {
+		perInstance := strings.HasPrefix(p.Field, "instances") && !strings.HasSuffix(p.Field, ".weight")
+		if !perInstance && !strings.HasPrefix(p.Field, "vips") {
+			return fmt.Errorf("%s: %s: %s", p.Field, p.What, p.Fix)
+		}
+	}
+	return nil
+}
+
+func checkInstance(k Key, i *cluster.Instance) error {
+	i.ID, i.Node = k.ID, k.Node
+	return within(i.Weight, cluster.MaxWeight)
+}
+
+func checkAdmin(_ Key, a *cluster.Admin) error {
+	if a.Weight == nil {
+		return nil
+	}
+	return within(*a.Weight, cluster.MaxWeight)
+}
+
+func checkWeights(_ Key, w *cluster.Weights) error {
+	for id, share := range w.Share {
+		if err := within(share, maxShare); err != nil {
+			return fmt.Errorf("share of %q: %w", id, err)
+		}
+	}
+	return nil
+}
+
+func within(weight, most int) error {
+	if weight < 0 || weight > most {
+		return fmt.Errorf("weight %d is outside 0..%d", weight, most)
+	}
+	return nil
+}
+
+func checkHealth(_ Key, h *cluster.NodeHealth) error {
+	for service, instances := range *h {
+		for id, health := range instances {
+			if health.Verdict != cluster.Dead && health.Verdict != cluster.Failing {
+				return fmt.Errorf("verdict %q of instance %q of service %q: want dead or failing", health.Verdict, id, service)
+			}
+		}
+	}
+	return nil
+}
+
+func checkConfig(_ Key, c *cluster.Config) error {
+	if problems := c.Validate(nil); len(problems) > 0 {
+		return problems[0]
+	}
+	return nil
+}
+
+// malformed is the Problem of a key whose value, or whose very name, cannot be read.
+func malformed(key string, err error) *cluster.Problem {
+	return &cluster.Problem{
+		Object: "key " + printable(key),
+		What:   printable(err.Error()),
+		Fix:    "write it again, or delete it; until then its last good value, if there was one, stays in force",
+	}
+}

@@ -1,0 +1,159 @@
+package etcd
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/etcd/embedded"
+)
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("go.opencensus.io/stats/view.(*worker).start"))
+}
+
+const soon = 20 * time.Second
+
+// server starts an etcd of the test's own.
+func server(t testing.TB) *embedded.Server {
+	t.Helper()
+	return serve(t, t.TempDir(), "127.0.0.1:0")
+}
+
+func serve(t testing.TB, dir, listen string) *embedded.Server {
+	t.Helper()
+	s, err := embedded.Start(t.Context(), embedded.Options{Dir: dir, Listen: listen, NoSync: true})
+	require.NoError(t, err)
+	closed := sync.OnceFunc(s.Close)
+	t.Cleanup(closed)
+	return s
+}
+
+func open(t testing.TB, endpoints ...string) *Store {
+	t.Helper()
+	return openAs(t, Config{Endpoints: endpoints})
+}
+
+func openAs(t testing.TB, c Config) *Store {
+	t.Helper()
+	s, err := Open(t.Context(), c)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+func raw(t testing.TB, s *Store) *clientv3.Client {
+	t.Helper()
+	c, err := s.Client()
+	require.NoError(t, err)
+	return c
+}
+
+// svc is a service on 10.10.0.n with one instance.
+func svc(name string, n int) *cluster.Service {
+	i, err := cluster.ParseInstance(fmt.Sprintf("192.168.%d.%d:80", n/250, n%250+1))
+	if err != nil {
+		panic(err)
+	}
+	return &cluster.Service{
+		Name: name, VIPs: []netip.Addr{netip.AddrFrom4([4]byte{10, 10, byte(n / 250), byte(n%250 + 1)})},
+		Ports: []cluster.Port{{Port: 80, Protocol: cluster.TCP}}, Instances: []cluster.Instance{i},
+	}
+}
+
+// publish commits a service that must not exist yet.
+func publish(t testing.TB, s *Store, service *cluster.Service) int64 {
+	t.Helper()
+	revision, err := s.Commit(t.Context(), cluster.Publish{Service: service})
+	require.NoError(t, err)
+	return revision
+}
+
+// stored is a service as it stands.
+func stored(t testing.TB, s *Store, name string) *cluster.Service {
+	t.Helper()
+	snapshot, err := s.Snapshot(t.Context())
+	require.NoError(t, err)
+	in, ok := snapshot.Services.Get(name)
+	require.True(t, ok, name)
+	return in.Service
+}
+
+// watched collects what a watch delivers.
+type watched struct {
+	mu   sync.Mutex
+	last *cluster.Snapshot
+	more chan struct{}
+	stop func()
+}
+
+func watch(t testing.TB, s *Store, o WatchOptions) *watched {
+	t.Helper()
+	if o.Spread == 0 {
+		o.Spread = time.Millisecond
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	w := &watched{more: make(chan struct{}, 1)}
+	var running sync.WaitGroup
+	running.Go(func() {
+		if err := s.Watch(ctx, o, w.deliver); err != nil {
+			t.Error(err)
+		}
+	})
+	w.stop = func() { cancel(); running.Wait() }
+	t.Cleanup(w.stop)
+	return w
+}
+
+func (w *watched) deliver(s *cluster.Snapshot) {
+	w.mu.Lock()
+	w.last = s
+	w.mu.Unlock()
+	select {
+	case w.more <- struct{}{}:
+	default:
+	}
+}
+
+func (w *watched) snapshot() *cluster.Snapshot {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.last
+}
+
+// until waits for a snapshot that is as wanted.
+func (w *watched) until(t testing.TB, why string, ok func(*cluster.Snapshot) bool) *cluster.Snapshot {
+	t.Helper()
+	late := time.After(soon)
+	for {
+		if s := w.snapshot(); s != nil && ok(s) {
+			return s
+		}
+		select {
+		case <-w.more:
+		case <-late:
+			t.Fatalf("%s: not in %s; last %+v", why, soon, w.snapshot())
+		}
+	}
+}
+
+func has(name string) func(*cluster.Snapshot) bool {
+	return func(s *cluster.Snapshot) bool { _, ok := s.Services.Get(name); return ok }
+}
+
+func lacks(name string) func(*cluster.Snapshot) bool {
+	return func(s *cluster.Snapshot) bool { return !has(name)(s) }
+}
+
+func reached(revision int64) func(*cluster.Snapshot) bool {
+	return func(s *cluster.Snapshot) bool { return s.Revision >= revision }
+}

@@ -1,0 +1,166 @@
+package etcd
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/weir-lb/weir/cluster"
+)
+
+// describe is the change in the words of errors and of net/barrier.
+func describe(change cluster.Change) string {
+	switch c := change.(type) {
+	case cluster.Publish:
+		return "publish " + printable(c.Service.Name)
+	case cluster.Withdraw:
+		return "withdraw " + printable(c.Service.Name)
+	case cluster.SetAdmin:
+		return fmt.Sprintf("set admin of instance %s of %s", printable(c.ID), printable(c.Service))
+	case cluster.SetNodeAdmin:
+		return "set admin of node " + printable(c.Node)
+	case cluster.SetConfig:
+		return "set config"
+	case cluster.AcceptHeld:
+		return fmt.Sprintf("accept held deletions up to revision %d", c.Revision)
+	}
+	return fmt.Sprintf("commit %T", change)
+}
+
+// plan reads what the change depends on and lays out its transaction.
+func (s *Store) plan(ctx context.Context, change cluster.Change) (*transaction, error) {
+	var t *transaction
+	err := s.do(ctx, "plan", func(ctx context.Context, c *clientv3.Client) (err error) {
+		p := planner{store: s, client: c}
+		t, err = p.plan(ctx, change)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	barrier, err := encode(Barrier{Change: describe(change), At: time.Now().UTC().Truncate(time.Millisecond)})
+	if err != nil {
+		return nil, err
+	}
+	// In every change, so that one that deletes also leaves a trace under net/ to acknowledge.
+	t.then = append(t.then, clientv3.OpPut(s.prefix+barrierKey, string(barrier)))
+	return t, nil
+}
+
+type planner struct {
+	store  *Store
+	client *clientv3.Client
+}
+
+func (p planner) plan(ctx context.Context, change cluster.Change) (*transaction, error) {
+	switch c := change.(type) {
+	case cluster.Publish:
+		return p.publish(ctx, c)
+	case cluster.Withdraw:
+		return p.withdraw(ctx, c)
+	case cluster.SetAdmin:
+		return p.admin(ctx, c)
+	case cluster.SetNodeAdmin:
+		return p.set(ctx, Key{Kind: KindNodeAdmin, Node: c.Node}, present(c.Admin))
+	case cluster.SetConfig:
+		return p.set(ctx, Key{Kind: KindConfig}, present(c.Config))
+	case cluster.AcceptHeld:
+		return p.set(ctx, Key{Kind: KindGuard}, Guard{Accept: c.Revision})
+	}
+	return nil, fmt.Errorf("commit %T: this kind of change is unknown", change)
+}
+
+// present makes a nil pointer a nil value, which deletes.
+func present[T any](v *T) any {
+	if v == nil {
+		return nil
+	}
+	return v
+}
+
+func (p planner) withdraw(ctx context.Context, c cluster.Withdraw) (*transaction, error) {
+	key := Key{Kind: KindService, Service: c.Service.Name}
+	if err := key.Valid(); err != nil {
+		return nil, err
+	}
+	found, err := p.store.read(ctx, p.client, []string{key.String()})
+	switch {
+	case err != nil:
+		return nil, err
+	case found[0] == nil:
+		return nil, fmt.Errorf("%w: service %s is not published", cluster.ErrConflict, c.Service.Name)
+	case modded(found[0]) != c.Service.ModRevision:
+		return nil, fmt.Errorf("%w: service %s is at revision %d, planned was %d: look at it and plan again", cluster.ErrConflict, c.Service.Name, modded(found[0]), c.Service.ModRevision)
+	}
+	name := p.store.key(key)
+	t := &transaction{subject: key.String(), planned: c.Service.ModRevision}
+	t.ifs = []clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(name), "=", c.Service.ModRevision)}
+	t.then = []clientv3.Op{
+		clientv3.OpDelete(name),
+		clientv3.OpDelete(p.store.prefix+"net/admin/"+c.Service.Name+"/", clientv3.WithPrefix()),
+		clientv3.OpDelete(p.store.key(Key{Kind: KindWeights, Service: c.Service.Name})),
+		p.release(c.Service.Name, previous(c.Service, key, found[0])),
+	}
+	return t, nil
+}
+
+// admin refuses to speak about a service that is not there: the key would wait for the next one of that name.
+func (p planner) admin(ctx context.Context, c cluster.SetAdmin) (*transaction, error) {
+	t, err := p.set(ctx, Key{Kind: KindAdmin, Service: c.Service, ID: c.ID}, present(c.Admin))
+	if err != nil || c.Admin == nil {
+		return t, err
+	}
+	service := Key{Kind: KindService, Service: c.Service}
+	found, err := p.store.read(ctx, p.client, []string{service.String()})
+	if err != nil {
+		return nil, err
+	}
+	if found[0] == nil {
+		return nil, fmt.Errorf("%w: service %s is not published", cluster.ErrConflict, c.Service)
+	}
+	t.ifs = append(t.ifs, clientv3.Compare(clientv3.CreateRevision(p.store.key(service)), ">", 0))
+	return t, nil
+}
+
+// set writes one key, or deletes it for nil, as it was read just now: that makes sending it twice harmless.
+func (p planner) set(ctx context.Context, key Key, v any) (*transaction, error) {
+	if err := key.Valid(); err != nil {
+		return nil, err
+	}
+	found, err := p.store.read(ctx, p.client, []string{key.String()})
+	if err != nil {
+		return nil, err
+	}
+	t := &transaction{subject: key.String(), planned: modded(found[0])}
+	name := p.store.key(key)
+	t.ifs = []clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(name), "=", t.planned)}
+	if v == nil {
+		t.then = []clientv3.Op{clientv3.OpDelete(name)}
+		return t, nil
+	}
+	if t.value, err = readable(key, v); err != nil {
+		return nil, err
+	}
+	t.then = []clientv3.Op{clientv3.OpPut(name, string(t.value))}
+	return t, nil
+}
+
+// readable encodes a value and refuses what agents could not read, or etcd not take.
+func readable(key Key, v any) ([]byte, error) {
+	value, err := encode(v)
+	if err != nil {
+		return nil, err
+	}
+	if len(value) > cluster.MaxFileBytes {
+		return nil, cluster.Problem{
+			Object: "key " + key.String(), What: fmt.Sprintf("%d bytes are more than %d", len(value), cluster.MaxFileBytes),
+			Fix: "split it, or shorten its labels",
+		}
+	}
+	if _, err := decodeValue(key, value); err != nil {
+		return nil, cluster.Problem{Object: "key " + key.String(), What: printable(err.Error()), Fix: "no agent could read it: correct it"}
+	}
+	return value, nil
+}

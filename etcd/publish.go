@@ -1,0 +1,149 @@
+package etcd
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/weir-lb/weir/cluster"
+)
+
+// maxOps is etcd's default limit for each of the three lists of a transaction. Nested transactions count as one and
+// have lists of their own: that is how a service fits that changes all of its 100 frontends.
+const maxOps = 128
+
+func (p planner) publish(ctx context.Context, c cluster.Publish) (*transaction, error) {
+	service := withProtocols(c.Service)
+	key := Key{Kind: KindService, Service: service.Name}
+	value, err := readable(key, service)
+	if err != nil {
+		return nil, err
+	}
+	wanted := service.Frontends()
+	keys := []string{key.String()}
+	for _, f := range wanted {
+		if err := FrontendKey(f).Valid(); err != nil {
+			return nil, err
+		}
+		keys = append(keys, FrontendKey(f).String())
+	}
+	found, err := p.store.read(ctx, p.client, keys)
+	if err != nil {
+		return nil, err
+	}
+	if have := modded(found[0]); have != service.ModRevision {
+		return nil, fmt.Errorf("%w: service %s is at revision %d, planned was %d: look at it and plan again", cluster.ErrConflict, service.Name, have, service.ModRevision)
+	}
+	name := p.store.key(key)
+	t := &transaction{subject: key.String(), planned: service.ModRevision, value: value}
+	t.ifs = []clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(name), "=", service.ModRevision)}
+	t.then = []clientv3.Op{clientv3.OpPut(name, string(value)), p.ready()}
+	r := reservation{planner: p, owner: service.Name, transaction: t}
+	if err := r.reserve(ctx, wanted, found[1:]); err != nil {
+		return nil, err
+	}
+	dropped := slices.DeleteFunc(previous(c.Previous, key, found[0]), func(f cluster.Frontend) bool { return slices.Contains(wanted, f) })
+	t.then = append(t.then, p.release(service.Name, dropped))
+	return t, nil
+}
+
+// withProtocols spells out the default protocol: a reservation needs one.
+func withProtocols(s *cluster.Service) *cluster.Service {
+	out := *s
+	out.Ports = slices.Clone(s.Ports)
+	for i := range out.Ports {
+		if out.Ports[i].Protocol == 0 {
+			out.Ports[i].Protocol = cluster.TCP
+		}
+	}
+	return &out
+}
+
+// previous are the frontends that the service has had: of its stored value, which the transaction compares with, else
+// of what the caller knows.
+func previous(known *cluster.Service, key Key, stored *mvccpb.KeyValue) []cluster.Frontend {
+	if stored != nil {
+		if v, err := decodeValue(key, stored.Value); err == nil {
+			return as[cluster.Service](v).Frontends()
+		}
+	}
+	if known == nil {
+		return nil
+	}
+	return withProtocols(known).Frontends()
+}
+
+// ready puts net/ready unless it is there.
+func (p planner) ready() clientv3.Op {
+	key := p.store.prefix + readyKey
+	absent := clientv3.Compare(clientv3.CreateRevision(key), "=", 0)
+	return clientv3.OpTxn([]clientv3.Cmp{absent}, []clientv3.Op{clientv3.OpPut(key, "true")}, nil)
+}
+
+// release gives frontends back, those that are still the owner's.
+func (p planner) release(owner string, frontends []cluster.Frontend) clientv3.Op {
+	var each []clientv3.Op
+	for _, f := range frontends {
+		key := p.store.key(FrontendKey(f))
+		ours := clientv3.Compare(clientv3.Value(key), "=", owner)
+		each = append(each, clientv3.OpTxn([]clientv3.Cmp{ours}, []clientv3.Op{clientv3.OpDelete(key)}, nil))
+	}
+	return clientv3.OpTxn(nil, each, nil)
+}
+
+// reservation adds to a transaction that frontends become, or are, the owner's.
+type reservation struct {
+	planner
+	owner string
+	*transaction
+	vanished []string // former owners that are known to be gone
+}
+
+func (r *reservation) reserve(ctx context.Context, frontends []cluster.Frontend, found []*mvccpb.KeyValue) error {
+	for i, f := range frontends {
+		key := r.store.key(FrontendKey(f))
+		switch {
+		case found[i] == nil:
+			r.ifs = append(r.ifs, clientv3.Compare(clientv3.CreateRevision(key), "=", 0))
+			r.then = append(r.then, clientv3.OpPut(key, r.owner))
+		case string(found[i].Value) == r.owner:
+			r.ifs = append(r.ifs, clientv3.Compare(clientv3.Value(key), "=", r.owner))
+		default:
+			if err := r.inherit(ctx, f, string(found[i].Value)); err != nil {
+				return err
+			}
+		}
+	}
+	if len(r.ifs) >= maxOps {
+		return fmt.Errorf("%d comparisons are more than a transaction may have: split the service", len(r.ifs))
+	}
+	return nil
+}
+
+// inherit takes over the reservation of a service that is gone: somebody deleted its key by hand, which leaves the
+// reservation behind for ever.
+func (r *reservation) inherit(ctx context.Context, f cluster.Frontend, owner string) error {
+	service := Key{Kind: KindService, Service: owner}
+	if service.Valid() != nil {
+		return &cluster.TakenError{Frontend: f, Owner: printable(owner)}
+	}
+	name := r.store.key(service)
+	if !slices.Contains(r.vanished, owner) {
+		found, err := r.store.read(ctx, r.client, []string{service.String()})
+		if err != nil {
+			return err
+		}
+		if found[0] != nil {
+			return &cluster.TakenError{Frontend: f, Owner: owner}
+		}
+		r.vanished = append(r.vanished, owner)
+		r.ifs = append(r.ifs, clientv3.Compare(clientv3.CreateRevision(name), "=", 0))
+	}
+	key := r.store.key(FrontendKey(f))
+	r.ifs = append(r.ifs, clientv3.Compare(clientv3.Value(key), "=", owner))
+	r.then = append(r.then, clientv3.OpPut(key, r.owner))
+	return nil
+}

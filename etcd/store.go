@@ -1,0 +1,129 @@
+package etcd
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+	"google.golang.org/grpc"
+)
+
+// DefaultPrefix is where all keys of one Weir live. Several can share an etcd by different prefixes.
+const DefaultPrefix = "/weir/v1/"
+
+// patience is how long one request to one member may take before the next member is asked.
+const patience = 5 * time.Second
+
+// Config says which etcd, and as whom.
+type Config struct {
+	Endpoints []string // http(s)://HOST:PORT or unix:///PATH; several members of one cluster
+	CA        string   // file with the certificates that may sign etcd's; left out: the system's
+	Cert, Key string   // files of the client certificate; read again at each new connection
+	User      string
+	Password  string
+	Prefix    string // left out: DefaultPrefix
+	Insecure  bool   // accept plain http, or no authentication, on an address that is not this host's own
+	Logger    *slog.Logger
+
+	DialTimeout time.Duration // for one member, authentication included; 0: 5 s
+}
+
+// Store is one cluster's keys in one etcd. It is safe for concurrent use.
+type Store struct {
+	config  Config
+	prefix  string
+	log     *slog.Logger
+	members *members
+	horizon *horizon
+	status  statusBox
+}
+
+// Open checks the configuration, and nothing else: it does not connect, so that an agent starts while etcd is away.
+// What is unsafe is refused with cluster.ErrUnsafe.
+func Open(_ context.Context, c Config) (*Store, error) {
+	if c.Prefix == "" {
+		c.Prefix = DefaultPrefix
+	}
+	if !strings.HasSuffix(c.Prefix, "/") {
+		c.Prefix += "/"
+	}
+	if c.DialTimeout <= 0 {
+		c.DialTimeout = patience
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if err := c.safe(); err != nil {
+		return nil, fmt.Errorf("open etcd: %w", err)
+	}
+	if c.tls() {
+		if _, err := c.files().config(); err != nil {
+			return nil, fmt.Errorf("open etcd: %w", err)
+		}
+	}
+	s := &Store{config: c, prefix: c.Prefix, log: c.Logger, horizon: newHorizon()}
+	s.members = newMembers(c.Endpoints, s.dial)
+	s.status.set(func(st *Status) { st.Since, st.Insecure = time.Now(), c.Insecure })
+	return s, nil
+}
+
+// Close ends the connection, and with it everything that still runs on it.
+func (s *Store) Close() error { return s.members.close() }
+
+// Prefix is where the keys of this store live; it ends with a slash.
+func (s *Store) Prefix() string { return s.prefix }
+
+// Client is the connection to the present member, for what this package does not do itself (election, election-fenced
+// transactions). It is replaced when the store turns to another member: ask again after an error.
+func (s *Store) Client() (*clientv3.Client, error) {
+	l, err := s.members.link()
+	if err != nil {
+		return nil, explain("connect", err)
+	}
+	return l.client, nil
+}
+
+func (s *Store) key(k Key) string { return s.prefix + k.String() }
+
+func (s *Store) dial(endpoint string) (*clientv3.Client, error) {
+	c := clientv3.Config{
+		Endpoints: []string{endpoint}, Username: s.config.User, Password: s.config.Password,
+		DialTimeout: s.config.DialTimeout, Logger: zap.NewNop(),
+		// Beside our own probe: a connection whose other end vanished without a word is closed.
+		DialKeepAliveTime: 10 * time.Second, DialKeepAliveTimeout: 3 * time.Second,
+		MaxUnaryRetries: 2, BackoffWaitBetween: 50 * time.Millisecond,
+	}
+	if s.config.tls() {
+		c.DialOptions = []grpc.DialOption{grpc.WithTransportCredentials(&credential{files: s.config.files()})}
+	}
+	return clientv3.New(c)
+}
+
+// do asks one member after the other until one answers.
+func (s *Store) do(ctx context.Context, doing string, call func(context.Context, *clientv3.Client) error) error {
+	var err error
+	for range max(2, len(s.config.Endpoints)) {
+		if err = s.once(ctx, call); err == nil || ctx.Err() != nil || !lost(err) {
+			break
+		}
+	}
+	return explain(doing, err)
+}
+
+// once asks the present member, and turns to the next one when there is no answer.
+func (s *Store) once(ctx context.Context, call func(context.Context, *clientv3.Client) error) error {
+	l, err := s.members.link()
+	if err != nil {
+		return err
+	}
+	limited, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	if err = call(limited, l.client); err != nil && ctx.Err() == nil && lost(err) {
+		s.members.turn(l)
+	}
+	return err
+}
