@@ -2,6 +2,7 @@ package rules
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/weir-lb/weir/cluster"
 )
@@ -87,3 +88,12 @@ type Options struct {
 // DefaultBudget is how many slots a node may hold before weights are approximated more coarsely. 250,000 elements are
 // about 75 MB of kernel memory and 1.5 s of dumping.
 const DefaultBudget = 250_000
+
+// Leads says whether a target has a share.
+func (b *Balancer) Leads(target netip.AddrPort) bool {
+	_, found := slices.BinarySearchFunc(b.Shares, target, func(s Share, t netip.AddrPort) int { return s.Target.Compare(t) })
+	return found
+}
+
+// Slots is the number of slots of all frontends.
+func (r *Ruleset) Slots() int { return r.size.tight }

@@ -1,0 +1,147 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/internal/runner"
+	"github.com/weir-lb/weir/rules"
+)
+
+// Agent is one node's agent.
+type Agent struct {
+	c       Config
+	routes  *routes
+	flows   *flows
+	syncer  *runner.Runner
+	flusher *runner.Runner
+	teller  *runner.Runner
+	saver   *runner.Runner
+	// Owned by the sync goroutine.
+	have    *rules.State   // what the kernel holds; nil: it has to be read
+	want    *rules.Ruleset // the newest ruleset that was built
+	checked time.Time      // when the kernel was last read
+
+	mu     sync.Mutex // guards what follows
+	inbox  inbox
+	status Status
+}
+
+// inbox is what came in since the last pass.
+type inbox struct {
+	snapshot *cluster.Snapshot
+	arrived  time.Time
+	stale    bool            // it came from the snapshot file
+	foreign  []rules.Foreign // since the last reading
+	noticed  time.Time       // when the first of them was
+}
+
+// New returns an agent that does nothing until Run.
+func New(c Config) (*Agent, error) {
+	c, err := c.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	a := &Agent{c: c, routes: newRoutes(c.NodeAddrs)}
+	a.flows = newFlows(c.Logger, c.Metrics)
+	a.syncer = runner.New(a.pass, runner.Options{Max: c.FullCheck, Failed: a.failed("sync")})
+	a.flusher = runner.New(a.flows.reconcile, runner.Options{Min: 200 * time.Millisecond, Max: c.FullCheck, Failed: a.failed("reconcile flows")})
+	a.teller = runner.New(a.tell, runner.Options{Min: 10 * time.Millisecond, Failed: a.failed("report")})
+	a.saver = runner.New(a.save, runner.Options{Min: 10 * time.Second, Failed: a.failed("save snapshot")})
+	return a, nil
+}
+
+// Run keeps the node equal to the newest snapshot. It blocks until the context ends and returns nil when cancelled; rules
+// and routes stay.
+func (a *Agent) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return a.c.Source.Watch(ctx, a.deliver) })
+	g.Go(func() error { return a.syncer.Run(ctx) })
+	g.Go(func() error { return a.flusher.Run(ctx) })
+	g.Go(func() error { return a.teller.Run(ctx) })
+	g.Go(func() error { return a.tellRegularly(ctx) })
+	g.Go(func() error { return a.saver.Run(ctx) })
+	g.Go(func() error { return a.watchDrift(ctx) })
+	g.Go(func() error { return a.routes.watch(ctx, a.syncer.Kick) })
+	g.Go(func() error { return a.coldStart(ctx) })
+	return g.Wait()
+}
+
+// Once brings the node up to the first snapshot that arrives, reports, and returns. It fails with the context's error if
+// none arrives in time.
+func (a *Agent) Once(ctx context.Context) error {
+	watching, stop := context.WithCancel(ctx)
+	defer stop()
+	arrived := make(chan struct{})
+	var first sync.Once
+	g, watching := errgroup.WithContext(watching)
+	g.Go(func() error {
+		return a.c.Source.Watch(watching, func(s *cluster.Snapshot) {
+			a.deliver(s)
+			first.Do(func() { close(arrived) })
+		})
+	})
+	g.Go(func() error {
+		defer stop()
+		select {
+		case <-arrived:
+		case <-watching.Done():
+			return errors.Join(fmt.Errorf("wait for the first snapshot: %w", context.Cause(ctx)), a.c.Source.Connected())
+		}
+		if err := a.pass(ctx); err != nil {
+			return err
+		}
+		return errors.Join(a.flows.reconcile(ctx), a.tell(ctx), a.save(ctx))
+	})
+	return g.Wait()
+}
+
+// Plan says what a pass would do now, without doing it. It waits for the first snapshot.
+func (a *Agent) Plan(ctx context.Context) (*rules.Plan, error) {
+	watching, stop := context.WithCancel(ctx)
+	defer stop()
+	var snapshot *cluster.Snapshot
+	err := a.c.Source.Watch(watching, func(s *cluster.Snapshot) {
+		if snapshot == nil {
+			snapshot = s
+			stop()
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	if snapshot == nil {
+		return nil, errors.Join(fmt.Errorf("wait for the first snapshot: %w", context.Cause(ctx)), a.c.Source.Connected())
+	}
+	have, err := a.c.Driver.Read(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return rules.Diff(have, rules.Build(nil, snapshot, a.options())), nil
+}
+
+func (a *Agent) deliver(s *cluster.Snapshot) {
+	a.mu.Lock()
+	a.inbox.snapshot, a.inbox.arrived, a.inbox.stale = s, time.Now(), false
+	a.mu.Unlock()
+	a.syncer.Kick()
+}
+
+// failed logs a loop's error once, where it ends.
+func (a *Agent) failed(what string) func(error, time.Duration) {
+	return func(err error, retry time.Duration) {
+		a.c.Metrics.failures.WithLabelValues(what).Inc()
+		a.c.Logger.Error(what, "err", err, "retry", retry.Round(time.Millisecond))
+		if what == "sync" {
+			a.mu.Lock()
+			a.status.Failure = err
+			a.mu.Unlock()
+		}
+	}
+}

@@ -1,0 +1,89 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/weir-lb/weir/cluster"
+)
+
+// maxCacheBytes bounds what is read of a file that somebody may have replaced.
+const maxCacheBytes = 256 << 20
+
+func (a *Agent) cacheFile() string { return filepath.Join(a.c.StateDir, "snapshot.json") }
+
+// save writes the snapshot file: aside first, then in place, so that a crash leaves the old one or the new one.
+func (a *Agent) save(context.Context) error {
+	s := a.Status()
+	if a.c.StateDir == "" || s.Snapshot == nil || s.Stale {
+		return nil
+	}
+	file, err := s.Snapshot.Archive()
+	if err != nil {
+		return err
+	}
+	temp, err := os.CreateTemp(a.c.StateDir, "snapshot-*")
+	if err != nil {
+		return fmt.Errorf("save snapshot file: %w", err)
+	}
+	_, err = temp.Write(file)
+	if err = errors.Join(err, temp.Close()); err == nil {
+		err = os.Rename(temp.Name(), a.cacheFile())
+	}
+	if err != nil {
+		return fmt.Errorf("save snapshot file: %w", errors.Join(err, os.Remove(temp.Name())))
+	}
+	return nil
+}
+
+// coldStart uses the snapshot file when etcd does not answer soon after the start.
+func (a *Agent) coldStart(ctx context.Context) error {
+	timer := time.NewTimer(a.c.ColdStart)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-timer.C:
+	}
+	a.mu.Lock()
+	known := a.inbox.snapshot != nil
+	a.mu.Unlock()
+	if known || a.c.StateDir == "" {
+		return nil
+	}
+	snapshot, err := load(a.cacheFile())
+	if err != nil {
+		if !errors.Is(err, fs.ErrNotExist) {
+			a.c.Logger.Error("etcd does not answer, and the snapshot file cannot be used", "err", err)
+		}
+		return nil
+	}
+	a.c.Logger.Warn("etcd does not answer: working from the snapshot file", "revision", snapshot.Revision, "services", snapshot.Services.Len())
+	a.mu.Lock()
+	if a.inbox.snapshot == nil {
+		a.inbox.snapshot, a.inbox.arrived, a.inbox.stale = snapshot, time.Now(), true
+	}
+	a.mu.Unlock()
+	a.syncer.Kick()
+	return nil
+}
+
+func load(name string) (*cluster.Snapshot, error) {
+	info, err := os.Lstat(name)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() || info.Size() > maxCacheBytes {
+		return nil, fmt.Errorf("%s is not a regular file of at most %d bytes", name, maxCacheBytes)
+	}
+	file, err := os.ReadFile(name)
+	if err != nil {
+		return nil, err
+	}
+	return cluster.FromArchive(file)
+}

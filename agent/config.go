@@ -1,0 +1,68 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/rules"
+)
+
+// Source delivers snapshots of the cluster.
+type Source interface {
+	// Watch calls deliver with each newer snapshot, until the context ends; then it returns nil.
+	Watch(ctx context.Context, deliver func(*cluster.Snapshot)) error
+	// Connected is nil while the store answers, else the reason why not.
+	Connected() error
+}
+
+// Reporter takes what the node has to say.
+type Reporter interface {
+	Applied(ctx context.Context, node string, a cluster.Applied) error
+}
+
+// Config of an Agent.
+type Config struct {
+	Node   string
+	Driver rules.Driver
+	Source Source
+	Report Reporter
+
+	StateDir   string         // for the snapshot file; "": none is kept
+	KeepSource []netip.Prefix // sources that are not masqueraded, since their replies pass this node
+	NodeAddrs  []netip.Addr   // source addresses of local clients, at most one a family; none: found
+	Budget     int            // slots; 0: rules.DefaultBudget
+
+	FullCheck   time.Duration // between two readings of the whole table; more: less work, later repair. Default 5 min
+	ReportEvery time.Duration // between two reports without need; more: less writes to etcd. Default 30 s, +-20 %
+	ColdStart   time.Duration // how long to wait for etcd before the snapshot file is used. Default 500 ms
+
+	Logger  *slog.Logger
+	Metrics *Metrics
+}
+
+func (c Config) withDefaults() (Config, error) {
+	if c.Node == "" || c.Driver == nil || c.Source == nil || c.Report == nil {
+		return c, errors.New("an agent needs a node name, a driver, a source and a reporter")
+	}
+	if c.FullCheck <= 0 {
+		c.FullCheck = 5 * time.Minute
+	}
+	if c.ReportEvery <= 0 {
+		c.ReportEvery = 30 * time.Second
+	}
+	if c.ColdStart <= 0 {
+		c.ColdStart = 500 * time.Millisecond
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	c.Logger = c.Logger.With("node", c.Node)
+	if c.Metrics == nil {
+		c.Metrics = NewMetrics(nil)
+	}
+	return c, nil
+}

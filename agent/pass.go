@@ -1,0 +1,192 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/rules"
+)
+
+// pass brings the node up to the newest snapshot: routes that go, rules, routes that come, and then the news.
+func (a *Agent) pass(ctx context.Context) error {
+	in := a.take()
+	if in.snapshot == nil {
+		return nil
+	}
+	drifted, err := a.look(ctx, in)
+	if err != nil {
+		return err
+	}
+	if a.wouldForget(in.snapshot) {
+		return a.forgetNothing(in.snapshot)
+	}
+	a.want = rules.Build(a.want, in.snapshot, a.options())
+	problems, plan, err := a.write(ctx)
+	if err != nil {
+		return err
+	}
+	a.repaired(in, drifted, plan)
+	a.flows.want(a.want, plan)
+	if len(plan.Changes) > 0 || drifted {
+		a.flusher.Kick()
+	}
+	a.publish(in, plan, append(problems, a.want.Problems...))
+	return nil
+}
+
+func (a *Agent) take() inbox {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	in := a.inbox
+	a.inbox.foreign = nil
+	return in
+}
+
+// look reads the kernel when nothing is known of it, when somebody else changed it, or when it is time to.
+func (a *Agent) look(ctx context.Context, in inbox) (drifted bool, err error) {
+	due := time.Since(a.checked) >= a.c.FullCheck
+	if a.have != nil && len(in.foreign) == 0 && !due {
+		return false, nil
+	}
+	start := time.Now()
+	known := a.have != nil
+	if a.have, err = a.c.Driver.Read(ctx); err != nil {
+		return false, err
+	}
+	a.checked = time.Now()
+	a.c.Metrics.read.Observe(time.Since(start).Seconds())
+	return known, nil
+}
+
+// write goes the safe order: a route without rules would lead nowhere.
+func (a *Agent) write(ctx context.Context) (problems []cluster.Problem, plan *rules.Plan, err error) {
+	plan = rules.Diff(a.have, a.want)
+	vips := a.want.Sets[rules.VIPs]
+	if err := a.routes.remove(vips); err != nil {
+		problems = append(problems, routeProblem(err))
+	}
+	start := time.Now()
+	for attempt := 0; ; attempt++ {
+		quarantined, err := rules.Carry(ctx, a.c.Driver, a.have, plan)
+		if err == nil {
+			problems = append(problems, quarantined...)
+			break
+		}
+		a.have = nil
+		if !errors.Is(err, rules.ErrShadow) || attempt > 0 {
+			return nil, nil, err
+		}
+		// Somebody changed the kernel behind our back: look again, and write what is missing then.
+		if a.have, err = a.c.Driver.Read(ctx); err != nil {
+			return nil, nil, err
+		}
+		plan = rules.Diff(a.have, a.want)
+	}
+	if !plan.Empty() {
+		a.c.Metrics.apply.Observe(time.Since(start).Seconds())
+		a.c.Metrics.writes.Add(float64(plan.Writes()))
+	}
+	if err := a.routes.add(vips); err != nil {
+		problems = append(problems, routeProblem(err))
+	}
+	return problems, plan, nil
+}
+
+func routeProblem(err error) cluster.Problem {
+	return cluster.Problem{Object: "node", Field: "routes", What: "VIP routes cannot be set, so clients on this node may not reach VIPs: " + err.Error(),
+		Fix: "look whether another program removes routes of protocol weir (87) or the link weir0"}
+}
+
+// wouldForget says whether a snapshot is empty without anybody ever having published, while rules are in the kernel: then
+// the store was lost, not the services.
+func (a *Agent) wouldForget(s *cluster.Snapshot) bool {
+	return !s.Ready && s.Services.Len() == 0 && len(a.have.Placed) > 0
+}
+
+func (a *Agent) forgetNothing(s *cluster.Snapshot) error {
+	a.note([]cluster.Problem{{Object: "node", What: "etcd holds no service and was never published to, but this node has rules: they are kept",
+		Fix: "restore etcd or publish again; to remove the rules, run weir rules clean"}})
+	a.c.Logger.Warn("etcd is empty and was never published to: rules are kept", "revision", s.Revision, "frontends", len(a.have.Placed))
+	return nil
+}
+
+func (a *Agent) options() rules.Options {
+	return rules.Options{KeepSource: a.c.KeepSource, Links: a.links(), Budget: a.c.Budget}
+}
+
+// links matter only to decide which kept sources replies would bypass this node for.
+func (a *Agent) links() []netip.Prefix {
+	if len(a.c.KeepSource) == 0 {
+		return nil
+	}
+	return a.routes.attached()
+}
+
+// repaired tells of drift that was found and mended.
+func (a *Agent) repaired(in inbox, drifted bool, plan *rules.Plan) {
+	if !drifted || plan.Empty() || len(in.foreign) == 0 && len(plan.Repairs) == 0 {
+		return
+	}
+	a.c.Metrics.repairs.Inc()
+	what, who := "found by the regular check", ""
+	if len(in.foreign) > 0 {
+		what, who = in.foreign[0].What, in.foreign[0].Who
+	}
+	a.c.Logger.Warn("rules were changed by somebody else and are repaired", "what", what, "who", who,
+		"writes", plan.Writes(), "wrong_for", time.Since(in.noticed).Round(time.Millisecond))
+}
+
+// publish makes the result visible and, if somebody waits for it or it says something new, reports it.
+func (a *Agent) publish(in inbox, plan *rules.Plan, problems []cluster.Problem) {
+	problems = append(problems, in.snapshot.Problems...)
+	if held := in.snapshot.Held; held != nil {
+		problems = append(problems, cluster.Problem{Object: "etcd", What: "deletions are held back: " + held.Reason,
+			Fix: "if they are meant, run weir guard accept --revision " + itoa(held.Revision)})
+	}
+	slices.SortFunc(problems, cluster.Problem.Compare)
+	took := time.Since(in.arrived)
+
+	a.mu.Lock()
+	before := a.status
+	a.status.Snapshot, a.status.Want, a.status.Stale, a.status.Failure = in.snapshot, a.want, in.stale, nil
+	a.status.Problems = slices.Compact(problems)
+	fresh := before.Snapshot != in.snapshot
+	if fresh {
+		a.status.Took, a.status.At = took, time.Now()
+	}
+	if !plan.Empty() {
+		a.status.Plan = plan
+	}
+	news := in.snapshot.Barrier > before.barrier() || !slices.Equal(before.Problems, a.status.Problems) || before.Stale != in.stale || before.Snapshot == nil
+	a.mu.Unlock()
+
+	a.c.Metrics.see(a.want, a.have, in, len(problems))
+	if fresh && !in.stale {
+		a.saver.Kick()
+	}
+	if news {
+		a.teller.Kick()
+	}
+	switch {
+	case before.Snapshot == nil:
+		a.c.Logger.Info("ready", "revision", in.snapshot.Revision, "services", in.snapshot.Services.Len(), "written", plan.Writes(), "stale", in.stale, "took", took.Round(time.Microsecond))
+	case !plan.Empty():
+		a.c.Logger.Info("applied", "revision", in.snapshot.Revision, "written", plan.Writes(), "took", took.Round(time.Microsecond))
+	default:
+		a.c.Logger.Debug("nothing to do", "revision", in.snapshot.Revision)
+	}
+}
+
+func (a *Agent) note(problems []cluster.Problem) {
+	a.mu.Lock()
+	changed := !slices.Equal(a.status.Problems, problems)
+	a.status.Problems = problems
+	a.mu.Unlock()
+	if changed {
+		a.teller.Kick()
+	}
+}

@@ -1,0 +1,279 @@
+package agent
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// routeProtocol marks our routes, so that we find them again and touch no others.
+	routeProtocol netlink.RouteProtocol = 87
+	// routeLink is a bridge without ports. Should the rules ever be away, a packet to a VIP ends there: it neither loops
+	// nor reaches local listeners, as over lo.
+	routeLink = "weir0"
+)
+
+// routes leads packets of local clients to the rules: without a route to the VIP they would never reach the output hook.
+// The route's source is the node's own address, so that replies come back.
+//
+// IPv6 goes over lo: the kernel turns that into a route that discards, which is as safe as the bridge.
+type routes struct {
+	addrs []netip.Addr // of the configuration
+}
+
+func newRoutes(addrs []netip.Addr) *routes { return &routes{addrs: addrs} }
+
+// remove deletes our routes to what is not wanted.
+func (r *routes) remove(want []netip.Prefix) error {
+	have, err := ours()
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, route := range have {
+		if p := prefixOf(route.Dst); !slices.Contains(want, p) {
+			if err := netlink.RouteDel(&route); err != nil && !errors.Is(err, unix.ESRCH) {
+				errs = append(errs, fmt.Errorf("delete route to %s: %w", p, err))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// add sets the routes that are missing or lead elsewhere.
+func (r *routes) add(want []netip.Prefix) error {
+	have, err := ours()
+	if err != nil {
+		return err
+	}
+	present := map[netip.Prefix]netlink.Route{}
+	for _, route := range have {
+		present[prefixOf(route.Dst)] = route
+	}
+	sources, err := r.sources(want)
+	if err != nil {
+		return err
+	}
+	links := map[bool]int{}
+	var errs []error
+	for _, p := range want {
+		v4 := p.Addr().Is4()
+		if links[v4] == 0 {
+			if links[v4], err = linkFor(v4); err != nil {
+				return err
+			}
+		}
+		route := netlink.Route{Dst: ipNet(p), LinkIndex: links[v4], Protocol: routeProtocol, Scope: netlink.SCOPE_LINK}
+		if !v4 {
+			route.Scope = netlink.SCOPE_UNIVERSE
+		}
+		if source := sources[v4]; source.IsValid() {
+			route.Src = source.AsSlice()
+		}
+		if old, ok := present[p]; ok && old.LinkIndex == route.LinkIndex && old.Src.Equal(route.Src) {
+			continue
+		}
+		if err := netlink.RouteReplace(&route); err != nil {
+			errs = append(errs, fmt.Errorf("route to %s: %w", p, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// ours are all routes with our mark.
+func ours() ([]netlink.Route, error) {
+	routes, err := netlink.RouteListFiltered(netlink.FAMILY_ALL, &netlink.Route{Protocol: routeProtocol}, netlink.RT_FILTER_PROTOCOL)
+	if err != nil {
+		return nil, fmt.Errorf("list routes: %w", err)
+	}
+	return routes, nil
+}
+
+// linkFor is the link that VIP routes go over.
+func linkFor(v4 bool) (int, error) {
+	if !v4 {
+		return linkIndex("lo")
+	}
+	if index, err := linkIndex(routeLink); err == nil {
+		return index, nil
+	}
+	bridge := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: routeLink, Flags: net.FlagUp}}
+	if err := netlink.LinkAdd(bridge); err != nil {
+		return linkIndex("lo") // a kernel without bridges
+	}
+	if err := netlink.LinkSetUp(bridge); err != nil {
+		return 0, fmt.Errorf("set %s up: %w", routeLink, err)
+	}
+	return linkIndex(routeLink)
+}
+
+func linkIndex(name string) (int, error) {
+	link, err := netlink.LinkByName(name)
+	if err != nil {
+		return 0, fmt.Errorf("find link %s: %w", name, err)
+	}
+	return link.Attrs().Index, nil
+}
+
+// sources are the node's addresses for each family: those of the configuration, else the first of the link that has the
+// default route, else the first at all.
+func (r *routes) sources(vips []netip.Prefix) (map[bool]netip.Addr, error) {
+	out := map[bool]netip.Addr{}
+	for _, a := range r.addrs {
+		out[a.Is4()] = a
+	}
+	if len(out) == 2 || len(vips) == 0 {
+		return out, nil
+	}
+	candidates, err := candidates()
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range candidates {
+		v4 := c.addr.Is4()
+		if vip := slices.ContainsFunc(vips, func(p netip.Prefix) bool { return p.Contains(c.addr) }); !vip && !out[v4].IsValid() {
+			out[v4] = c.addr
+		}
+	}
+	return out, nil
+}
+
+type candidate struct {
+	addr  netip.Addr
+	order int
+}
+
+// candidates are the node's global addresses, best first.
+func candidates() ([]candidate, error) {
+	addrs, err := netlink.AddrList(nil, netlink.FAMILY_ALL)
+	if err != nil {
+		return nil, fmt.Errorf("list addresses: %w", err)
+	}
+	gateways, err := netlink.RouteListFiltered(netlink.FAMILY_ALL, &netlink.Route{Table: unix.RT_TABLE_MAIN}, netlink.RT_FILTER_TABLE)
+	if err != nil {
+		return nil, fmt.Errorf("list routes: %w", err)
+	}
+	best := map[int]bool{}
+	for _, g := range gateways {
+		if g.Gw != nil && prefixOf(g.Dst).Bits() <= 0 {
+			best[g.LinkIndex] = true
+		}
+	}
+	var out []candidate
+	for _, a := range addrs {
+		addr, ok := netip.AddrFromSlice(a.IP)
+		if addr = addr.Unmap(); !ok || a.Scope != unix.RT_SCOPE_UNIVERSE || addr.IsLoopback() {
+			continue
+		}
+		order := a.LinkIndex
+		if best[a.LinkIndex] {
+			order = -1
+		}
+		out = append(out, candidate{addr, order})
+	}
+	slices.SortStableFunc(out, func(a, b candidate) int { return cmp.Compare(a.order, b.order) })
+	return out, nil
+}
+
+// Addresses are the node's global addresses, best first: what it tells the cluster about itself.
+func Addresses() ([]netip.Addr, error) {
+	found, err := candidates()
+	if err != nil {
+		return nil, err
+	}
+	var out []netip.Addr
+	for _, c := range found {
+		out = append(out, c.addr)
+	}
+	return out, nil
+}
+
+// attached are the networks that the node has an address in.
+func (r *routes) attached() (out []netip.Prefix) {
+	addrs, err := netlink.AddrList(nil, netlink.FAMILY_ALL)
+	if err != nil {
+		return nil
+	}
+	for _, a := range addrs {
+		if p := prefixOf(a.IPNet); a.Scope == unix.RT_SCOPE_UNIVERSE && p.IsValid() && !p.IsSingleIP() {
+			out = append(out, p.Masked())
+		}
+	}
+	return out
+}
+
+// watch kicks when addresses, links or routes of the node change, until the context ends; then it returns nil.
+func (r *routes) watch(ctx context.Context, kick func()) error {
+	addrs, routes := make(chan netlink.AddrUpdate), make(chan netlink.RouteUpdate)
+	if err := netlink.AddrSubscribe(addrs, ctx.Done()); err != nil {
+		return fmt.Errorf("watch addresses: %w", err)
+	}
+	if err := netlink.RouteSubscribe(routes, ctx.Done()); err != nil {
+		return fmt.Errorf("watch routes: %w", err)
+	}
+	for addrs != nil || routes != nil {
+		select {
+		case _, ok := <-addrs:
+			if !ok {
+				addrs = nil
+				continue
+			}
+			kick()
+		case u, ok := <-routes:
+			if !ok {
+				routes = nil
+				continue
+			}
+			// Of routes only the loss of our own matters; we are told of our own removals too, and a kick is cheap.
+			if u.Type == unix.RTM_DELROUTE && u.Route.Protocol == routeProtocol {
+				kick()
+			}
+		}
+	}
+	if ctx.Err() == nil {
+		return errors.New("the kernel stopped telling of address changes")
+	}
+	return nil
+}
+
+// CleanRoutes removes our routes and the link that they go over.
+func CleanRoutes() error {
+	if err := newRoutes(nil).remove(nil); err != nil {
+		return err
+	}
+	link, err := netlink.LinkByName(routeLink)
+	if errors.As(err, new(netlink.LinkNotFoundError)) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("find link %s: %w", routeLink, err)
+	}
+	if err := netlink.LinkDel(link); err != nil {
+		return fmt.Errorf("delete link %s: %w", routeLink, err)
+	}
+	return nil
+}
+
+func ipNet(p netip.Prefix) *net.IPNet {
+	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
+}
+
+func prefixOf(n *net.IPNet) netip.Prefix {
+	if n == nil {
+		return netip.Prefix{}
+	}
+	addr, _ := netip.AddrFromSlice(n.IP)
+	bits, _ := n.Mask.Size()
+	if addr.Is4In6() && len(n.Mask) == 4 {
+		addr = addr.Unmap()
+	}
+	return netip.PrefixFrom(addr, bits)
+}

@@ -1,0 +1,138 @@
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"strconv"
+	"time"
+
+	"context"
+
+	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/rules"
+)
+
+// Status is what the agent last did.
+type Status struct {
+	Snapshot *cluster.Snapshot // the newest that the kernel holds; nil before the first
+	Want     *rules.Ruleset
+	Plan     *rules.Plan // the last one that was not empty
+	Problems []cluster.Problem
+	Stale    bool          // the snapshot came from the file
+	Took     time.Duration // from the snapshot's arrival to the verified rules
+	At       time.Time
+	Failure  error // of the last pass, nil when it went well
+}
+
+func (s Status) barrier() int64 {
+	if s.Snapshot == nil {
+		return 0
+	}
+	return s.Snapshot.Barrier
+}
+
+// maxProblems bounds a report: it is one value in etcd, for each node.
+const maxProblems = 20
+
+// applied is the status as others see it.
+func (s Status) applied() cluster.Applied {
+	out := cluster.Applied{TookMS: float64(s.Took.Microseconds()) / 1000, Problems: s.Problems, Stale: s.Stale, At: s.At}
+	if s.Snapshot != nil {
+		out.Revision = s.Snapshot.Revision
+	}
+	if more := len(out.Problems) - maxProblems; more > 0 {
+		out.Problems = append(out.Problems[:maxProblems:maxProblems], cluster.Problem{Object: "node", What: fmt.Sprintf("%d more problems", more), Fix: "see /debug/problems on the node"})
+	}
+	return out
+}
+
+// Status tells what the agent last did.
+func (a *Agent) Status() Status {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.status
+}
+
+// Live is nil unless the agent hangs.
+func (a *Agent) Live() error { return nil }
+
+// Ready is nil when the kernel holds the newest snapshot that is known and the store answers.
+func (a *Agent) Ready() error {
+	s := a.Status()
+	switch {
+	case s.Failure != nil:
+		return fmt.Errorf("rules could not be written: %w", s.Failure)
+	case s.Snapshot == nil:
+		return errors.Join(errors.New("no snapshot has been applied yet"), a.c.Source.Connected())
+	case s.Stale:
+		return errors.Join(fmt.Errorf("working from the snapshot file, revision %d", s.Snapshot.Revision), a.c.Source.Connected())
+	}
+	if err := a.c.Source.Connected(); err != nil {
+		return fmt.Errorf("the last rules are kept: %w", err)
+	}
+	return nil
+}
+
+// WriteSnapshot writes the applied snapshot as JSON.
+func (a *Agent) WriteSnapshot(w io.Writer) error {
+	s := a.Status().Snapshot
+	if s == nil {
+		return errors.New("no snapshot has been applied yet")
+	}
+	file, err := s.Archive()
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(file)
+	return err
+}
+
+// WritePlan writes the last plan that changed something.
+func (a *Agent) WritePlan(w io.Writer) error {
+	s := a.Status()
+	if s.Plan == nil {
+		return errors.New("nothing has been changed yet")
+	}
+	_, err := fmt.Fprintf(w, "revision %d, %d writes\n%s", s.Plan.Revision, s.Plan.Writes(), s.Plan)
+	return err
+}
+
+// WriteProblems writes every problem, also those that a report leaves out.
+func (a *Agent) WriteProblems(w io.Writer) error {
+	for _, p := range a.Status().Problems {
+		if _, err := fmt.Fprintln(w, p.Error()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// tell reports the status. Without etcd there is nobody to tell.
+func (a *Agent) tell(ctx context.Context) error {
+	s := a.Status()
+	if s.Snapshot == nil && len(s.Problems) == 0 || a.c.Source.Connected() != nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	return a.c.Report.Applied(ctx, a.c.Node, s.applied())
+}
+
+// tellRegularly kicks the report with jitter, so that a thousand nodes do not write at once.
+func (a *Agent) tellRegularly(ctx context.Context) error {
+	for {
+		wait := time.Duration(float64(a.c.ReportEvery) * (0.8 + 0.4*rand.Float64()))
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return nil
+		case <-timer.C:
+			a.teller.Kick()
+		}
+	}
+}
+
+func itoa(n int64) string { return strconv.FormatInt(n, 10) }
