@@ -111,12 +111,12 @@ func (o Options) build(inputs *cluster.Inputs, tight bool, into *cluster.MapEdit
 
 // balancerOf lays out one frontend and says how many slots it has on a node that is within its budget.
 func balancerOf(resolved *cluster.Resolved, f cluster.Frontend, tight bool) (b *Balancer, loose int) {
-	targets := merge(resolved.Targets(f))
+	name, targets := resolved.Service.Name, merge(resolved.Targets(f))
 	if len(targets) == 0 {
-		return &Balancer{Mode: Refuse}, 0
+		return &Balancer{Service: name, Mode: Refuse}, 0
 	}
 	if resolved.Service.Affinity == cluster.AffinitySource {
-		b = &Balancer{Mode: Source, Table: maglev(targets)}
+		b = &Balancer{Service: name, Mode: Source, Table: maglev(targets)}
 		counts := map[netip.AddrPort]int{}
 		for _, target := range b.Table {
 			counts[target]++
@@ -135,7 +135,7 @@ func balancerOf(resolved *cluster.Resolved, f cluster.Frontend, tight bool) (b *
 	if loose = total(slots); tight {
 		slots = apportion(weights, tightSlots(len(targets)), fixed)
 	}
-	b = &Balancer{Mode: Random}
+	b = &Balancer{Service: name, Mode: Random}
 	for i, t := range targets {
 		b.Shares = append(b.Shares, Share{t.Address, slots[i]})
 	}
@@ -163,7 +163,7 @@ func total(slots []int) (n int) {
 }
 
 func (b *Balancer) equal(c *Balancer) bool {
-	return b.Mode == c.Mode && slices.Equal(b.Shares, c.Shares) && slices.Equal(b.Table, c.Table)
+	return b.Service == c.Service && b.Mode == c.Mode && slices.Equal(b.Shares, c.Shares) && slices.Equal(b.Table, c.Table)
 }
 
 // span derives what spans the services: a pass over all of them, and rare.

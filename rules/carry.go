@@ -74,10 +74,18 @@ func (s *State) quarantine(plan *Plan, rejected map[cluster.Frontend]error) {
 func (s *State) quarantineProblems() (out []cluster.Problem) {
 	for f, q := range s.quarantined {
 		out = append(out, cluster.Problem{
-			Object: "frontend " + f.String(), What: "the kernel of this node refuses its rules, so it keeps what it had: " + q.Reason,
+			Object: q.object(), Field: "frontend " + f.String(), What: "the kernel of this node refuses its rules, so it keeps what it had: " + q.Reason,
 			Fix: "look at the node's kernel log; it is tried again when the service changes",
 		})
 	}
 	slices.SortFunc(out, cluster.Problem.Compare)
 	return out
+}
+
+// object is whom a refusal harms. What should go away belongs to nobody any more.
+func (q Quarantine) object() string {
+	if q.Balancer == nil {
+		return "node"
+	}
+	return "service " + q.Balancer.Service
 }

@@ -32,9 +32,10 @@ type Share struct {
 // Balancer is what the kernel should do with one frontend. It is immutable; a frontend whose inputs did not change keeps
 // its pointer.
 type Balancer struct {
-	Mode   Mode
-	Shares []Share          // sorted by target
-	Table  []netip.AddrPort // Source only: the target of each slot; for Random, Diff places the slots
+	Service string // whose frontend it is: for messages, never for the kernel
+	Mode    Mode
+	Shares  []Share          // sorted by target
+	Table   []netip.AddrPort // Source only: the target of each slot; for Random, Diff places the slots
 }
 
 // Slots is the number of slots of all shares.
