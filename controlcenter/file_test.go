@@ -1,0 +1,175 @@
+package controlcenter_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/controlcenter"
+)
+
+const whole = `
+# the documented form
+name: a
+vips: [10.10.1.128, "fd00::128"]
+ports:
+  - {name: web, port: 8080}
+  - {name: dns, port: 53, protocol: udp}
+balance: uniform
+affinity: source
+instances:
+  - 192.168.10.100:80
+  - {address: "192.168.10.101:80", weight: 2, labels: {zone: east}}
+  - address: "fd00:1::1"
+    id: six
+    ports: {web: 80, dns: 5353}
+`
+
+func TestReadFile(t *testing.T) {
+	t.Parallel()
+	entries, err := controlcenter.ReadFile("a.yaml", []byte(whole))
+	require.NoError(t, err)
+	require.Len(t, entries, 1)
+	require.Equal(t, &cluster.Service{
+		Name: "a", VIPs: []netip.Addr{netip.MustParseAddr("10.10.1.128"), netip.MustParseAddr("fd00::128")},
+		Ports:   []cluster.Port{{Name: "web", Port: 8080, Protocol: cluster.TCP}, {Name: "dns", Port: 53, Protocol: cluster.UDP}},
+		Balance: cluster.BalanceUniform, Affinity: cluster.AffinitySource,
+		Instances: []cluster.Instance{
+			{ID: "192.168.10.100:80", Addr: netip.MustParseAddr("192.168.10.100"), Port: 80, Weight: 1},
+			{ID: "192.168.10.101:80", Addr: netip.MustParseAddr("192.168.10.101"), Port: 80, Weight: 2, Labels: map[string]string{"zone": "east"}},
+			{ID: "six", Addr: netip.MustParseAddr("fd00:1::1"), Ports: map[string]uint16{"web": 80, "dns": 5353}, Weight: 1},
+		},
+	}, entries[0].Service)
+}
+
+func TestReadFileSeveralDocuments(t *testing.T) {
+	t.Parallel()
+	entries, err := controlcenter.ReadFile("f", []byte("---\nname: a\nports: [{port: 1}]\n---\n{\"name\": \"b\", \"ports\": [{\"port\": 2}]}\n---\n"))
+	require.NoError(t, err)
+	require.Len(t, entries, 2)
+	require.Equal(t, "a", entries[0].Service.Name)
+	require.Equal(t, "b", entries[1].Service.Name)
+}
+
+func TestReadFileRefuses(t *testing.T) {
+	t.Parallel()
+	tests := []struct{ name, file, says string }{
+		{"malformed yaml", "name: a\n  ports: 3\n", "f:1: the file: mapping value is not allowed"},
+		{"open list", "name: a\nports: [{port: 1}\n", "f:2: the file: sequence end token ']' not found"},
+		{"malformed json", "{\"name\": \"a\",\n \"ports\": [{\"port\": 1}],,}", "f:2: the file: unexpected"},
+		{"json cut off", "{\"name\": \"a\",\n \"ports\": [", "the file: "},
+		{"not yaml at all", "\x00\x01\x02", "f:1: service: a mapping is wanted here, not the text"},
+		{"empty", "", "f: the file: it holds no service"},
+		{"only a comment", "# nothing\n", "f: the file: it holds no service"},
+		{"a list", "- name: a\n", "f:1: service: a mapping is wanted here, not a list"},
+		{"unknown field", "name: a\nreplicas: 3\n", "f:2: service a: replicas: this field is unknown: use one of affinity, balance, instances, name, ports, vips"},
+		{"unknown field of a port", "name: a\nports:\n- port: 1\n  protocl: udp\n", "f:4: service a: ports[0].protocl: this field is unknown: use one of name, port, protocol"},
+		{"unknown field of an instance", "name: a\ninstances:\n- {address: 10.0.0.1:80, wieght: 2}\n", "f:3: service a: instances[0].wieght: this field is unknown"},
+		{"field twice", "name: a\nname: b\n", "f:2: the file: mapping key \"name\" already defined"},
+		{"no value", "name: a\nports:\n", "f:2: service a: ports: no value is given"},
+		{"port too large", "name: a\nports:\n- port: 65536\n", "f:3: service a: ports[0].port: 65536 is outside 0..65535"},
+		{"port negative", "name: a\nports: [{port: -1}]\n", "f:2: service a: ports[0].port: -1 is outside 0..65535"},
+		{"port as text", "name: a\nports: [{port: http}]\n", "f:2: service a: ports[0].port: a whole number is wanted here, not the text \"http\""},
+		{"port as fraction", "name: a\nports: [{port: 1.5}]\n", "ports[0].port: a whole number is wanted here, not float"},
+		{"port beyond 64 bit", "name: a\nports: [{port: 99999999999999999999}]\n", "ports[0].port: "},
+		{"weight too large", "name: a\ninstances: [{address: 10.0.0.1:80, weight: 1001}]\n", "f:2: service a: instances[0].weight: 1001 is outside 0..1000"},
+		{"ports of an instance too large", "name: a\ninstances: [{address: 10.0.0.1, ports: {web: 70000}}]\n", "instances[0].ports.web: 70000 is outside 0..65535"},
+		{"protocol", "name: a\nports: [{port: 1, protocol: icmp}]\n", "f:2: service a: ports[0].protocol: protocol \"icmp\" is unknown: use tcp, udp or sctp"},
+		{"VIP with port", "name: a\nvips:\n- 10.10.0.1:80\n", "f:3: service a: vips[0]: \"10.10.0.1:80\" is not an IP address: write it as in 10.10.1.128, without a port"},
+		{"VIP is a name", "name: a\nvips: [db.example]\n", "is not an IP address"},
+		{"instance is a name", "name: a\ninstances: [\"db.example:80\"]\n", "f:2: service a: instances[0]: instance address \"db.example:80\": want IP:PORT"},
+		{"instance port 0", "name: a\ninstances: [\"10.0.0.1:0\"]\n", "port 0 cannot be connected to"},
+		{"instance is a number", "name: a\ninstances: [5]\n", "f:2: service a: instances[0]: a mapping is wanted here, not integer"},
+		{"alias", "name: &x a\nports: [{port: 1}]\n", "an anchor, alias or tag (they are not supported)"},
+		{"merge key", "name: a\nports:\n- <<: {port: 1}\n", "not supported"},
+		{"vips not a list", "name: a\nvips: 10.10.0.1\n", "f:2: service a: vips: a list is wanted here, not the text \"10.10.0.1\""},
+		{"2 MB", "name: a\n#" + strings.Repeat("x", 2<<20), "2097161 bytes are more than the 1048576 that etcd takes as one value"},
+		{"deep brackets", strings.Repeat("[", 1<<20), "nests deeper than 32 levels"},
+		{"deep braces across lines", strings.Repeat("{a:\n", 1<<18), "nests deeper than 32 levels"},
+		{"deep dashes", strings.Repeat("- ", 1<<19), "nests deeper than 32 levels"},
+		{"deep dashes with an end", strings.Repeat("- ", 1<<18) + "a", "nests deeper than 32 levels"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			start := time.Now()
+			_, err := controlcenter.ReadFile("f", []byte(test.file))
+			require.ErrorContains(t, err, test.says)
+			require.ErrorAs(t, err, new(*controlcenter.Refusal))
+			require.Less(t, time.Since(start), 10*time.Second)
+		})
+	}
+}
+
+func TestReadFileReportsEverythingAtOnce(t *testing.T) {
+	t.Parallel()
+	_, err := controlcenter.ReadFile("f", []byte("vips: [x]\nports: [{port: 70000, proto: tcp}]\ninstances:\n- y\n- {address: z}\nfoo: 1\nname: a\n---\nname: b\nbar: 1\n"))
+	lines := strings.Split(fmt.Sprint(err), "\n")
+	require.Len(t, lines, 7)
+	for i, want := range []string{"f:1: service a: vips[0]", "f:2: service a: ports[0].port", "f:2: service a: ports[0].proto", "f:4: service a: instances[0]", "f:5: service a: instances[1].address", "f:6: service a: foo", "f:10: service b: bar"} {
+		require.True(t, strings.HasPrefix(lines[i], want), "line %d: %s", i, lines[i])
+	}
+}
+
+// A field that the store knows and the file reader does not would be refused as unknown.
+func TestReadFileKnowsEveryFieldOfAService(t *testing.T) {
+	t.Parallel()
+	_, err := controlcenter.ReadFile("f", []byte("x: 1\n"))
+	for field := range reflect.TypeFor[cluster.Service]().Fields() {
+		if tag, _, _ := strings.Cut(field.Tag.Get("json"), ","); tag != "-" {
+			require.ErrorContains(t, err, tag)
+		}
+	}
+}
+
+func TestReadFileReadsWhatJSONWrites(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		want := &cluster.Service{
+			Name:    rapid.SampledFrom([]string{"a", "123", "true", "a.b-c"}).Draw(t, "name"),
+			VIPs:    rapid.SliceOfN(rapid.SampledFrom([]netip.Addr{netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("fd00::1")}), 0, 2).Draw(t, "vips"),
+			Balance: rapid.SampledFrom([]cluster.Balance{"", "uniform", "adaptive"}).Draw(t, "balance"),
+			Ports:   []cluster.Port{{Name: "web", Port: rapid.Uint16().Draw(t, "port"), Protocol: rapid.SampledFrom([]cluster.Proto{cluster.TCP, cluster.UDP, cluster.SCTP}).Draw(t, "proto")}},
+		}
+		for range rapid.IntRange(0, 3).Draw(t, "n") {
+			i, err := cluster.ParseInstance(rapid.SampledFrom([]string{"192.168.1.1:80", "192.168.1.1", "[fd00::1]:80", "fd00::1"}).Draw(t, "address"))
+			require.NoError(t, err)
+			i.Weight = rapid.IntRange(0, 1000).Draw(t, "weight")
+			i.Ports = rapid.SampledFrom([]map[string]uint16{nil, {"web": 80}}).Draw(t, "ports")
+			i.Labels = rapid.SampledFrom([]map[string]string{nil, {"zone": "e\x1b[1m\n\"x"}}).Draw(t, "labels")
+			want.Instances = append(want.Instances, i)
+		}
+		text, err := json.Marshal(want)
+		require.NoError(t, err)
+		got, err := controlcenter.ReadFile("f", text)
+		require.NoError(t, err, "%s", text)
+		if len(want.VIPs) == 0 {
+			want.VIPs = nil
+		}
+		require.Equal(t, want, got[0].Service)
+	})
+}
+
+func FuzzReadFile(f *testing.F) {
+	f.Add([]byte(whole))
+	f.Add([]byte(`{"name": "a", "ports": [{"port": 1}]}`))
+	f.Add([]byte("a: &b [*b]\n? {x: 1}\n: - |\n  y\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		entries, err := controlcenter.ReadFile("f", data)
+		if err == nil && len(entries) == 0 {
+			t.Fatal("nothing read, and no error")
+		}
+		if refusal := new(controlcenter.Refusal); err != nil && !errors.As(err, &refusal) {
+			t.Fatalf("%T is not a refusal", err)
+		}
+	})
+}

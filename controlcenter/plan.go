@@ -1,0 +1,149 @@
+package controlcenter
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/weir-lb/weir/cluster"
+)
+
+// Plan is what a publish or withdraw would change. It is printable, and nothing has been written yet.
+type Plan struct {
+	Name     string           `json:"name"`
+	Service  *cluster.Service `json:"service,omitempty"` // as it would be written; nil: it would be withdrawn
+	Previous *cluster.Service `json:"-"`                 // as it stands; nil: it does not exist
+	Steps    []Step           `json:"steps"`             // none: nothing would change
+	Warnings []string         `json:"warnings,omitempty"`
+
+	allocated bool // its VIPs were chosen here, so when somebody else takes them others will do
+}
+
+// Nothing says that everything already is as wanted.
+func (p Plan) Nothing() bool { return len(p.Steps) == 0 }
+
+// Change is what to commit.
+func (p Plan) Change() cluster.Change {
+	if p.Service == nil {
+		return cluster.Withdraw{Service: p.Previous}
+	}
+	return cluster.Publish{Service: p.Service, Previous: p.Previous}
+}
+
+// String is one line for the service and one for each step and warning.
+func (p Plan) String() string {
+	verb := "changes"
+	switch {
+	case p.Nothing():
+		verb = "is already as wanted"
+	case p.Service == nil:
+		verb = "is withdrawn"
+	case p.Previous == nil:
+		verb = "is created"
+	}
+	lines := []string{fmt.Sprintf("service %s %s", p.Name, verb)}
+	for _, s := range p.Steps {
+		lines = append(lines, "  "+s.String())
+	}
+	for _, w := range p.Warnings {
+		lines = append(lines, "  warning: "+w)
+	}
+	return strings.Join(lines, "\n")
+}
+
+// PlanPublish says what publishing the service would change. The error is a *Refusal with everything that speaks
+// against it; a frontend that belongs to another service makes it a conflict.
+func PlanPublish(snapshot *cluster.Snapshot, service *cluster.Service) (Plan, error) {
+	plans, err := PlanAll(snapshot, []Entry{{Service: service}})
+	if err != nil {
+		return Plan{}, err
+	}
+	return plans[0], nil
+}
+
+// PlanAll plans several services as if they were published one after the other.
+func PlanAll(snapshot *cluster.Snapshot, entries []Entry) ([]Plan, error) {
+	l, refusal, seen := newLedger(snapshot), &Refusal{}, map[string]bool{}
+	var plans []Plan
+	for _, e := range entries {
+		if seen[e.Service.Name] {
+			refusal.Faults = append(refusal.Faults, Fault{File: e.File, Line: e.line("name"), Problem: cluster.Problem{
+				Object: "service " + e.Service.Name, Field: "name", What: "it is given twice", Fix: "remove one",
+			}})
+			continue
+		}
+		seen[e.Service.Name] = true
+		plan, faults := l.plan(e.Service)
+		e.locate(faults)
+		refusal.Faults = append(refusal.Faults, faults...)
+		plans = append(plans, plan)
+	}
+	if err := refusal.err(); err != nil {
+		return nil, err
+	}
+	return plans, nil
+}
+
+func (l *ledger) plan(wanted *cluster.Service) (Plan, []Fault) {
+	previous, next := l.services[wanted.Name], *wanted
+	p := Plan{Name: wanted.Name, Service: &next, Previous: previous}
+	next.CreateRevision, next.ModRevision = 0, 0
+	refusal := &Refusal{}
+	if previous != nil {
+		next.CreateRevision, next.ModRevision = previous.CreateRevision, previous.ModRevision
+		l.leave(previous)
+	}
+	if len(next.VIPs) == 0 && previous != nil && len(previous.VIPs) > 0 {
+		next.VIPs = previous.VIPs // clients know it by now
+	} else if len(next.VIPs) == 0 {
+		vips, problem := l.allocate(&next)
+		if problem != nil {
+			refusal.add(*problem)
+		}
+		next.VIPs, p.allocated = vips, true
+	}
+	refusal.add(next.Validate(l.config)...)
+	refusal.Faults = append(refusal.Faults, l.check(&next)...)
+	if text, err := json.Marshal(&next); err == nil && len(text) > cluster.MaxFileBytes {
+		refusal.add(cluster.Problem{Object: "service " + next.Name, What: fmt.Sprintf("%d bytes are more than the %d that etcd takes as one value", len(text), cluster.MaxFileBytes), Fix: "shorten the labels, or split the service"})
+	}
+	l.enter(&next)
+	p.Steps, p.Warnings = steps(previous, &next), l.warnings(&next)
+	if p.Nothing() {
+		p.Service = previous
+	}
+	return p, refusal.Faults
+}
+
+// PlanWithdraw says what withdrawing a service would take away.
+func PlanWithdraw(snapshot *cluster.Snapshot, name string) (Plan, error) {
+	in, err := find(snapshot, name)
+	if err != nil {
+		return Plan{}, err
+	}
+	p := Plan{Name: name, Previous: in.Service, Steps: []Step{{Sign: "-", What: "service " + name}}}
+	for _, f := range in.Service.Frontends() {
+		p.Steps = append(p.Steps, Step{Sign: "-", What: "frontend " + f.String()})
+	}
+	for _, i := range in.Service.Instances {
+		p.Steps = append(p.Steps, Step{Sign: "-", What: "instance " + i.ID})
+	}
+	if n := len(in.Registered); n > 0 {
+		p.Warnings = append(p.Warnings, fmt.Sprintf("%d instances that nodes registered stay until their nodes remove them", n))
+	}
+	return p, nil
+}
+
+func (l *ledger) warnings(s *cluster.Service) (out []string) {
+	weights := map[int]bool{}
+	for _, i := range s.Instances {
+		weights[i.Weight] = true
+	}
+	if s.Balance == cluster.BalanceUniform && len(weights) > 1 {
+		out = append(out, "balance is uniform, so the weights of the instances do not count: use static to make them count")
+	}
+	if len(s.Instances)+len(l.registered(s.Name)) == 0 {
+		out = append(out, "it has no instance: connections will be refused until it has one")
+	}
+	return out
+}

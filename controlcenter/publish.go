@@ -1,0 +1,93 @@
+package controlcenter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/weir-lb/weir/cluster"
+)
+
+// attempts is how often a change is planned anew when somebody else was faster. Each attempt has then seen a newer
+// state, so more of them would mean that two programs fight over one service.
+const attempts = 5
+
+// Published is what came of one service.
+type Published struct {
+	Plan     Plan
+	Revision int64 // 0: there was nothing to write
+}
+
+// Publish plans all entries, shows each plan just before it is written, and writes those that change something. When the
+// error comes after some were written, those are returned with it.
+func Publish(ctx context.Context, store Store, entries []Entry, show func(Plan)) ([]Published, error) {
+	snapshot, err := store.Snapshot(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read the present state: %w", err)
+	}
+	plans, err := PlanAll(snapshot, entries)
+	if err != nil {
+		return nil, err
+	}
+	var done []Published
+	for i, plan := range plans {
+		p, err := commit(ctx, store, plan, show, func(s *cluster.Snapshot) (Plan, error) {
+			again, err := PlanAll(s, entries[i:i+1])
+			if err != nil {
+				return Plan{}, err
+			}
+			return again[0], nil
+		})
+		if err != nil {
+			return done, err
+		}
+		done = append(done, p)
+	}
+	return done, nil
+}
+
+// Withdraw removes a service.
+func Withdraw(ctx context.Context, store Store, name string, show func(Plan)) (Published, error) {
+	snapshot, err := store.Snapshot(ctx)
+	if err != nil {
+		return Published{}, fmt.Errorf("read the present state: %w", err)
+	}
+	plan, err := PlanWithdraw(snapshot, name)
+	if err != nil {
+		return Published{}, err
+	}
+	return commit(ctx, store, plan, show, func(s *cluster.Snapshot) (Plan, error) { return PlanWithdraw(s, name) })
+}
+
+// commit writes a plan, and plans anew when somebody else wrote in between.
+func commit(ctx context.Context, store Store, plan Plan, show func(Plan), again func(*cluster.Snapshot) (Plan, error)) (Published, error) {
+	for n := 1; ; n++ {
+		show(plan)
+		if plan.Nothing() {
+			return Published{Plan: plan}, nil
+		}
+		revision, err := store.Commit(ctx, plan.Change())
+		if err == nil {
+			return Published{plan, revision}, nil
+		}
+		if n == attempts || !replan(plan, err) {
+			return Published{}, err
+		}
+		snapshot, err := store.Snapshot(ctx)
+		if err != nil {
+			return Published{}, fmt.Errorf("read what changed in between: %w", err)
+		}
+		if plan, err = again(snapshot); err != nil {
+			return Published{}, err
+		}
+	}
+}
+
+// replan says whether a newer state may help: not when the VIP that the operator asked for belongs to somebody else.
+func replan(plan Plan, err error) bool {
+	var taken *cluster.TakenError
+	if errors.As(err, &taken) {
+		return plan.allocated
+	}
+	return errors.Is(err, cluster.ErrConflict)
+}

@@ -1,0 +1,132 @@
+package controlcenter
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/weir-lb/weir/cluster"
+)
+
+// Step is one thing that a plan changes.
+type Step struct {
+	Sign string `json:"sign"` // + added, - removed, ~ changed
+	What string `json:"what"` // "service", "balance", "instance 10.0.0.1:80"
+	From string `json:"from,omitempty"`
+	To   string `json:"to,omitempty"`
+}
+
+func (s Step) String() string {
+	switch {
+	case s.Sign == "~":
+		return fmt.Sprintf("~ %s: %s -> %s", s.What, s.From, s.To)
+	case s.From+s.To != "":
+		return fmt.Sprintf("%s %s: %s", s.Sign, s.What, s.From+s.To)
+	}
+	return s.Sign + " " + s.What
+}
+
+// steps compares two forms of a service by what they mean: the order of lists does not matter, nor whether a default is
+// written out.
+func steps(old, new *cluster.Service) (out []Step) {
+	if old == nil {
+		old = &cluster.Service{}
+		out = append(out, Step{Sign: "+", What: "service " + new.Name})
+		out = append(out, Step{Sign: "+", What: "balance", To: balance(new)}, Step{Sign: "+", What: "affinity", To: affinity(new)})
+	} else {
+		out = changed(out, "balance", balance(old), balance(new))
+		out = changed(out, "affinity", affinity(old), affinity(new))
+	}
+	out = append(out, frontendSteps(old, new)...)
+	return append(out, instanceSteps(old, new)...)
+}
+
+func balance(s *cluster.Service) string {
+	if s.Balance == "" {
+		return string(cluster.BalanceStatic)
+	}
+	return string(s.Balance)
+}
+
+func affinity(s *cluster.Service) string {
+	if s.Affinity == "" {
+		return string(cluster.AffinityNone)
+	}
+	return string(s.Affinity)
+}
+
+func frontendSteps(old, new *cluster.Service) (out []Step) {
+	before, after := portNames(old), portNames(new)
+	for _, f := range slices.SortedFunc(maps.Keys(before), cluster.Frontend.Compare) {
+		if _, stays := after[f]; !stays {
+			out = append(out, Step{Sign: "-", What: "frontend " + f.String()})
+		}
+	}
+	for _, f := range slices.SortedFunc(maps.Keys(after), cluster.Frontend.Compare) {
+		if name, was := before[f]; !was {
+			out = append(out, Step{Sign: "+", What: "frontend " + f.String()})
+		} else {
+			out = changed(out, "name of port "+f.String(), quoted(name), quoted(after[f]))
+		}
+	}
+	return out
+}
+
+func portNames(s *cluster.Service) map[cluster.Frontend]string {
+	out := map[cluster.Frontend]string{}
+	for _, vip := range s.VIPs {
+		for _, p := range s.Ports {
+			out[cluster.Frontend{VIP: vip, Proto: p.Protocol, Port: p.Port}] = p.Name
+		}
+	}
+	return out
+}
+
+func instanceSteps(old, new *cluster.Service) (out []Step) {
+	before, after := instances(old), instances(new)
+	for _, id := range slices.Sorted(maps.Keys(before)) {
+		if _, stays := after[id]; !stays {
+			out = append(out, Step{Sign: "-", What: "instance " + id})
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(after)) {
+		a, was := before[id]
+		b := after[id]
+		if !was {
+			out = append(out, Step{Sign: "+", What: "instance " + id, To: fmt.Sprintf("%s, weight %d", b.Address(), b.Weight)})
+			continue
+		}
+		what := "instance " + id
+		out = changed(out, what+" address", a.Address(), b.Address())
+		out = changed(out, what+" weight", fmt.Sprint(a.Weight), fmt.Sprint(b.Weight))
+		out = changed(out, what+" ports", fmt.Sprint(a.Ports), fmt.Sprint(b.Ports))
+		out = changed(out, what+" labels", pairs(a.Labels), pairs(b.Labels))
+	}
+	return out
+}
+
+func instances(s *cluster.Service) map[string]cluster.Instance {
+	out := map[string]cluster.Instance{}
+	for _, i := range s.Instances {
+		out[i.ID] = i
+	}
+	return out
+}
+
+func changed(out []Step, what, from, to string) []Step {
+	if from == to {
+		return out
+	}
+	return append(out, Step{Sign: "~", What: what, From: from, To: to})
+}
+
+func quoted(s string) string { return fmt.Sprintf("%q", s) }
+
+func pairs(labels map[string]string) string {
+	out := []string{}
+	for _, k := range slices.Sorted(maps.Keys(labels)) {
+		out = append(out, fmt.Sprintf("%q=%q", k, labels[k]))
+	}
+	return "{" + strings.Join(out, " ") + "}"
+}

@@ -1,0 +1,214 @@
+package controlcenter
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/weir-lb/weir/cluster"
+)
+
+// ServiceRow is one line of "get services".
+type ServiceRow struct {
+	Name      string            `json:"name"`
+	Frontends []string          `json:"frontends"` // those that it holds
+	Balance   string            `json:"balance"`
+	Affinity  string            `json:"affinity"`
+	Taking    int               `json:"taking"` // instances that take new connections
+	Instances int               `json:"instances"`
+	Status    string            `json:"status"` // ok, degraded, down, empty
+	Revision  int64             `json:"revision"`
+	Problems  []cluster.Problem `json:"problems,omitempty"`
+}
+
+// InstanceRow is one line of "get instances".
+type InstanceRow struct {
+	Service string            `json:"service"`
+	ID      string            `json:"id"`
+	Address string            `json:"address"`
+	Node    string            `json:"node,omitempty"`
+	Weight  int               `json:"weight"`
+	Share   float64           `json:"share"` // percent of the new connections of its address family
+	State   cluster.Status    `json:"state"`
+	Reason  string            `json:"reason,omitempty"`
+	Since   time.Time         `json:"since,omitzero"`
+	Age     time.Duration     `json:"-"` // of the reason; 0: unknown
+	From    string            `json:"from"`
+	Labels  map[string]string `json:"labels,omitempty"`
+}
+
+// NodeRow is one line of "get nodes".
+type NodeRow struct {
+	Name      string            `json:"name"`
+	State     string            `json:"state"` // alive, lost, down, drained, cordoned
+	Alive     bool              `json:"alive"`
+	Applied   int64             `json:"applied"`
+	Lag       int64             `json:"lag"` // revisions that it has yet to apply
+	TookMS    float64           `json:"took_ms"`
+	Stale     bool              `json:"stale"` // it works from its cache file
+	Version   string            `json:"version,omitempty"`
+	Addresses []string          `json:"addresses,omitempty"`
+	Instances int               `json:"instances"`
+	Reason    string            `json:"reason,omitempty"`
+	Age       time.Duration     `json:"-"` // of what it last told; 0: it told nothing
+	At        time.Time         `json:"at,omitzero"`
+	Problems  []cluster.Problem `json:"problems,omitempty"`
+}
+
+// Services are all services, or the one that is named.
+func Services(s *cluster.Snapshot, name string) ([]ServiceRow, error) {
+	chosen, err := choose(s, name)
+	var rows []ServiceRow
+	for _, in := range chosen {
+		r := cluster.Resolve(in)
+		row := ServiceRow{
+			Name: in.Service.Name, Frontends: []string{}, Balance: balance(in.Service), Affinity: affinity(in.Service),
+			Instances: len(r.Instances), Revision: in.Service.ModRevision, Problems: r.Problems,
+		}
+		for _, f := range r.Frontends {
+			row.Frontends = append(row.Frontends, f.String())
+		}
+		for _, i := range r.Instances {
+			if i.Takes() {
+				row.Taking++
+			}
+		}
+		row.Status = statusOf(row)
+		rows = append(rows, row)
+	}
+	return rows, err
+}
+
+func statusOf(r ServiceRow) string {
+	switch {
+	case r.Instances == 0:
+		return "empty"
+	case r.Taking == 0 || len(r.Frontends) == 0:
+		return "down"
+	case r.Taking < r.Instances || len(r.Problems) > 0:
+		return "degraded"
+	}
+	return "ok"
+}
+
+// Instances are those of all services, or of the one that is named.
+func Instances(s *cluster.Snapshot, name string, now time.Time) ([]InstanceRow, error) {
+	chosen, err := choose(s, name)
+	var rows []InstanceRow
+	for _, in := range chosen {
+		r, sums := cluster.Resolve(in), map[bool]int{}
+		for _, i := range r.Instances {
+			sums[i.Instance.Addr.Is4()] += i.Weight
+		}
+		for _, i := range r.Instances {
+			rows = append(rows, instanceRow(in.Service.Name, i, sums[i.Instance.Addr.Is4()], now))
+		}
+	}
+	return rows, err
+}
+
+func instanceRow(service string, s cluster.State, sum int, now time.Time) InstanceRow {
+	row := InstanceRow{
+		Service: service, ID: s.Instance.ID, Address: s.Instance.Address(), Node: cmp.Or(s.Instance.Node, s.Node), Weight: s.Weight,
+		State: s.Status, Reason: s.Reason, Since: s.Since, From: "file", Labels: s.Instance.Labels, Age: age(s.Since, now),
+	}
+	if sum > 0 {
+		row.Share = 100 * float64(s.Weight) / float64(sum)
+	}
+	if s.Instance.Node != "" {
+		row.From = "node"
+	}
+	return row
+}
+
+func age(since, now time.Time) time.Duration {
+	if since.IsZero() {
+		return 0
+	}
+	return max(time.Millisecond, now.Sub(since)) // clocks differ; a negative age says nothing
+}
+
+func choose(s *cluster.Snapshot, name string) ([]*cluster.Inputs, error) {
+	if name != "" {
+		in, err := find(s, name)
+		if err != nil {
+			return nil, err
+		}
+		return []*cluster.Inputs{in}, nil
+	}
+	all := maps.Collect(s.Services.All())
+	return slices.SortedFunc(maps.Values(all), func(a, b *cluster.Inputs) int { return strings.Compare(a.Service.Name, b.Service.Name) }), nil
+}
+
+// Fleet is what the nodes told.
+type Fleet struct {
+	Alive   map[string]bool
+	Applied map[string]cluster.Applied
+}
+
+// Nodes are all nodes that are known, alive or have told something, or the one that is named.
+func Nodes(s *cluster.Snapshot, fleet Fleet, name string, now time.Time) ([]NodeRow, error) {
+	rows := map[string]*NodeRow{}
+	row := func(n string) *NodeRow {
+		if rows[n] == nil {
+			rows[n] = &NodeRow{Name: n}
+		}
+		return rows[n]
+	}
+	for n, alive := range fleet.Alive {
+		row(n).Alive = alive
+	}
+	for n, a := range fleet.Applied {
+		r := row(n)
+		r.Applied, r.TookMS, r.Stale, r.Problems, r.At, r.Age = a.Revision, a.TookMS, a.Stale, a.Problems, a.At, age(a.At, now)
+	}
+	for n, node := range s.Nodes.All() {
+		r := row(n)
+		r.Version = node.Version
+		for _, a := range node.Addresses {
+			r.Addresses = append(r.Addresses, a.String())
+		}
+	}
+	hosts := countHosts(s, row)
+	var out []NodeRow
+	for _, n := range slices.Sorted(maps.Keys(rows)) {
+		r := rows[n]
+		r.Lag = max(0, s.Revision-r.Applied)
+		r.State, r.Reason = nodeState(*r, hosts[n])
+		if name == "" || name == n {
+			out = append(out, *r)
+		}
+	}
+	if name != "" && len(out) == 0 {
+		return nil, &NotFoundError{fmt.Sprintf("node %q", name), slices.Sorted(maps.Keys(rows))}
+	}
+	return out, nil
+}
+
+func countHosts(s *cluster.Snapshot, row func(string) *NodeRow) map[string]cluster.Host {
+	hosts := map[string]cluster.Host{}
+	for _, in := range s.Services.All() {
+		for _, h := range in.Hosts {
+			row(h.Node).Instances++
+			hosts[h.Node] = h
+		}
+	}
+	return hosts
+}
+
+func nodeState(r NodeRow, h cluster.Host) (state, reason string) {
+	switch {
+	case h.Down != nil:
+		return "down", h.Down.Reason
+	case h.Admin != nil && h.Admin.Drain:
+		return "drained", h.Admin.Reason
+	case !r.Alive:
+		return "lost", "its agent is not in touch with etcd"
+	case h.Admin != nil && h.Admin.Cordon:
+		return "cordoned", h.Admin.Reason
+	}
+	return "alive", ""
+}
