@@ -1,0 +1,86 @@
+package controlcenter_test
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/controlcenter"
+	"github.com/weir-lb/weir/controlcenter/storetest"
+)
+
+func TestServicesView(t *testing.T) {
+	t.Parallel()
+	f := storetest.New()
+	f.Put(t, storetest.Service(t, "b", "10.10.1.2:53/udp", "192.168.1.1:53", "192.168.1.2:53"), storetest.Service(t, "a", "10.10.1.1:80", "192.168.1.1:80"),
+		storetest.Service(t, "c", "10.10.1.3:80"), storetest.Service(t, "d", "10.10.1.4:80", "192.168.1.9:80"))
+	f.Edit(func(d *cluster.Draft) {
+		d.Admin("b", "192.168.1.1:53", &cluster.Admin{Drain: true})
+		d.Admin("d", "192.168.1.9:80", &cluster.Admin{Drain: true})
+	})
+	rows, err := controlcenter.Services(snapshot(t, f), "")
+	require.NoError(t, err)
+	got := map[string]string{}
+	for _, r := range rows {
+		got[r.Name] = r.Status
+	}
+	require.Equal(t, map[string]string{"a": "ok", "b": "degraded", "c": "empty", "d": "down"}, got)
+	require.Equal(t, controlcenter.ServiceRow{
+		Name: "b", Frontends: []string{"10.10.1.2:53/udp"}, Balance: "static", Affinity: "none", Taking: 1, Instances: 2, Status: "degraded", Revision: 101,
+	}, rows[1])
+	_, err = controlcenter.Services(snapshot(t, f), "x")
+	require.ErrorContains(t, err, "there are a, b, c, d")
+}
+
+func TestInstancesView(t *testing.T) {
+	t.Parallel()
+	f := storetest.New()
+	s := storetest.Service(t, "a", "10.10.1.1:80", "192.168.1.1:80", "192.168.1.2:80", "192.168.1.3:80", "[fd00:1::1]:80")
+	s.VIPs = append(s.VIPs, netip.MustParseAddr("fd00::1"))
+	s.Instances[1].Weight = 3
+	f.Put(t, s)
+	f.Edit(func(d *cluster.Draft) {
+		d.Node("n1", &cluster.Node{Addresses: []netip.Addr{netip.MustParseAddr("192.168.1.3")}})
+		d.Health("n1", cluster.NodeHealth{"a": {"192.168.1.3:80": {Verdict: cluster.Dead, Reason: "connection refused", Since: noon}}})
+		d.Instance("n2", "a", "r", &cluster.Instance{Addr: netip.MustParseAddr("192.168.1.4"), Port: 80, Weight: 1})
+	})
+	rows, err := controlcenter.Instances(snapshot(t, f), "a", noon.Add(time.Minute))
+	require.NoError(t, err)
+	shares := map[string]float64{}
+	for _, r := range rows {
+		shares[r.ID] = r.Share
+	}
+	require.Equal(t, map[string]float64{"192.168.1.1:80": 20, "192.168.1.2:80": 60, "192.168.1.3:80": 0, "r": 20, "[fd00:1::1]:80": 100}, shares)
+	require.Equal(t, controlcenter.InstanceRow{
+		Service: "a", ID: "192.168.1.3:80", Address: "192.168.1.3:80", Node: "n1", State: cluster.IsDead, Reason: "connection refused",
+		Since: noon, Age: time.Minute, From: "file",
+	}, rows[2])
+	require.Equal(t, []string{"n2", "node"}, []string{rows[4].Node, rows[4].From})
+}
+
+func TestNodesView(t *testing.T) {
+	t.Parallel()
+	f := storetest.New()
+	f.Put(t, storetest.Service(t, "a", "10.10.1.1:80", "192.168.1.1:80", "192.168.1.2:80"))
+	f.Edit(func(d *cluster.Draft) {
+		d.Node("n1", &cluster.Node{Addresses: []netip.Addr{netip.MustParseAddr("192.168.1.1")}, Version: "1.2"})
+		d.Node("n2", &cluster.Node{Addresses: []netip.Addr{netip.MustParseAddr("192.168.1.2")}})
+		d.Down("n2", &cluster.Down{Reason: "lease gone"})
+	})
+	fleet := controlcenter.Fleet{
+		Alive:   map[string]bool{"n1": true},
+		Applied: map[string]cluster.Applied{"n1": {Revision: 100, TookMS: 2, At: noon}, "n3": {Revision: 102, Stale: true}},
+	}
+	rows, err := controlcenter.Nodes(snapshot(t, f), fleet, "", noon.Add(time.Second))
+	require.NoError(t, err)
+	require.Equal(t, []controlcenter.NodeRow{
+		{Name: "n1", State: "alive", Alive: true, Applied: 100, Lag: 2, TookMS: 2, Version: "1.2", Addresses: []string{"192.168.1.1"}, Instances: 1, At: noon, Age: time.Second},
+		{Name: "n2", State: "down", Reason: "lease gone", Lag: 102, Addresses: []string{"192.168.1.2"}, Instances: 1},
+		{Name: "n3", State: "lost", Reason: "its agent is not in touch with etcd", Applied: 102, Stale: true},
+	}, rows)
+	_, err = controlcenter.Nodes(snapshot(t, f), fleet, "n9", noon)
+	require.EqualError(t, err, `node "n9" does not exist: there are n1, n2, n3`)
+}
