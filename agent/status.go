@@ -136,3 +136,13 @@ func (a *Agent) tellRegularly(ctx context.Context) error {
 }
 
 func itoa(n int64) string { return strconv.FormatInt(n, 10) }
+
+// WriteRules writes what the kernel should hold.
+func (a *Agent) WriteRules(w io.Writer) error {
+	s := a.Status()
+	if s.Want == nil {
+		return errors.New("no snapshot has been applied yet")
+	}
+	_, err := io.WriteString(w, s.Want.String())
+	return err
+}

@@ -1,0 +1,264 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/weir-lb/weir/agent"
+	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/etcd"
+	"github.com/weir-lb/weir/internal/ops"
+	"github.com/weir-lb/weir/rules"
+	"github.com/weir-lb/weir/rules/nft"
+)
+
+type agentOptions struct {
+	node        string
+	stateDir    string
+	listen      string
+	allowRemote bool
+	pprof       bool
+	tableOwner  string
+	keepSource  []string
+	nodeAddrs   []string
+	labels      map[string]string
+	budget      int
+	once        bool
+	dryRun      bool
+	logs        logOptions
+}
+
+func newAgentCmd(f *factory) *cobra.Command {
+	o := &agentOptions{}
+	cmd := &cobra.Command{
+		Use:   "agent",
+		Short: "Keep this node's rules equal to what is published",
+		Long: `Watch etcd and keep this node's kernel equal to it: the rules, the routes to the VIPs, and the connection tracking entries
+that would hold clients to instances that are gone. Needs CAP_NET_ADMIN. Rules stay when it stops; "weir rules clean" removes them.
+
+Pages on --listen: /livez /readyz /metrics /debug/snapshot /debug/rules /debug/plan /debug/problems.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return runAgent(cmd.Context(), f, o) },
+	}
+	name, _ := os.Hostname()
+	flags := cmd.Flags()
+	flags.StringVar(&o.node, "node", name, "this node's name in the cluster")
+	flags.StringVar(&o.stateDir, "state-dir", "/var/lib/weir", "where the last snapshot is kept for a start without etcd; empty: nowhere")
+	flags.StringVar(&o.listen, "listen", "127.0.0.1:9646", "address of health, metrics and debug pages; empty: none")
+	flags.BoolVar(&o.allowRemote, "listen-remote", false, "permit --listen beyond loopback; the pages have no login")
+	flags.BoolVar(&o.pprof, "pprof", false, "profiles under /debug/pprof/")
+	flags.StringVar(&o.tableOwner, "table-owner", "auto", "auto: own the tables where the kernel can (Linux 6.9), so that nobody else changes them; off: notice and repair")
+	flags.StringSliceVar(&o.keepSource, "keep-source", nil, "networks of clients that instances may see, because replies pass this node (CIDR)")
+	flags.StringSliceVar(&o.nodeAddrs, "node-ip", nil, "addresses that local clients use as source, one a family; default: those of the default route")
+	flags.StringToStringVar(&o.labels, "label", nil, "labels of this node (key=value)")
+	flags.IntVar(&o.budget, "budget", rules.DefaultBudget, "slots that this node may hold before weights are approximated more coarsely")
+	flags.BoolVar(&o.once, "once", false, "bring the node up to date once, then leave")
+	flags.BoolVar(&o.dryRun, "dry-run", false, "print what would change, and change nothing")
+	o.logs.addTo(cmd)
+	return cmd
+}
+
+func runAgent(ctx context.Context, f *factory, o *agentOptions) error {
+	if why := cluster.ValidName(o.node); why != "" {
+		return usageError{fmt.Errorf("--node: %s", why)}
+	}
+	logger, err := o.logs.logger(f.err)
+	if err != nil {
+		return err
+	}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	config, err := o.config(logger, registry)
+	if err != nil {
+		return err
+	}
+	if !o.dryRun {
+		lock, err := lockNode()
+		if err != nil {
+			return err
+		}
+		defer lock.Close()
+	}
+	ownership := nft.Ownership(o.tableOwner)
+	if o.dryRun {
+		ownership = nft.ReadOnly
+	}
+	driver, err := nft.New(nft.Options{Ownership: ownership})
+	if err != nil {
+		return err
+	}
+	defer driver.Close()
+	store, err := f.etcd.open(ctx, logger)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	config.Driver, config.Source, config.Report = driver, source{store}, store
+	a, err := agent.New(config)
+	if err != nil {
+		return err
+	}
+	if o.once || o.dryRun {
+		return runOnce(ctx, f, o, a)
+	}
+	logger.Info("starting", "node", o.node, "driver", driver.Name(), "owned", driver.Owning())
+	return serveAgent(ctx, o, served{a, store, registry, logger})
+}
+
+// config turns the flags into the agent's configuration and says everything that is wrong with them.
+func (o *agentOptions) config(logger *slog.Logger, registry prometheus.Registerer) (agent.Config, error) {
+	c := agent.Config{Node: o.node, StateDir: o.stateDir, Budget: o.budget, Logger: logger, Metrics: agent.NewMetrics(registry)}
+	var errs []error
+	if o.tableOwner != string(nft.OwnAuto) && o.tableOwner != string(nft.OwnOff) {
+		errs = append(errs, fmt.Errorf("--table-owner %q: use auto or off", o.tableOwner))
+	}
+	for _, s := range o.keepSource {
+		p, err := netip.ParsePrefix(s)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("--keep-source %q: want a network as in 10.0.0.0/8: %w", s, err))
+			continue
+		}
+		c.KeepSource = append(c.KeepSource, p.Masked())
+	}
+	for _, s := range o.nodeAddrs {
+		a, err := netip.ParseAddr(s)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("--node-ip %q: want an address: %w", s, err))
+			continue
+		}
+		c.NodeAddrs = append(c.NodeAddrs, a)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return c, usageError{err}
+	}
+	if o.stateDir != "" && !o.dryRun {
+		if err := os.MkdirAll(o.stateDir, 0o700); err != nil {
+			logger.Error("the snapshot file cannot be kept, so a start without etcd will find nothing", "err", err)
+			c.StateDir = ""
+		}
+	}
+	return c, nil
+}
+
+// lockNode makes sure that one agent at a time works in a network namespace. An abstract socket is just that: one for
+// each name and namespace, and gone with its process.
+func lockNode() (io.Closer, error) {
+	l, err := net.Listen("unix", "@weir-agent")
+	if err != nil {
+		return nil, fmt.Errorf("%w: another weir agent runs on this node: stop it first", rules.ErrOwned)
+	}
+	return l, nil
+}
+
+func runOnce(ctx context.Context, f *factory, o *agentOptions, a *agent.Agent) error {
+	ctx, cancel := context.WithTimeout(ctx, f.etcd.timeout)
+	defer cancel()
+	if !o.dryRun {
+		return a.Once(ctx)
+	}
+	plan, err := a.Plan(ctx)
+	if err != nil {
+		return err
+	}
+	if plan.Empty() {
+		fmt.Fprintln(f.err, "nothing would change")
+	}
+	fmt.Fprint(f.out, plan)
+	return nil
+}
+
+// served is what one agent process consists of.
+type served struct {
+	agent    *agent.Agent
+	store    *etcd.Store
+	registry *prometheus.Registry
+	logger   *slog.Logger
+}
+
+func serveAgent(ctx context.Context, o *agentOptions, s served) error {
+	g, ctx := errgroup.WithContext(ctx)
+	if o.listen != "" {
+		server, err := ops.Listen(ops.Options{Address: o.listen, AllowRemote: o.allowRemote, Metrics: s.registry, Pprof: o.pprof})
+		if err != nil {
+			return err
+		}
+		server.Live("agent", s.agent.Live)
+		server.Ready("rules", s.agent.Ready)
+		page := func(write func(io.Writer) error) ops.PageFunc {
+			return func(w io.Writer, _ *http.Request) error { return write(w) }
+		}
+		server.Page("snapshot", page(s.agent.WriteSnapshot))
+		server.Page("rules", page(s.agent.WriteRules))
+		server.Page("plan", page(s.agent.WritePlan))
+		server.Page("problems", page(s.agent.WriteProblems))
+		g.Go(func() error { return server.Run(ctx) })
+	}
+	g.Go(func() error { return s.agent.Run(ctx) })
+	g.Go(func() error { return s.store.Alive(ctx, o.node) })
+	g.Go(func() error { return join(ctx, o, s) })
+	g.Go(func() error { return ops.Watchdog(ctx, s.agent.Live) })
+	if err := ops.NotifyReady(); err != nil {
+		s.logger.Warn("systemd", "err", err)
+	}
+	err := g.Wait()
+	if notifyErr := ops.NotifyStopping(); notifyErr != nil {
+		s.logger.Warn("systemd", "err", notifyErr)
+	}
+	return err
+}
+
+// join tells the cluster about this node, as soon as etcd listens and whenever its addresses changed.
+func join(ctx context.Context, o *agentOptions, s served) error {
+	var told *cluster.Node
+	for {
+		wait := time.Minute
+		node, err := describeNode(o)
+		if err == nil && !sameNode(told, node) {
+			if err = s.store.Join(ctx, o.node, node); err == nil {
+				told = node
+			}
+		}
+		if err != nil {
+			s.logger.Debug("join", "err", err)
+			wait = 2 * time.Second
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return nil
+		case <-timer.C:
+		}
+	}
+}
+
+// source is the store as the agent needs it.
+type source struct{ store *etcd.Store }
+
+func (s source) Watch(ctx context.Context, deliver func(*cluster.Snapshot)) error {
+	return s.store.Watch(ctx, etcd.WatchOptions{}, deliver)
+}
+
+func (s source) Connected() error {
+	status := s.store.Status()
+	if status.Connected {
+		return nil
+	}
+	if status.LastError == "" {
+		return errors.New("etcd has not answered yet")
+	}
+	return fmt.Errorf("etcd is away since %s: %s", status.Since.Format(time.RFC3339), status.LastError)
+}

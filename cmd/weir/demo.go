@@ -1,0 +1,49 @@
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/weir-lb/weir/internal/demo"
+)
+
+type demoOptions struct {
+	demo.Options
+	story  string
+	output string
+}
+
+func newDemoCmd(f *factory) *cobra.Command {
+	o := &demoOptions{}
+	cmd := &cobra.Command{
+		Use:   "demo",
+		Short: "Show three nodes that spread real connections, in network namespaces of this machine",
+		Long: `Build three nodes, four instances and a client in network namespaces, with an embedded etcd and three agents; publish a
+service, connect to it three thousand times from each node, and then change and break things. Nothing of the host is touched.
+It needs root. The cluster stays up to play with until Ctrl-C, and is then removed.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			program, err := os.Executable()
+			if err != nil {
+				return fmt.Errorf("find own program: %w", err)
+			}
+			o.Program, o.Out, o.JSON = program, f.out, o.output == "json"
+			switch {
+			case o.story != "balance":
+				return usageError{fmt.Errorf("there is no story %q: use balance", o.story)}
+			case o.output != "" && o.output != "text" && o.output != "json":
+				return usageError{fmt.Errorf("there is no output %q: use text or json", o.output)}
+			case o.Connections < 1 || o.Connections > 25_000:
+				return usageError{fmt.Errorf("--connections %d is outside 1..25000", o.Connections)}
+			}
+			return demo.Balance(cmd.Context(), o.Options)
+		},
+	}
+	cmd.Flags().StringVar(&o.story, "story", "balance", "what to show: balance")
+	cmd.Flags().BoolVar(&o.Once, "once", false, "leave after the show")
+	cmd.Flags().StringVarP(&o.output, "output", "o", "text", "text, or json for one document")
+	cmd.Flags().IntVar(&o.Connections, "connections", 3000, "connections from each node after each step")
+	return cmd
+}

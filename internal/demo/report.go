@@ -1,0 +1,125 @@
+package demo
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	"gonum.org/v1/gonum/mathext"
+)
+
+// Report is what the demo has seen, as JSON for programs.
+type Report struct {
+	Nodes []string `json:"nodes"`
+	Steps []Step   `json:"steps"`
+}
+
+// Failed is the number of connections of all steps that no instance answered.
+func (r *Report) Failed() (n int) {
+	for _, s := range r.Steps {
+		n += s.Failed
+	}
+	return n
+}
+
+// Step is one thing that was done, and how connections fared afterwards.
+type Step struct {
+	Name        string             `json:"name"`
+	Connections int                `json:"connections"`
+	Failed      int                `json:"failed"`
+	Shares      map[string]float64 `json:"shares"` // by the instance's address, of all nodes
+	ChiSquareP  float64            `json:"chi_square_p"`
+	PerNode     []NodeShares       `json:"per_node"`
+
+	note string
+}
+
+// NodeShares is how the connections from one node spread.
+type NodeShares struct {
+	Node       string         `json:"node"`
+	Failed     int            `json:"failed"`
+	Counts     map[string]int `json:"counts"`
+	ChiSquareP float64        `json:"chi_square_p"`
+}
+
+// chiSquareP is the probability that counts differ from the weights at least as much as they do if each connection was
+// sent to an instance by chance in proportion to its weight (Pearson's chi-squared test). An instance of weight 0 must
+// have no connection: otherwise it is 0.
+func chiSquareP(counts map[string]int, weights map[string]int) float64 {
+	n, sum := 0, 0
+	for id := range weights {
+		n += counts[id]
+		sum += weights[id]
+	}
+	statistic, freedom := 0.0, -1
+	for id, w := range weights {
+		if w == 0 {
+			if counts[id] > 0 {
+				return 0
+			}
+			continue
+		}
+		freedom++
+		expected := float64(n) * float64(w) / float64(sum)
+		d := float64(counts[id]) - expected
+		statistic += d * d / expected
+	}
+	if freedom < 1 || n == 0 {
+		return 1
+	}
+	return mathext.GammaIncRegComp(float64(freedom)/2, statistic/2)
+}
+
+// summarize adds up the nodes.
+func summarize(name, note string, nodes []NodeShares, weights map[string]int) Step {
+	s := Step{Name: name, note: note, PerNode: nodes, Shares: map[string]float64{}}
+	total := map[string]int{}
+	for _, n := range nodes {
+		s.Failed += n.Failed
+		for id, count := range n.Counts {
+			total[id] += count
+		}
+	}
+	good := 0
+	for _, count := range total {
+		good += count
+	}
+	s.Connections = good + s.Failed
+	for id := range weights {
+		s.Shares[id] = float64(total[id]) / float64(max(1, good))
+	}
+	s.ChiSquareP = chiSquareP(total, weights)
+	return s
+}
+
+// print writes a step as a table for people.
+func (s Step) print(w io.Writer) {
+	fmt.Fprintf(w, "\n%s\n", s.Name)
+	if s.note != "" {
+		fmt.Fprintf(w, "  %s\n", s.note)
+	}
+	ids := slices.Sorted(maps.Keys(s.Shares))
+	fmt.Fprintf(w, "  %-5s", "node")
+	for _, id := range ids {
+		fmt.Fprintf(w, " %18s", id)
+	}
+	fmt.Fprintf(w, " %8s %7s\n", "p-value", "failed")
+	for _, n := range s.PerNode {
+		fmt.Fprintf(w, "  %-5s", n.Node)
+		good := 0
+		for _, count := range n.Counts {
+			good += count
+		}
+		for _, id := range ids {
+			fmt.Fprintf(w, " %18s", fmt.Sprintf("%d (%.1f %%)", n.Counts[id], 100*float64(n.Counts[id])/float64(max(1, good))))
+		}
+		fmt.Fprintf(w, " %8.3f %7d\n", n.ChiSquareP, n.Failed)
+	}
+	verdict := "no connection failed"
+	if s.Failed > 0 {
+		verdict = fmt.Sprintf("%d CONNECTIONS FAILED", s.Failed)
+	}
+	fmt.Fprintf(w, "  %d connections, %s\n", s.Connections, strings.TrimSpace(verdict))
+}

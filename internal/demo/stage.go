@@ -1,0 +1,211 @@
+package demo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/controlcenter"
+	"github.com/weir-lb/weir/etcd"
+	"github.com/weir-lb/weir/etcd/embedded"
+	"github.com/weir-lb/weir/internal/lab"
+)
+
+// stage is the cluster that the demo plays on: a lab, an etcd on a unix socket (which every namespace can reach), and an
+// agent process on each node.
+type stage struct {
+	options Options
+	dir     string
+	lab     *lab.Lab
+	cluster *lab.Cluster
+	server  *embedded.Server
+	store   *etcd.Store
+	agents  map[string]*exec.Cmd
+	log     io.Writer // what the agents say
+}
+
+const (
+	service = "a"
+	nodes   = 3
+	port    = 80
+)
+
+var (
+	vip  = netip.MustParseAddr("10.10.1.128")
+	vips = netip.MustParsePrefix("10.10.1.0/24")
+	// frontend is the classic example's.
+	frontend = netip.AddrPortFrom(vip, 8080)
+)
+
+// build sets the stage up; what it has built by the time of an error is still to be struck.
+func build(ctx context.Context, o Options) (*stage, error) {
+	s := &stage{options: o, agents: map[string]*exec.Cmd{}}
+	var err error
+	if s.dir, err = os.MkdirTemp("", "weir-demo-"); err != nil {
+		return s, err
+	}
+	if s.log, err = os.Create(filepath.Join(s.dir, "agents.log")); err != nil {
+		return s, err
+	}
+	if s.lab, err = lab.New("demo"); err != nil {
+		return s, err
+	}
+	if s.cluster, err = lab.NewCluster(s.lab, nodes, 4); err != nil {
+		return s, err
+	}
+	if err = s.cluster.RouteVIPs(s.cluster.Client, s.cluster.Nodes[0], vips); err != nil {
+		return s, err
+	}
+	for _, host := range s.cluster.Instances {
+		address := netip.AddrPortFrom(host.Addr4, port)
+		if _, err = lab.Serve(host.Namespace, address.String(), address); err != nil {
+			return s, err
+		}
+	}
+	if err = s.startStore(ctx); err != nil {
+		return s, err
+	}
+	if s.store, err = etcd.Open(ctx, etcd.Config{Endpoints: []string{s.endpoint()}}); err != nil {
+		return s, err
+	}
+	for i := range nodes {
+		if err = s.startAgent(i); err != nil {
+			return s, err
+		}
+	}
+	return s, s.awaitAgents(ctx, nodes)
+}
+
+func (s *stage) endpoint() string { return "unix://" + filepath.Join(s.dir, "etcd.sock") }
+
+func (s *stage) startStore(ctx context.Context) (err error) {
+	s.server, err = embedded.Start(ctx, embedded.Options{Dir: filepath.Join(s.dir, "etcd"), Listen: s.endpoint(), NoSync: true})
+	return err
+}
+
+func nodeName(i int) string { return fmt.Sprintf("n%d", i+1) }
+
+// startAgent starts a node's agent as a process of its own, as an operator would.
+func (s *stage) startAgent(i int) error {
+	state := filepath.Join(s.dir, nodeName(i))
+	if err := os.MkdirAll(state, 0o700); err != nil {
+		return err
+	}
+	args := []string{"agent", "--node", nodeName(i), "--etcd", s.endpoint(), "--state-dir", state, "--listen", "127.0.0.1:9646"}
+	cmd := exec.Command(s.options.Program, args...)
+	cmd.Stdout, cmd.Stderr = s.log, s.log
+	if err := s.cluster.Nodes[i].Start(cmd); err != nil {
+		return err
+	}
+	s.agents[nodeName(i)] = cmd
+	return nil
+}
+
+// awaitAgents waits until so many nodes are alive.
+func (s *stage) awaitAgents(ctx context.Context, want int) error {
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	err := s.store.WatchApplied(ctx, func(alive map[string]bool, _ map[string]cluster.Applied) bool { return len(alive) >= want })
+	if err != nil {
+		return fmt.Errorf("wait for %d agents (they write to %s/agents.log): %w", want, s.dir, err)
+	}
+	return nil
+}
+
+// publish publishes the service with these weights and waits until all live nodes have it.
+func (s *stage) publish(ctx context.Context, weights []int) (controlcenter.Progress, error) {
+	a := &cluster.Service{Name: service, VIPs: []netip.Addr{vip}, Ports: []cluster.Port{{Port: frontend.Port(), Protocol: cluster.TCP}}}
+	for i, weight := range weights {
+		instance, err := cluster.ParseInstance(s.instance(i))
+		if err != nil {
+			return controlcenter.Progress{}, err
+		}
+		instance.Weight = weight
+		a.Instances = append(a.Instances, instance)
+	}
+	done, err := controlcenter.Publish(ctx, s.store, []controlcenter.Entry{{Service: a}}, func(controlcenter.Plan) {})
+	if err != nil {
+		return controlcenter.Progress{}, err
+	}
+	return s.await(ctx, done[0].Revision)
+}
+
+// drain takes one instance out.
+func (s *stage) drain(ctx context.Context, i int) (controlcenter.Progress, error) {
+	snapshot, err := s.store.Snapshot(ctx)
+	if err != nil {
+		return controlcenter.Progress{}, err
+	}
+	yes := true
+	change, err := controlcenter.PlanAdmin(snapshot, [2]string{service, s.instance(i)}, controlcenter.Word{Drain: &yes}, time.Now())
+	if err != nil {
+		return controlcenter.Progress{}, err
+	}
+	revision, err := s.store.Commit(ctx, change)
+	if err != nil {
+		return controlcenter.Progress{}, err
+	}
+	return s.await(ctx, revision)
+}
+
+func (s *stage) await(ctx context.Context, revision int64) (controlcenter.Progress, error) {
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	return controlcenter.Wait(ctx, s.store, controlcenter.Awaited{Revision: revision, Services: []string{service}}, nil)
+}
+
+func (s *stage) instance(i int) string {
+	return netip.AddrPortFrom(s.cluster.Instances[i].Addr4, port).String()
+}
+
+// connect opens connections from every node at once and sorts them by the instance that answered.
+func (s *stage) connect(ctx context.Context, weights map[string]int) ([]NodeShares, error) {
+	out := make([]NodeShares, nodes)
+	g, ctx := errgroup.WithContext(ctx)
+	for i, node := range s.cluster.Nodes {
+		g.Go(func() error {
+			result, err := lab.Flood(ctx, node.Namespace, lab.Load{Frontend: frontend, Connections: s.options.Connections})
+			out[i] = NodeShares{Node: nodeName(i), Failed: result.Failed, Counts: result.ByID, ChiSquareP: chiSquareP(result.ByID, weights)}
+			return err
+		})
+	}
+	return out, g.Wait()
+}
+
+// kill ends an agent without warning.
+func (s *stage) kill(i int) error {
+	cmd := s.agents[nodeName(i)]
+	delete(s.agents, nodeName(i))
+	if err := cmd.Process.Kill(); err != nil {
+		return err
+	}
+	_ = cmd.Wait() // it says "killed", which is what was asked for
+	return nil
+}
+
+// strike removes everything, whatever happened before.
+func (s *stage) strike() error {
+	var errs []error
+	if s.store != nil {
+		errs = append(errs, s.store.Close())
+	}
+	if s.lab != nil {
+		errs = append(errs, s.lab.Close())
+	}
+	for _, cmd := range s.agents {
+		_ = cmd.Wait()
+	}
+	if s.server != nil {
+		s.server.Close()
+	}
+	return errors.Join(append(errs, os.RemoveAll(s.dir))...)
+}
