@@ -22,7 +22,7 @@ type family struct {
 	proto        uint32 // registers; the address is in register 1
 	port, slot   uint32
 	second       uint32 // the register behind an address in (address . address)
-	hashed       uint32 // a register beside the key
+	hashed       uint32 // a register beside the key; the one that nft takes, so that its rules equal ours
 	ctDst        expr.CtKey
 	icmp         uint8 // protocol number
 	echoRequest  uint8
@@ -32,12 +32,12 @@ type family struct {
 var families = [...]*family{
 	{
 		name: "ip", table: nftables.TableFamilyIPv4, addrType: nftables.TypeIPAddr, addrLen: 4, saddr: 12, daddr: 16,
-		proto: 9, port: 10, slot: 11, second: 9, hashed: 2,
+		proto: 9, port: 10, slot: 11, second: 9, hashed: 3,
 		ctDst: expr.CtKeyDSTIP, icmp: unix.IPPROTO_ICMP, echoRequest: 8, unreachable: 3,
 	},
 	{
 		name: "ip6", table: nftables.TableFamilyIPv6, addrType: nftables.TypeIP6Addr, addrLen: 16, saddr: 8, daddr: 24,
-		proto: 2, port: 13, slot: 14, second: 2, hashed: 3,
+		proto: 2, port: 13, slot: 14, second: 2, hashed: 19,
 		ctDst: expr.CtKeyDSTIP6, icmp: unix.IPPROTO_ICMPV6, echoRequest: 128, unreachable: 4,
 	},
 }

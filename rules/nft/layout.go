@@ -107,7 +107,7 @@ func (f *family) chains() []chainSpec {
 	}
 	return []chainSpec{
 		{name: "refuse", rules: []rule{
-			f.rule("meta l4proto tcp reject with tcp reset", f.protocol(unix.IPPROTO_TCP), &expr.Reject{Type: unix.NFT_REJECT_TCP_RST}),
+			f.rule("reject with tcp reset", f.protocol(unix.IPPROTO_TCP), &expr.Reject{Type: unix.NFT_REJECT_TCP_RST}),
 			f.rule("reject", &expr.Reject{Type: unix.NFT_REJECT_ICMP_UNREACH, Code: f.unreachable}),
 		}},
 		{name: "no-endpoint", rules: []rule{f.rule("goto refuse", gotoChain("refuse"))}},
