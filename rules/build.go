@@ -168,10 +168,7 @@ func (b *Balancer) equal(c *Balancer) bool {
 
 // span derives what spans the services: a pass over all of them, and rare.
 func (r *Ruleset) span() {
-	var pools []netip.Prefix
-	if r.snapshot.Config != nil {
-		pools = r.snapshot.Config.VIPPools
-	}
+	pools := r.pools()
 	vips, hairpins := slices.Clone(pools), []netip.Prefix(nil)
 	for _, service := range r.services.All() {
 		for _, vip := range service.vips {
@@ -191,11 +188,31 @@ func (r *Ruleset) span() {
 	}
 	if r.options.over(r.size) {
 		r.Problems = append(r.Problems, cluster.Problem{
-			Object: "node", What: fmt.Sprintf("%d slots are over the budget of %d, so weights are approximated more coarsely", r.size.loose, cmp.Or(r.options.Budget, DefaultBudget)),
+			// Without the number that is wanted: it would change with every service.
+			Object: "node", What: fmt.Sprintf("the services need more than the budget of %d slots, so weights are approximated more coarsely", cmp.Or(r.options.Budget, DefaultBudget)),
 			Fix: "use fewer different weights, or raise the budget",
 		})
 	}
 	slices.SortFunc(r.Problems, cluster.Problem.Compare)
+}
+
+// pools are the VIP pools that can be used; the others are reported, and VIPs in them stand in the set one by one. Every
+// address of a pool is refused that is no frontend, so a pool that reaches over real hosts must not get into the kernel.
+func (r *Ruleset) pools() (pools []netip.Prefix) {
+	if r.snapshot.Config == nil {
+		return nil
+	}
+	bad := map[string]bool{}
+	for _, p := range r.snapshot.Config.Validate(nil) {
+		bad[p.Field] = true
+		r.Problems = append(r.Problems, p)
+	}
+	for i, pool := range r.snapshot.Config.VIPPools {
+		if !bad[fmt.Sprintf("vip_pools[%d]", i)] {
+			pools = append(pools, pool)
+		}
+	}
+	return pools
 }
 
 func host(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
@@ -205,15 +222,19 @@ func contains(prefixes []netip.Prefix, a netip.Addr) bool {
 }
 
 // disjoint sorts prefixes and leaves out those that another one covers. Interval sets of the kernel need it: a delete
-// inside a present range would silently delete the range.
+// inside a present range would silently delete the range. An address inside its network is taken for the network, and
+// what is no prefix at all is left out: the kernel would refuse the whole transaction.
 func disjoint(prefixes []netip.Prefix) []netip.Prefix {
-	sorted := slices.Clone(prefixes)
+	sorted := make([]netip.Prefix, 0, len(prefixes))
+	for _, p := range prefixes {
+		sorted = append(sorted, p.Masked())
+	}
 	slices.SortFunc(sorted, func(a, b netip.Prefix) int {
 		return cmp.Or(a.Addr().Compare(b.Addr()), cmp.Compare(a.Bits(), b.Bits()))
 	})
 	var out []netip.Prefix
 	for _, p := range sorted {
-		if last := len(out) - 1; last < 0 || !out[last].Overlaps(p) {
+		if last := len(out) - 1; p.IsValid() && (last < 0 || !out[last].Overlaps(p)) {
 			out = append(out, p)
 		}
 	}

@@ -10,7 +10,7 @@ import (
 )
 
 // Carry applies a plan and records it in the state. If the kernel rejects it, the frontends that cause it are found by
-// halving, put into quarantine and reported, and everything else is applied.
+// halving, put into quarantine and reported, and everything else is applied. After an error the state is void: Read.
 func Carry(ctx context.Context, d Driver, have *State, plan *Plan) ([]cluster.Problem, error) {
 	if plan.Empty() {
 		have.Commit(plan)
@@ -34,7 +34,27 @@ func Carry(ctx context.Context, d Driver, have *State, plan *Plan) ([]cluster.Pr
 		return nil, fmt.Errorf("apply plan in parts: %w", err)
 	}
 	have.quarantine(plan, rejected)
+	if err := have.look(ctx, d, rejected); err != nil {
+		return nil, fmt.Errorf("read after a part of the plan was rejected: %w", err)
+	}
 	return have.quarantineProblems(), nil
+}
+
+// look reads where rejected frontends really are: a change of size is two transactions, and the first may have passed.
+func (s *State) look(ctx context.Context, d Driver, rejected map[cluster.Frontend]error) error {
+	if len(rejected) == 0 {
+		return nil
+	}
+	now, err := d.Read(ctx)
+	if err != nil {
+		return err
+	}
+	for f := range rejected {
+		if delete(s.Placed, f); !now.Placed[f].equal(Placement{}) {
+			s.Placed[f] = now.Placed[f]
+		}
+	}
+	return nil
 }
 
 func isolate(ctx context.Context, d Driver, have *State, changes []Change, rejected map[cluster.Frontend]error) error {

@@ -19,7 +19,7 @@ const (
 func maxSlots(n int) int { return ceilPow2(max(256, 8*n)) }
 
 // tightSlots is the same on a node that is over its budget.
-func tightSlots(n int) int { return ceilPow2(2*n) / 2 * 2 }
+func tightSlots(n int) int { return ceilPow2(2 * n) }
 
 func ceilPow2(n int) int { return 1 << bits.Len(uint(n-1)) }
 

@@ -2,6 +2,8 @@ package nft
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/google/nftables"
 
@@ -14,6 +16,7 @@ import (
 type batch struct {
 	d        *Driver
 	used     bool
+	anew     map[*family]bool            // tables that are made: nothing that was in them is left
 	made     map[*family]map[string]bool // balancer chains that exist once the batch is through
 	elements map[setOf]*elements
 	order    []setOf
@@ -27,7 +30,7 @@ type setOf struct {
 type elements struct{ remove, add []nftables.SetElement }
 
 func newBatch(d *Driver) *batch {
-	return &batch{d: d, made: map[*family]map[string]bool{}, elements: map[setOf]*elements{}}
+	return &batch{d: d, anew: map[*family]bool{}, made: map[*family]map[string]bool{}, elements: map[setOf]*elements{}}
 }
 
 func (b *batch) table(f *family) *nftables.Table {
@@ -43,8 +46,8 @@ func (b *batch) of(f *family, name string) *elements {
 	return b.elements[key]
 }
 
-// repair mends what is damaged. What is missing is made before rules that refer to it, and what is foreign goes last,
-// when no rule refers to it any more.
+// repair mends what is damaged. What is missing is made before rules that refer to it. What is foreign loses its rules
+// here and goes in the second transaction, when no element refers to it any more.
 func (b *batch) repair(damage []rules.Damage) {
 	for _, d := range damage {
 		b.used = true
@@ -53,7 +56,7 @@ func (b *batch) repair(damage []rules.Damage) {
 			b.makeTable(m)
 		case mendChain:
 			if m.rehook {
-				b.d.conn.FlushChain(&nftables.Chain{Table: b.table(m.family), Name: m.spec.name})
+				b.flushChain(m.family, m.spec.name)
 				b.d.conn.DelChain(&nftables.Chain{Table: b.table(m.family), Name: m.spec.name})
 			}
 			if !m.exists || m.rehook {
@@ -67,26 +70,36 @@ func (b *batch) repair(damage []rules.Damage) {
 		}
 	}
 	for _, d := range damage {
-		if m, ok := d.Mend.(mendChain); ok {
+		switch m := d.Mend.(type) {
+		case mendChain:
 			if m.exists && !m.rehook {
-				b.d.conn.FlushChain(&nftables.Chain{Table: b.table(m.family), Name: m.spec.name})
+				b.flushChain(m.family, m.spec.name)
 			}
 			b.fill(m.family, m.spec)
+		case dropChain:
+			b.flushChain(m.family, m.name)
+		}
+	}
+}
+
+// drop removes foreign sets, then foreign chains, which such sets may lead to.
+func (b *batch) drop(damage []rules.Damage) {
+	for _, d := range damage {
+		if m, ok := d.Mend.(dropSet); ok {
+			b.used = true
+			b.d.conn.DelSet(&nftables.Set{Table: b.table(m.family), Name: m.name})
 		}
 	}
 	for _, d := range damage {
 		if m, ok := d.Mend.(dropChain); ok {
-			b.d.conn.FlushChain(&nftables.Chain{Table: b.table(m.family), Name: m.name})
-		}
-	}
-	for _, d := range damage {
-		switch m := d.Mend.(type) {
-		case dropChain:
+			b.used = true
 			b.d.conn.DelChain(&nftables.Chain{Table: b.table(m.family), Name: m.name})
-		case dropSet:
-			b.d.conn.DelSet(&nftables.Set{Table: b.table(m.family), Name: m.name})
 		}
 	}
+}
+
+func (b *batch) flushChain(f *family, name string) {
+	b.d.conn.FlushChain(&nftables.Chain{Table: b.table(f), Name: name})
 }
 
 func (b *batch) makeTable(m mendTable) {
@@ -94,7 +107,7 @@ func (b *batch) makeTable(m mendTable) {
 		b.d.conn.DelTable(b.table(m.family))
 	}
 	table := b.d.conn.AddTable(b.d.tableOf(m.family, b.d.owning))
-	for _, s := range m.family.sets() {
+	for _, s := range m.family.specs {
 		_ = b.d.conn.AddSet(s.set(table), nil) // an error is kept and returned by Flush
 	}
 	chains := m.family.chains()
@@ -104,8 +117,7 @@ func (b *batch) makeTable(m mendTable) {
 	for _, c := range chains {
 		b.fill(m.family, c)
 	}
-	b.made[m.family] = map[string]bool{}
-	b.d.known[m.family] = map[string]bool{}
+	b.anew[m.family] = true
 }
 
 func (b *batch) fill(f *family, c chainSpec) {
@@ -117,7 +129,7 @@ func (b *batch) fill(f *family, c chainSpec) {
 func (b *batch) sets(changes []rules.SetChange) {
 	for _, change := range changes {
 		for _, f := range families {
-			for _, spec := range f.sets() {
+			for _, spec := range f.specs {
 				if !spec.holding || spec.ofSet != change.Set {
 					continue
 				}
@@ -133,6 +145,24 @@ func (b *batch) sets(changes []rules.SetChange) {
 					}
 				}
 			}
+		}
+	}
+}
+
+// changes writes one phase of all frontends; both at once where no packet can see the generation before.
+func (b *batch) changes(plan *rules.Plan, phase int) {
+	anew := map[*family]bool{}
+	for _, damage := range plan.Repairs {
+		if m, ok := damage.Mend.(mendTable); ok {
+			anew[m.family] = true
+		}
+	}
+	for _, c := range plan.Changes {
+		if whole := anew[familyOf(c.Frontend.VIP)]; !whole {
+			b.change(c, phase)
+		} else if phase == 0 {
+			b.change(c, 0)
+			b.change(c, 1)
 		}
 	}
 }
@@ -168,7 +198,7 @@ func (b *batch) change(c rules.Change, phase int) {
 // balancer makes the chain that a placement needs, on first need. Chains stay: others may use them, or will.
 func (b *batch) balancer(f *family, frontend cluster.Frontend, p rules.Placement) {
 	name := balancerName(shardOf(frontend), p.Mode, p.Size)
-	if b.d.known[f][name] || b.made[f][name] {
+	if b.made[f][name] || b.d.known[f][name] && !b.anew[f] {
 		return
 	}
 	spec := f.balancer(shardOf(frontend), p.Mode, p.Size)
@@ -181,8 +211,26 @@ func (b *batch) balancer(f *family, frontend cluster.Frontend, p rules.Placement
 	b.used = true
 }
 
-// flush sends the transaction, if it holds anything.
+// flush sends the transaction, if it holds anything. Only then does the driver know of it.
 func (b *batch) flush() error {
+	b.collect()
+	if !b.used {
+		return nil
+	}
+	if err := b.d.conn.Flush(); err != nil {
+		return fmt.Errorf("write to nf_tables: %w", classify(err))
+	}
+	for f := range b.anew {
+		b.d.known[f] = map[string]bool{}
+	}
+	for f, names := range b.made {
+		maps.Copy(b.d.known[f], names)
+	}
+	return nil
+}
+
+// collect puts the elements behind what was collected so far.
+func (b *batch) collect() {
 	for _, last := range []bool{false, true} {
 		for _, key := range b.order {
 			b.used = b.used || len(b.elements[key].remove)+len(b.elements[key].add) > 0
@@ -194,27 +242,12 @@ func (b *batch) flush() error {
 			}
 		}
 	}
-	if !b.used {
-		return nil
-	}
-	if err := b.d.conn.Flush(); err != nil {
-		return fmt.Errorf("write to nf_tables: %w", classify(err))
-	}
-	for f, names := range b.made {
-		for name := range names {
-			b.d.known[f][name] = true
-		}
-	}
-	return nil
 }
 
 func (b *batch) send(key setOf, list []nftables.SetElement, verb func(*nftables.Set, []nftables.SetElement) error) {
 	if len(list) == 0 {
 		return
 	}
-	for _, spec := range key.family.sets() {
-		if spec.name == key.name {
-			_ = verb(spec.set(b.table(key.family)), list) // an error is kept and returned by Flush
-		}
-	}
+	i := slices.IndexFunc(key.family.specs, func(s setSpec) bool { return s.name == key.name })
+	_ = verb(key.family.specs[i].set(b.table(key.family)), list) // an error is kept and returned by Flush
 }

@@ -67,34 +67,25 @@ func (d *Driver) Owning() bool { return d.owning }
 
 // Apply writes a plan in two transactions (see rules.Plan), in one where a family's table is made anew.
 func (d *Driver) Apply(ctx context.Context, plan *rules.Plan) error {
-	anew := map[*family]bool{}
-	for _, damage := range plan.Repairs {
-		if m, ok := damage.Mend.(mendTable); ok {
-			anew[m.family] = true
-		}
-	}
 	for phase := range 2 {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		b := newBatch(d)
 		if phase == 0 {
 			b.repair(plan.Repairs)
 			b.sets(plan.Sets)
 		}
-		for _, change := range plan.Changes {
-			if whole := anew[familyOf(change.Frontend.VIP)]; !whole {
-				b.change(change, phase)
-			} else if phase == 0 {
-				b.change(change, 0)
-				b.change(change, 1)
-			}
-		}
-		if err := ctx.Err(); err != nil {
-			return err
+		b.changes(plan, phase)
+		if phase == 1 {
+			b.drop(plan.Repairs)
 		}
 		if err := b.flush(); err != nil {
 			d.doubted = d.doubted || len(plan.Repairs) > 0
 			return err
 		}
 	}
+	d.doubted = d.doubted && len(plan.Repairs) == 0
 	return nil
 }
 

@@ -27,19 +27,25 @@ type family struct {
 	icmp         uint8 // protocol number
 	echoRequest  uint8
 	unreachable  uint8 // the ICMP code of "port unreachable"
+	specs        []setSpec
 }
 
 var families = [...]*family{
-	{
+	withSpecs(&family{
 		name: "ip", table: nftables.TableFamilyIPv4, addrType: nftables.TypeIPAddr, addrLen: 4, saddr: 12, daddr: 16,
 		proto: 9, port: 10, slot: 11, second: 9, hashed: 3,
 		ctDst: expr.CtKeyDSTIP, icmp: unix.IPPROTO_ICMP, echoRequest: 8, unreachable: 3,
-	},
-	{
+	}),
+	withSpecs(&family{
 		name: "ip6", table: nftables.TableFamilyIPv6, addrType: nftables.TypeIP6Addr, addrLen: 16, saddr: 8, daddr: 24,
 		proto: 2, port: 13, slot: 14, second: 2, hashed: 19,
 		ctDst: expr.CtKeyDSTIP6, icmp: unix.IPPROTO_ICMPV6, echoRequest: 128, unreachable: 4,
-	},
+	}),
+}
+
+func withSpecs(f *family) *family {
+	f.specs = f.sets()
+	return f
 }
 
 func familyOf(addr netip.Addr) *family {

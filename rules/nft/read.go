@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/google/nftables"
+	"github.com/mdlayher/netlink"
 
 	"github.com/weir-lb/weir/cluster"
 	"github.com/weir-lb/weir/rules"
@@ -74,15 +77,36 @@ func (d *Driver) readFamily(f *family, state *rules.State) error {
 			return err
 		}
 	}
-	r := reading{d: d, f: f, table: table, state: state}
-	if why, err := r.unsound(); err != nil || why != "" {
+	r := reading{d: d, f: f, table: table, state: rules.NewState()}
+	why, err := r.all()
+	if err != nil {
+		if errors.As(err, new(*netlink.OpError)) || errors.As(err, new(syscall.Errno)) {
+			return err
+		}
+		// Not the kernel failed but the reading of what it said: somebody put in what we have no words for.
+		why = "cannot be understood: " + err.Error()
+	}
+	if why != "" {
+		r.state = rules.NewState()
 		r.damage("table", "", why, mendTable{f, table != nil})
-		return err
+	}
+	state.Damage = append(state.Damage, r.state.Damage...)
+	for i := range state.Sets {
+		state.Sets[i] = append(state.Sets[i], r.state.Sets[i]...)
+	}
+	maps.Copy(state.Placed, r.state.Placed)
+	return nil
+}
+
+// all reads the whole table, or says why it has to be made anew.
+func (r *reading) all() (why string, err error) {
+	if why, err := r.unsound(); err != nil || why != "" {
+		return why, err
 	}
 	if err := r.chains(); err != nil {
-		return err
+		return "", err
 	}
-	return r.elements()
+	return "", r.elements()
 }
 
 // reading is the reading of one table.
@@ -121,7 +145,7 @@ func (r *reading) unsound() (string, error) {
 	for _, s := range sets {
 		byName[s.Name] = s
 	}
-	for _, spec := range r.f.sets() {
+	for _, spec := range r.f.specs {
 		have := byName[spec.name]
 		if have == nil {
 			return "set " + spec.name + " is missing", nil
@@ -205,7 +229,7 @@ func (r *reading) chain(have *nftables.Chain, want chainSpec) error {
 
 // elements reads what the maps and sets hold.
 func (r *reading) elements() error {
-	for _, spec := range r.f.sets() {
+	for _, spec := range r.f.specs {
 		found, err := r.d.conn.GetSetElements(spec.set(r.table))
 		if err != nil {
 			return fmt.Errorf("list elements of %s: %w", spec.name, classify(err))

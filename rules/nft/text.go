@@ -29,7 +29,7 @@ func Text(want *rules.Ruleset) string {
 
 func (f *family) setTexts(changes []rules.Change, want *rules.Ruleset) (out []string) {
 	held := f.elementTexts(changes)
-	for _, spec := range f.sets() {
+	for _, spec := range f.specs {
 		if spec.holding {
 			for _, p := range want.Sets[spec.ofSet] {
 				if f.has(p.Addr()) {

@@ -100,7 +100,7 @@ func asTypeof(listing string) string {
 		if s[len("type ipv")] == '6' {
 			f = families[1]
 		}
-		return fmt.Sprintf("typeof %s", f.sets()[len(f.sets())-1].typeof)
+		return fmt.Sprintf("typeof %s", f.specs[len(f.specs)-1].typeof)
 	})
 	return netlinkSlot.ReplaceAllStringFunc(listing, func(s string) string {
 		slot, _ := strconv.ParseUint(s[2:10], 16, 32)

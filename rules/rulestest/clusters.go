@@ -47,7 +47,10 @@ func (c *Clusters) change(t *rapid.T) {
 		}
 		c.draft.Weights(name, &cluster.Weights{Share: share})
 	case 4:
-		pools := [][]netip.Prefix{nil, {netip.MustParsePrefix("10.10.0.0/16")}, {netip.MustParsePrefix("10.10.1.0/30"), netip.MustParsePrefix("fd10::/64")}}
+		pools := [][]netip.Prefix{
+			nil, {netip.MustParsePrefix("10.10.0.0/16")}, {netip.MustParsePrefix("10.10.1.0/30"), netip.MustParsePrefix("fd10::/64")},
+			{netip.MustParsePrefix("10.10.1.3/24"), {}, netip.MustParsePrefix("fd10::/126")}, // only the last is sound
+		}
 		c.draft.Config(&cluster.Config{VIPPools: rapid.SampledFrom(pools).Draw(t, "pools")})
 	default:
 		c.draft.Service(name, c.service(t, name))

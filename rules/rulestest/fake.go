@@ -19,6 +19,7 @@ import (
 type Fake struct {
 	FailPct int                     // how many transactions of a hundred fail for no reason; 10 by default
 	Reject  func(rules.Change) bool // frontends that this kernel does not take
+	Late    bool                    // it takes their first transaction and rejects the second
 	Commits int                     // transactions so far
 	Lost    []string                // packets that would have left untranslated
 
@@ -102,7 +103,7 @@ func (f *Fake) Apply(_ context.Context, plan *rules.Plan) error {
 			return fmt.Errorf("the fake fails this time: %w", rules.ErrShadow)
 		}
 		for _, c := range plan.Changes {
-			if f.Reject != nil && f.Reject(c) {
+			if f.Reject != nil && f.Late == (phase == 1) && f.Reject(c) {
 				return fmt.Errorf("%s: %w", c.Frontend, rules.ErrRejected)
 			}
 		}
