@@ -1,0 +1,62 @@
+# Every target installs the Debian packages that it needs. "make help" lists them.
+
+GO       ?= go
+VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS  := -s -w -X main.version=$(VERSION)
+PACKAGES := nftables iproute2 conntrack etcd-server etcd-client
+SUDO     := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+# Namespaces, nftables and real sockets need root. The suites share two cores, so packages run one after another.
+TESTFLAGS ?= -race -p 1 -timeout 20m
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## build bin/weir, static, with a link bin/controlcenter
+	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/weir ./cmd/weir
+	ln -sf weir bin/controlcenter
+
+.PHONY: demo
+demo: build packages ## three nodes in network namespaces, real connections; Ctrl-C ends it
+	$(SUDO) bin/weir demo $(DEMOFLAGS)
+
+.PHONY: test
+test: packages ## every test, the kernel and etcd parts included
+	$(SUDO) env "PATH=$$PATH" $(GO) test $(TESTFLAGS) ./...
+
+.PHONY: lint
+lint: ## gofmt, vet, staticcheck, import arrows, known vulnerabilities where their database can be reached
+	@unformatted=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); [ -z "$$unformatted" ] || { echo "not gofmt-ed: $$unformatted"; exit 1; }
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+	$(GO) test ./internal/deps
+	@deploy/check
+	@./.ci/vulnerabilities
+
+.PHONY: bench
+bench: packages build ## the table of docs/performance.md
+	$(SUDO) env "PATH=$$PATH" $(GO) run ./integration/bench $(BENCHFLAGS)
+
+.PHONY: fuzz
+fuzz: ## every fuzz target for FUZZTIME (default 30s)
+	@for target in $$(grep -rlE '^func Fuzz' --include=*_test.go . | xargs -n1 dirname | sort -u); do \
+		for name in $$(grep -rhoE '^func Fuzz[A-Za-z0-9]+' $$target/*_test.go | awk '{print $$2}'); do \
+			$(GO) test $$target -run '^$$' -fuzz "^$$name$$" -fuzztime $${FUZZTIME:-30s} || exit 1; \
+		done; \
+	done
+
+.PHONY: docs
+docs: packages ## make docs/rules.md from the kernel's own listing, and the golden files
+	$(SUDO) env "PATH=$$PATH" $(GO) test ./rules/nft -run TestDocs -update
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf bin
+
+.PHONY: packages
+packages:
+	@missing=$$(for p in $(PACKAGES); do dpkg-query -W -f '$${Status}\n' $$p 2>/dev/null | grep -q 'install ok installed' || echo $$p; done); \
+	[ -z "$$missing" ] || { echo "installing $$missing"; $(SUDO) apt-get update -qq && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq --no-install-recommends $$missing; }

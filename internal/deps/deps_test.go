@@ -1,0 +1,79 @@
+// Package deps keeps the arrows between the packages: data goes down, and components meet in etcd and nowhere else.
+package deps
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+const module = "github.com/weir-lb/weir/"
+
+// allowed says which of our packages each of them may import. A package that is not named here fails the test: give it a
+// line, and with it a reason to exist.
+var allowed = map[string][]string{
+	"cluster":         {},
+	"etcd":            {"cluster"},
+	"etcd/embedded":   {},
+	"rules":           {"cluster"},
+	"rules/nft":       {"rules", "cluster"}, // cluster for the addresses in a Plan
+	"rules/rulestest": {"rules", "cluster"},
+	"agent":           {"cluster", "rules", "internal/runner"},
+	"controlcenter":   {"cluster", "internal/runner"},
+	"internal/runner": {},
+	"internal/ops":    {},
+	"internal/lab":    {},
+	"internal/stats":  {},
+	"internal/deps":   {},
+	"internal/demo":   anything,
+	"cmd/weir":        anything,
+	"integration":     anything,
+
+	"controlcenter/storetest": {"controlcenter", "cluster"},
+}
+
+var anything = []string{"*"}
+
+// foreign libraries that only some packages may see: the kernel behind a driver, the store behind etcd.
+var foreign = map[string][]string{
+	"github.com/google/nftables": {"rules/nft", "integration"},
+	"go.etcd.io/etcd/client/v3":  {"etcd", "integration"},
+	"go.etcd.io/etcd/server/v3":  {"etcd/embedded"},
+	"github.com/spf13/cobra":     {"cmd/weir"},
+}
+
+func TestArrows(t *testing.T) {
+	for name, imports := range list(t) {
+		may, known := allowed[name]
+		if !known {
+			t.Errorf("package %s is not in the list of packages", name)
+			continue
+		}
+		for _, path := range imports {
+			if ours, ok := strings.CutPrefix(path, module); ok && !slices.Equal(may, anything) && !slices.Contains(may, ours) {
+				t.Errorf("%s must not import %s", name, ours)
+			}
+			for library, users := range foreign {
+				if strings.HasPrefix(path, library) && !slices.Contains(users, name) {
+					t.Errorf("%s must not import %s: only %v may", name, path, users)
+				}
+			}
+		}
+	}
+}
+
+// list is every package of ours with what it imports, tests left out.
+func list(t *testing.T) map[string][]string {
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-f", "{{.ImportPath}} {{join .Imports \" \"}}", module+"...").Output()
+	require.NoError(t, err)
+	packages := map[string][]string{}
+	for line := range strings.Lines(string(out)) {
+		fields := strings.Fields(line)
+		packages[strings.TrimPrefix(fields[0], module)] = fields[1:]
+	}
+	require.Contains(t, packages, "cluster")
+	return packages
+}
