@@ -41,7 +41,7 @@ type agentOptions struct {
 	logs        logOptions
 }
 
-func newAgentCmd(f *factory) *cobra.Command {
+func newAgentCmd(a *app) *cobra.Command {
 	o := &agentOptions{}
 	cmd := &cobra.Command{
 		Use:   "agent",
@@ -51,7 +51,7 @@ that would hold clients to instances that are gone. Needs CAP_NET_ADMIN. Rules s
 
 Pages on --listen: /livez /readyz /metrics /debug/snapshot /debug/rules /debug/plan /debug/problems.`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return runAgent(cmd.Context(), f, o) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return runAgent(cmd.Context(), a, o) },
 	}
 	name, _ := os.Hostname()
 	flags := cmd.Flags()
@@ -71,11 +71,11 @@ Pages on --listen: /livez /readyz /metrics /debug/snapshot /debug/rules /debug/p
 	return cmd
 }
 
-func runAgent(ctx context.Context, f *factory, o *agentOptions) error {
+func runAgent(ctx context.Context, app *app, o *agentOptions) error {
 	if why := cluster.ValidName(o.node); why != "" {
-		return usageError{fmt.Errorf("--node: %s", why)}
+		return &usageError{fmt.Errorf("--node: %s", why)}
 	}
-	logger, err := o.logs.logger(f.err)
+	logger, err := o.logs.logger(app.err)
 	if err != nil {
 		return err
 	}
@@ -101,7 +101,7 @@ func runAgent(ctx context.Context, f *factory, o *agentOptions) error {
 		return err
 	}
 	defer driver.Close()
-	store, err := f.etcd.open(ctx, logger)
+	store, err := app.etcd.open(ctx, logger)
 	if err != nil {
 		return err
 	}
@@ -112,7 +112,7 @@ func runAgent(ctx context.Context, f *factory, o *agentOptions) error {
 		return err
 	}
 	if o.once || o.dryRun {
-		return runOnce(ctx, f, o, a)
+		return runOnce(ctx, app, o, a)
 	}
 	logger.Info("starting", "node", o.node, "driver", driver.Name(), "owned", driver.Owning())
 	return serveAgent(ctx, o, served{a, store, registry, logger})
@@ -142,7 +142,7 @@ func (o *agentOptions) config(logger *slog.Logger, registry prometheus.Registere
 		c.NodeAddrs = append(c.NodeAddrs, a)
 	}
 	if err := errors.Join(errs...); err != nil {
-		return c, usageError{err}
+		return c, &usageError{err}
 	}
 	if o.stateDir != "" && !o.dryRun {
 		if err := os.MkdirAll(o.stateDir, 0o700); err != nil {
@@ -163,8 +163,8 @@ func lockNode() (io.Closer, error) {
 	return l, nil
 }
 
-func runOnce(ctx context.Context, f *factory, o *agentOptions, a *agent.Agent) error {
-	ctx, cancel := context.WithTimeout(ctx, f.etcd.timeout)
+func runOnce(ctx context.Context, app *app, o *agentOptions, a *agent.Agent) error {
+	ctx, cancel := context.WithTimeout(ctx, app.etcd.timeout)
 	defer cancel()
 	if !o.dryRun {
 		return a.Once(ctx)
@@ -174,9 +174,9 @@ func runOnce(ctx context.Context, f *factory, o *agentOptions, a *agent.Agent) e
 		return err
 	}
 	if plan.Empty() {
-		fmt.Fprintln(f.err, "nothing would change")
+		app.say("nothing would change")
 	}
-	fmt.Fprint(f.out, plan)
+	fmt.Fprint(app.out, plan)
 	return nil
 }
 

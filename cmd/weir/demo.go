@@ -15,7 +15,7 @@ type demoOptions struct {
 	output string
 }
 
-func newDemoCmd(f *factory) *cobra.Command {
+func newDemoCmd(a *app) *cobra.Command {
 	o := &demoOptions{}
 	cmd := &cobra.Command{
 		Use:   "demo",
@@ -29,14 +29,14 @@ It needs root. The cluster stays up to play with until Ctrl-C, and is then remov
 			if err != nil {
 				return fmt.Errorf("find own program: %w", err)
 			}
-			o.Program, o.Out, o.JSON = program, f.out, o.output == "json"
+			o.Program, o.Out, o.JSON = program, a.out, o.output == "json"
 			switch {
 			case o.story != "balance":
-				return usageError{fmt.Errorf("there is no story %q: use balance", o.story)}
+				return &usageError{fmt.Errorf("there is no story %q: use balance", o.story)}
 			case o.output != "" && o.output != "text" && o.output != "json":
-				return usageError{fmt.Errorf("there is no output %q: use text or json", o.output)}
+				return &usageError{fmt.Errorf("there is no output %q: use text or json", o.output)}
 			case o.Connections < 1 || o.Connections > 25_000:
-				return usageError{fmt.Errorf("--connections %d is outside 1..25000", o.Connections)}
+				return &usageError{fmt.Errorf("--connections %d is outside 1..25000", o.Connections)}
 			}
 			return demo.Balance(cmd.Context(), o.Options)
 		},

@@ -8,16 +8,13 @@ import (
 	"github.com/weir-lb/weir/cluster"
 )
 
-// version is set at build time.
-var version = "dev"
-
 // describeNode is what this node tells the cluster about itself. VIP routes are no addresses, so no VIP is among them.
 func describeNode(o *agentOptions) (*cluster.Node, error) {
 	addrs, err := agent.Addresses()
 	if err != nil {
 		return nil, err
 	}
-	return &cluster.Node{Addresses: addrs, Labels: o.labels, Version: version}, nil
+	return &cluster.Node{Addresses: addrs, Labels: o.labels, Version: versionOf()}, nil
 }
 
 func sameNode(a, b *cluster.Node) bool {

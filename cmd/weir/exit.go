@@ -1,68 +1,46 @@
 package main
 
 import (
-	"context"
 	"errors"
-	"strings"
-	"unicode"
 
 	"github.com/weir-lb/weir/cluster"
 	"github.com/weir-lb/weir/controlcenter"
 	"github.com/weir-lb/weir/rules"
 )
 
-// The exit codes, as "weir help" documents them.
-const (
-	exitOK          = 0
-	exitError       = 1
-	exitUsage       = 2
-	exitUnsafe      = 3
-	exitConflict    = 4
-	exitUnreachable = 5
-	exitTimeout     = 6
-)
-
+// exitHelp is shown by weir --help.
 const exitHelp = `Exit codes:
-  0  ok
-  1  error
-  2  wrong usage; for "plan --detailed-exitcode": something would change
+  0  done
+  1  an error: the message says what, why and what to do
+  2  wrong usage; or, of "plan --detailed-exitcode", that something would change
   3  refused as unsafe
-  4  conflict: somebody else has, or changed, what is asked for
+  4  conflict: a VIP is taken, somebody else changed it in between, or another agent has the node
   5  etcd cannot be reached
-  6  timed out waiting`
+  6  written, but the nodes did not apply it in time`
 
-// usageError is a mistake on the command line.
+// usageError is a mistake in the command line.
 type usageError struct{ error }
 
-func (e usageError) Unwrap() error { return e.error }
+func (e *usageError) Unwrap() error { return e.error }
 
-// exitCode is what an error means to a script.
+// errChanges is not an error: "plan --detailed-exitcode" says by it that something would change.
+var errChanges = errors.New("something would change")
+
 func exitCode(err error) int {
+	var usage *usageError
 	switch {
 	case err == nil:
-		return exitOK
-	case errors.As(err, new(usageError)):
-		return exitUsage
+		return 0
+	case errors.As(err, &usage), errors.Is(err, errChanges):
+		return 2
+	case errors.Is(err, controlcenter.ErrTimeout): // it may have others as its cause, but what matters is that it is written
+		return 6
 	case errors.Is(err, cluster.ErrUnsafe):
-		return exitUnsafe
+		return 3
 	case errors.Is(err, cluster.ErrConflict), errors.Is(err, rules.ErrOwned):
-		return exitConflict
-	case errors.Is(err, controlcenter.ErrTimeout):
-		return exitTimeout
+		return 4
 	case errors.Is(err, cluster.ErrUnreachable):
-		return exitUnreachable
-	case errors.Is(err, context.DeadlineExceeded):
-		return exitTimeout
+		return 5
 	}
-	return exitError
-}
-
-// printable keeps what others wrote from steering the terminal.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r == '\n' || r == '\t' || unicode.IsPrint(r) {
-			return r
-		}
-		return '\uFFFD'
-	}, s)
+	return 1
 }

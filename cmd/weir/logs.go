@@ -26,5 +26,5 @@ func (o *logOptions) logger(w io.Writer) (*slog.Logger, error) {
 	case "json":
 		return slog.New(slog.NewJSONHandler(w, options)), nil
 	}
-	return nil, usageError{fmt.Errorf("--log-format %q: use text or json", o.format)}
+	return nil, &usageError{fmt.Errorf("--log-format %q: use text or json", o.format)}
 }

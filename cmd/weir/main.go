@@ -1,31 +1,28 @@
-// Command weir keeps a cluster's services reachable, balanced and alive. See "weir help".
+// Command weir is all of Weir: the operator's commands, the control center and the agent.
 package main
 
 import (
 	"context"
-	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"syscall"
 )
 
-func main() { os.Exit(run()) }
+func main() { os.Exit(run(os.Args, os.Stdin, os.Stdout, os.Stderr)) }
 
-// run is main with deferred work done before the exit. A link named controlcenter beside the binary means
-// "weir controlcenter".
-func run() int {
+// run is main with everything it touches handed in, so that deferred work is done before the process exits.
+func run(args []string, in io.Reader, out, err io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	args := os.Args[1:]
-	if filepath.Base(os.Args[0]) == "controlcenter" {
-		args = append([]string{"controlcenter"}, args...)
+	return newApp(in, out, err).execute(ctx, args)
+}
+
+// subcommands are what the arguments say. A link named controlcenter beside the binary means "weir controlcenter".
+func subcommands(args []string) []string {
+	if filepath.Base(args[0]) == "controlcenter" {
+		return append([]string{"controlcenter"}, args[1:]...)
 	}
-	root := newRootCmd(&factory{out: os.Stdout, err: os.Stderr})
-	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "weir:", printable(err.Error()))
-	}
-	return exitCode(err)
+	return args[1:]
 }

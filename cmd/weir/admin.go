@@ -1,0 +1,99 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"github.com/weir-lb/weir/controlcenter"
+)
+
+type adminOptions struct {
+	*app
+	target [2]string // service, instance
+	word   controlcenter.Word
+	wait   waitFlags
+}
+
+type runAdminFunc func(context.Context, *adminOptions) error
+
+func newDrainCmd(a *app, runF runAdminFunc) *cobra.Command {
+	drain := true
+	o := &adminOptions{app: a, word: controlcenter.Word{Drain: &drain}}
+	c := o.command("drain SERVICE INSTANCE", "Send no new connections to an instance; live ones go on", runF)
+	c.Args = cobra.ExactArgs(2)
+	return c
+}
+
+func newUndrainCmd(a *app, runF runAdminFunc) *cobra.Command {
+	drain := false
+	o := &adminOptions{app: a, word: controlcenter.Word{Drain: &drain}}
+	c := o.command("undrain SERVICE INSTANCE", "Send new connections to an instance again", runF)
+	c.Args = cobra.ExactArgs(2)
+	return c
+}
+
+func newWeightCmd(a *app, runF runAdminFunc) *cobra.Command {
+	o := &adminOptions{app: a}
+	c := o.command("weight SERVICE INSTANCE {N | --clear}", "Set the weight of an instance by hand, or take that back", runF)
+	c.Flags().BoolVar(&o.word.ClearWeight, "clear", false, "take back a weight that was set by hand")
+	c.Args = func(_ *cobra.Command, args []string) error {
+		if o.word.ClearWeight == (len(args) == 3) || len(args) < 2 || len(args) > 3 {
+			return errors.New("give SERVICE, INSTANCE and either a weight or --clear")
+		}
+		if len(args) == 3 {
+			n, err := strconv.Atoi(args[2])
+			if err != nil {
+				return fmt.Errorf("weight %q is not a whole number", args[2])
+			}
+			o.word.Weight = &n
+		}
+		return nil
+	}
+	return c
+}
+
+func (o *adminOptions) command(use, short string, runF runAdminFunc) *cobra.Command {
+	c := &cobra.Command{
+		Use: use, Short: short,
+		Long: short + ".\nINSTANCE is its id or its address, as \"weir get instances\" shows them.",
+		RunE: func(c *cobra.Command, args []string) error {
+			o.target = [2]string{args[0], args[1]}
+			if runF != nil {
+				return runF(c.Context(), o)
+			}
+			return runAdmin(c.Context(), o)
+		},
+	}
+	o.wait.register(c.Flags())
+	c.Flags().StringVar(&o.word.Reason, "reason", "", "why; shown wherever the instance is listed")
+	c.Flags().BoolVar(&o.word.Force, "force", false, "also when no instance would take new connections afterwards")
+	return c
+}
+
+func runAdmin(ctx context.Context, o *adminOptions) error {
+	return o.with(ctx, func(s store) error {
+		snapshot, err := o.snapshot(ctx, s)
+		if err != nil {
+			return err
+		}
+		change, err := controlcenter.PlanAdmin(snapshot, o.target, o.word, o.now())
+		if err != nil {
+			return err
+		}
+		if change == nil {
+			o.say("instance %s of service %s already is as wanted", o.target[1], o.target[0])
+			return nil
+		}
+		revision, err := o.commit(ctx, s, change)
+		if err != nil {
+			return err
+		}
+		o.say("written at revision %d", revision)
+		_, err = o.wait.wait(ctx, o.app, s, controlcenter.Awaited{Revision: revision, Services: o.target[:1]})
+		return err
+	})
+}

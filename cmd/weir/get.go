@@ -1,0 +1,133 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/controlcenter"
+)
+
+type getOptions struct {
+	*app
+	kind   string // services, instances, nodes
+	name   string
+	output outputFlag
+}
+
+func newGetCmd(a *app) *cobra.Command {
+	return a.group("get", "List services, instances or nodes",
+		newGetKindCmd(a, "services", "Services and how many instances take connections", nil),
+		newGetKindCmd(a, "instances", "Instances of all services or of one, with weight, share and why they are not served", nil),
+		newGetKindCmd(a, "nodes", "Nodes and what they have applied", nil),
+	)
+}
+
+func newGetKindCmd(a *app, kind, short string, runF func(context.Context, *getOptions) error) *cobra.Command {
+	o := &getOptions{app: a, kind: kind}
+	c := &cobra.Command{
+		Use: kind + " [NAME]", Aliases: []string{strings.TrimSuffix(kind, "s")}, Short: short,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) == 1 {
+				o.name = args[0]
+			}
+			if runF != nil {
+				return runF(c.Context(), o)
+			}
+			return runGet(c.Context(), o)
+		},
+	}
+	o.output.register(c.Flags(), "table", formats...)
+	return c
+}
+
+func runGet(ctx context.Context, o *getOptions) error {
+	return o.with(ctx, func(s store) error {
+		snapshot, err := o.snapshot(ctx, s)
+		if err != nil {
+			return err
+		}
+		l, err := o.list(ctx, s, snapshot)
+		if err != nil {
+			return err
+		}
+		return l.print(o.out, o.output.format)
+	})
+}
+
+func (o *getOptions) list(ctx context.Context, s store, snapshot *cluster.Snapshot) (listing, error) {
+	switch o.kind {
+	case "services":
+		rows, err := controlcenter.Services(snapshot, o.name)
+		return servicesListing(rows), err
+	case "instances":
+		rows, err := controlcenter.Instances(snapshot, o.name, o.now())
+		return instancesListing(rows), err
+	}
+	fleet, err := o.fleet(ctx, s)
+	if err != nil {
+		return listing{}, err
+	}
+	rows, err := controlcenter.Nodes(snapshot, fleet, o.name, o.now())
+	return nodesListing(rows), err
+}
+
+// fleet asks once what the nodes have told.
+func (a *app) fleet(ctx context.Context, s store) (f controlcenter.Fleet, err error) {
+	ctx, cancel := context.WithTimeout(ctx, a.etcd.timeout)
+	defer cancel()
+	err = s.WatchApplied(ctx, func(alive map[string]bool, applied map[string]cluster.Applied) bool {
+		f = controlcenter.Fleet{Alive: alive, Applied: applied}
+		return true
+	})
+	if errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, cluster.ErrUnreachable) {
+		err = fmt.Errorf("%w: %w", cluster.ErrUnreachable, err)
+	}
+	return f, err
+}
+
+func servicesListing(rows []controlcenter.ServiceRow) listing {
+	l := listing{columns: []string{"NAME", "FRONTENDS", "TAKING", "STATUS", "BALANCE", "AFFINITY", "REVISION", "PROBLEMS"}, narrow: 5, data: orEmpty(rows)}
+	for _, r := range rows {
+		l.names = append(l.names, "service/"+r.Name)
+		l.rows = append(l.rows, []string{
+			r.Name, strings.Join(r.Frontends, ","), fmt.Sprintf("%d/%d", r.Taking, r.Instances), r.Status, r.Balance, r.Affinity,
+			strconv.FormatInt(r.Revision, 10), errorsOf(r.Problems),
+		})
+	}
+	return l
+}
+
+func instancesListing(rows []controlcenter.InstanceRow) listing {
+	l := listing{columns: []string{"SERVICE", "INSTANCE", "STATE", "WEIGHT", "SHARE", "AGE", "REASON", "ADDRESS", "NODE", "FROM", "LABELS"}, narrow: 7, data: orEmpty(rows)}
+	for _, r := range rows {
+		var labels []string
+		for k, v := range r.Labels {
+			labels = append(labels, k+"="+v)
+		}
+		l.names = append(l.names, "instance/"+r.Service+"/"+r.ID)
+		l.rows = append(l.rows, []string{
+			r.Service, r.ID, string(r.State), strconv.Itoa(r.Weight), fmt.Sprintf("%.1f%%", r.Share), ago(r.Age), r.Reason,
+			r.Address, r.Node, r.From, sortedJoin(labels),
+		})
+	}
+	return l
+}
+
+func nodesListing(rows []controlcenter.NodeRow) listing {
+	l := listing{columns: []string{"NAME", "STATE", "APPLIED", "LAG", "PROBLEMS", "STALE", "AGE", "VERSION", "TOOK", "INSTANCES", "ADDRESSES", "REASON"}, narrow: 8, data: orEmpty(rows)}
+	for _, r := range rows {
+		l.names = append(l.names, "node/"+r.Name)
+		l.rows = append(l.rows, []string{
+			r.Name, r.State, strconv.FormatInt(r.Applied, 10), strconv.FormatInt(r.Lag, 10), strconv.Itoa(len(r.Problems)), strconv.FormatBool(r.Stale),
+			ago(r.Age), r.Version, fmt.Sprintf("%.1f ms", r.TookMS), strconv.Itoa(r.Instances), strings.Join(r.Addresses, ","), r.Reason,
+		})
+	}
+	return l
+}
