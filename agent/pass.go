@@ -123,7 +123,7 @@ func (a *Agent) links() []netip.Prefix {
 	if len(a.c.KeepSource) == 0 {
 		return nil
 	}
-	return a.routes.attached()
+	return AttachedNetworks()
 }
 
 // repaired tells of drift that was found and mended.
@@ -144,7 +144,7 @@ func (a *Agent) repaired(in inbox, drifted bool, plan *rules.Plan) {
 func (a *Agent) publish(in inbox, plan *rules.Plan, problems []cluster.Problem) {
 	problems = append(problems, in.snapshot.Problems...)
 	if held := in.snapshot.Held; held != nil {
-		problems = append(problems, cluster.Problem{Object: "etcd", What: "deletions are held back: " + held.Reason,
+		problems = append(problems, cluster.Problem{Object: "guard", What: "deletions are held back: " + held.Reason,
 			Fix: "if they are meant, run weir guard accept --revision " + itoa(held.Revision)})
 	}
 	slices.SortFunc(problems, cluster.Problem.Compare)

@@ -196,8 +196,8 @@ func Addresses() ([]netip.Addr, error) {
 	return out, nil
 }
 
-// attached are the networks that the node has an address in.
-func (r *routes) attached() (out []netip.Prefix) {
+// AttachedNetworks are the networks that the node has an address in.
+func AttachedNetworks() (out []netip.Prefix) {
 	addrs, err := netlink.AddrList(nil, netlink.FAMILY_ALL)
 	if err != nil {
 		return nil

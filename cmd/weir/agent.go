@@ -32,7 +32,7 @@ type agentOptions struct {
 	allowRemote bool
 	pprof       bool
 	tableOwner  string
-	keepSource  []string
+	keepSource  keepSourceFlag
 	nodeAddrs   []string
 	labels      map[string]string
 	budget      int
@@ -53,6 +53,13 @@ Pages on --listen: /livez /readyz /metrics /debug/snapshot /debug/rules /debug/p
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runAgent(cmd.Context(), a, o) },
 	}
+	o.register(cmd)
+	cmd.Flags().BoolVar(&o.once, "once", false, "bring the node up to date once, then leave")
+	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "print what would change, and change nothing")
+	return cmd
+}
+
+func (o *agentOptions) register(cmd *cobra.Command) {
 	name, _ := os.Hostname()
 	flags := cmd.Flags()
 	flags.StringVar(&o.node, "node", name, "this node's name in the cluster")
@@ -61,14 +68,11 @@ Pages on --listen: /livez /readyz /metrics /debug/snapshot /debug/rules /debug/p
 	flags.BoolVar(&o.allowRemote, "listen-remote", false, "permit --listen beyond loopback; the pages have no login")
 	flags.BoolVar(&o.pprof, "pprof", false, "profiles under /debug/pprof/")
 	flags.StringVar(&o.tableOwner, "table-owner", "auto", "auto: own the tables where the kernel can (Linux 6.9), so that nobody else changes them; off: notice and repair")
-	flags.StringSliceVar(&o.keepSource, "keep-source", nil, "networks of clients that instances may see, because replies pass this node (CIDR)")
+	o.keepSource.register(flags)
 	flags.StringSliceVar(&o.nodeAddrs, "node-ip", nil, "addresses that local clients use as source, one a family; default: those of the default route")
 	flags.StringToStringVar(&o.labels, "label", nil, "labels of this node (key=value)")
 	flags.IntVar(&o.budget, "budget", rules.DefaultBudget, "slots that this node may hold before weights are approximated more coarsely")
-	flags.BoolVar(&o.once, "once", false, "bring the node up to date once, then leave")
-	flags.BoolVar(&o.dryRun, "dry-run", false, "print what would change, and change nothing")
 	o.logs.addTo(cmd)
-	return cmd
 }
 
 func runAgent(ctx context.Context, app *app, o *agentOptions) error {
@@ -120,18 +124,10 @@ func runAgent(ctx context.Context, app *app, o *agentOptions) error {
 
 // config turns the flags into the agent's configuration and says everything that is wrong with them.
 func (o *agentOptions) config(logger *slog.Logger, registry prometheus.Registerer) (agent.Config, error) {
-	c := agent.Config{Node: o.node, StateDir: o.stateDir, Budget: o.budget, Logger: logger, Metrics: agent.NewMetrics(registry)}
+	c := agent.Config{Node: o.node, StateDir: o.stateDir, KeepSource: o.keepSource.prefixes, Budget: o.budget, Logger: logger, Metrics: agent.NewMetrics(registry)}
 	var errs []error
 	if o.tableOwner != string(nft.OwnAuto) && o.tableOwner != string(nft.OwnOff) {
 		errs = append(errs, fmt.Errorf("--table-owner %q: use auto or off", o.tableOwner))
-	}
-	for _, s := range o.keepSource {
-		p, err := netip.ParsePrefix(s)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("--keep-source %q: want a network as in 10.0.0.0/8: %w", s, err))
-			continue
-		}
-		c.KeepSource = append(c.KeepSource, p.Masked())
 	}
 	for _, s := range o.nodeAddrs {
 		a, err := netip.ParseAddr(s)

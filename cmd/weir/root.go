@@ -11,9 +11,12 @@ func newRootCmd(a *app) *cobra.Command {
 		newAgentCmd(a),
 		newControlcenterCmd(a),
 		newDemoCmd(a),
+		newExplainCmd(a),
 		newGetCmd(a),
 		newGuardCmd(a),
 		newRBACCmd(a, nil),
+		newRulesCmd(a),
+		newUpCmd(a),
 		newVersionCmd(a),
 	)
 	root.Long = root.Short + ".\n\n" + exitHelp

@@ -159,7 +159,7 @@ The cluster stays up until Ctrl-C. In another terminal, as root:
     ip netns exec %[2]s bash -c 'head -1 </dev/tcp/%[3]s/%[4]d'
   the rules of n1, why they are so, and what a change would do:
     ip netns exec %[1]s nft list table ip weir
-    ip netns exec %[1]s %[5]s explain 127.0.0.1 %[3]s:%[4]d --node n1 %[6]s
+    ip netns exec %[1]s %[5]s explain local %[3]s:%[4]d --node n1 %[6]s
     %[5]s controlcenter plan %[7]s --vip %[3]s:%[4]d --instance %[8]s %[6]s
   look at the cluster, and change it:
     %[5]s controlcenter get instances -o wide %[6]s

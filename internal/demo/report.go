@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"gonum.org/v1/gonum/mathext"
+	"github.com/weir-lb/weir/internal/stats"
 )
 
 // Report is what the demo has seen, as JSON for programs.
@@ -44,34 +44,6 @@ type NodeShares struct {
 	ChiSquareP float64        `json:"chi_square_p"`
 }
 
-// chiSquareP is the probability that counts differ from the weights at least as much as they do if each connection was
-// sent to an instance by chance in proportion to its weight (Pearson's chi-squared test). An instance of weight 0 must
-// have no connection: otherwise it is 0.
-func chiSquareP(counts map[string]int, weights map[string]int) float64 {
-	n, sum := 0, 0
-	for id := range weights {
-		n += counts[id]
-		sum += weights[id]
-	}
-	statistic, freedom := 0.0, -1
-	for id, w := range weights {
-		if w == 0 {
-			if counts[id] > 0 {
-				return 0
-			}
-			continue
-		}
-		freedom++
-		expected := float64(n) * float64(w) / float64(sum)
-		d := float64(counts[id]) - expected
-		statistic += d * d / expected
-	}
-	if freedom < 1 || n == 0 {
-		return 1
-	}
-	return mathext.GammaIncRegComp(float64(freedom)/2, statistic/2)
-}
-
 // summarize adds up the nodes.
 func summarize(name, note string, nodes []NodeShares, weights map[string]int) Step {
 	s := Step{Name: name, note: note, PerNode: nodes, Shares: map[string]float64{}}
@@ -90,7 +62,7 @@ func summarize(name, note string, nodes []NodeShares, weights map[string]int) St
 	for id := range weights {
 		s.Shares[id] = float64(total[id]) / float64(max(1, good))
 	}
-	s.ChiSquareP = chiSquareP(total, weights)
+	s.ChiSquareP = stats.ChiSquareP(total, weights)
 	return s
 }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/weir-lb/weir/etcd"
 	"github.com/weir-lb/weir/etcd/embedded"
 	"github.com/weir-lb/weir/internal/lab"
+	"github.com/weir-lb/weir/internal/stats"
 )
 
 // stage is the cluster that the demo plays on: a lab, an etcd on a unix socket (which every namespace can reach), and an
@@ -174,7 +175,7 @@ func (s *stage) connect(ctx context.Context, weights map[string]int) ([]NodeShar
 	for i, node := range s.cluster.Nodes {
 		g.Go(func() error {
 			result, err := lab.Flood(ctx, node.Namespace, lab.Load{Frontend: frontend, Connections: s.options.Connections})
-			out[i] = NodeShares{Node: nodeName(i), Failed: result.Failed, Counts: result.ByID, ChiSquareP: chiSquareP(result.ByID, weights)}
+			out[i] = NodeShares{Node: nodeName(i), Failed: result.Failed, Counts: result.ByID, ChiSquareP: stats.ChiSquareP(result.ByID, weights)}
 			return err
 		})
 	}

@@ -1,0 +1,256 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"github.com/weir-lb/weir/agent"
+	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/rules"
+	"github.com/weir-lb/weir/rules/nft"
+)
+
+type explainOptions struct {
+	*app
+	client     netip.Addr // invalid: a process of the node itself
+	frontend   cluster.Frontend
+	node       string
+	keepSource keepSourceFlag
+	output     outputFlag
+}
+
+func newExplainCmd(a *app) *cobra.Command {
+	o := &explainOptions{app: a}
+	c := &cobra.Command{
+		Use:   "explain {CLIENT|local} VIP:PORT[/udp]",
+		Short: "Say step by step what becomes of a client's connection, and why",
+		Long: `Say what a node does with the first packet of a connection: which route, which map entry, which slots with what chance, and
+which instances are left out and why; and list the connections that live. CLIENT is an address, or "local" for a process of the
+node. On the node itself its kernel is asked, elsewhere the rules that etcd implies.`,
+		Args: cobra.ExactArgs(2),
+		RunE: func(c *cobra.Command, args []string) error {
+			if err := o.parse(args); err != nil {
+				return &usageError{err}
+			}
+			return o.with(c.Context(), func(s store) error { return runExplain(c.Context(), o, s) })
+		},
+	}
+	c.Flags().StringVar(&o.node, "node", "", "the node whose rules are asked; default: this one")
+	o.keepSource.register(c.Flags())
+	o.output.register(c.Flags(), "table", "table", "json", "yaml")
+	return c
+}
+
+func (o *explainOptions) parse(args []string) (err error) {
+	if args[0] != "local" {
+		if o.client, err = netip.ParseAddr(args[0]); err != nil {
+			return fmt.Errorf("client %q: want an address, or local: %w", args[0], err)
+		}
+	}
+	o.frontend, err = cluster.ParseFrontend(args[1])
+	return err
+}
+
+// explanation is the whole answer.
+type explanation struct {
+	Client   string       `json:"client"`
+	Frontend string       `json:"frontend"`
+	Node     string       `json:"node,omitempty"`
+	Basis    string       `json:"basis"` // the kernel, or etcd at a revision
+	Service  string       `json:"service,omitempty"`
+	Route    string       `json:"route,omitempty"`
+	Steps    []rules.Step `json:"steps"`
+	Outcome  string       `json:"outcome"`
+	Chances  []chance     `json:"chances,omitempty"`
+	LeftOut  []leftOut    `json:"left_out,omitempty"`
+	Flows    []agent.Flow `json:"flows"`
+	Notes    []string     `json:"notes,omitempty"`
+}
+
+type chance struct {
+	Target string  `json:"target"`
+	Slots  int     `json:"slots"`
+	Chance float64 `json:"chance"` // percent
+}
+
+type leftOut struct {
+	Instance string `json:"instance"`
+	Status   string `json:"status"`
+	Reason   string `json:"reason"`
+	Since    string `json:"since,omitempty"`
+}
+
+func runExplain(ctx context.Context, o *explainOptions, s store) error {
+	snapshot, err := o.snapshot(ctx, s)
+	if err != nil {
+		return err
+	}
+	e, err := o.explain(ctx, snapshot)
+	if err != nil {
+		return err
+	}
+	if o.output.format != "table" {
+		return printData(o.out, o.output.format, e)
+	}
+	e.print(o.out)
+	return nil
+}
+
+func (o *explainOptions) explain(ctx context.Context, snapshot *cluster.Snapshot) (*explanation, error) {
+	e := &explanation{Client: "a process of the node", Frontend: o.frontend.String(), Node: o.node, Flows: []agent.Flow{}}
+	if o.client.IsValid() {
+		e.Client = o.client.String()
+	}
+	local := !o.client.IsValid() || o.client.IsLoopback()
+	if o.node != "" {
+		node, known := snapshot.Nodes.Get(o.node)
+		if !known {
+			return nil, fmt.Errorf("there is no node %q: see weir get nodes", o.node)
+		}
+		local = local || slices.Contains(node.Addresses, o.client)
+	}
+	state, err := o.state(ctx, snapshot, e)
+	if err != nil {
+		return nil, err
+	}
+	source := o.client
+	if local {
+		source = o.localSource(snapshot, e)
+	}
+	verdict := rules.Trace(state, rules.Packet{Source: source, To: o.frontend, Local: local})
+	e.Steps, e.Outcome = verdict.Steps, string(verdict.Outcome)
+	e.chances(state.Placed[o.frontend], verdict)
+	e.instances(snapshot, o.frontend)
+	if o.client.IsLoopback() {
+		e.Notes = append(e.Notes, "a socket that is bound to a loopback address cannot reach a VIP: its packets never leave lo")
+	}
+	return e, nil
+}
+
+// state is what the node's kernel holds, where it is this one, else what etcd implies.
+func (o *explainOptions) state(ctx context.Context, snapshot *cluster.Snapshot, e *explanation) (*rules.State, error) {
+	addresses, err := agent.Addresses()
+	node, _ := snapshot.Nodes.Get(o.node)
+	if here := o.node == "" || err == nil && slices.Equal(node.Addresses, addresses); here {
+		if state, err := readKernel(ctx); err == nil {
+			e.Basis = "the kernel of this node"
+			e.Route, _ = agent.RouteTo(o.frontend.VIP)
+			if e.Flows, err = agent.FlowsTo(o.frontend, o.client); err != nil {
+				e.Notes = append(e.Notes, err.Error())
+			}
+			return state, nil
+		} else if o.node == "" {
+			e.Notes = append(e.Notes, "this kernel cannot be read: "+err.Error())
+		}
+	}
+	e.Basis = fmt.Sprintf("etcd at revision %d: the kernel is asked on the node itself, as root", snapshot.Revision)
+	want := rules.Build(nil, snapshot, rules.Options{KeepSource: o.keepSource.prefixes})
+	state := rules.NewState()
+	state.Commit(rules.Diff(state, want))
+	return state, nil
+}
+
+func readKernel(ctx context.Context) (*rules.State, error) {
+	d, err := nft.New(nft.Options{Ownership: nft.ReadOnly})
+	if err != nil {
+		return nil, err
+	}
+	state, err := d.Read(ctx)
+	return state, errors.Join(err, d.Close())
+}
+
+// localSource is the address that a process of the node would use.
+func (o *explainOptions) localSource(snapshot *cluster.Snapshot, e *explanation) netip.Addr {
+	addresses, _ := agent.Addresses()
+	if node, ok := snapshot.Nodes.Get(o.node); ok {
+		addresses = node.Addresses
+	}
+	for _, a := range addresses {
+		if a.Is4() == o.frontend.VIP.Is4() {
+			return a
+		}
+	}
+	e.Notes = append(e.Notes, "the node has no address of the VIP's family")
+	return o.frontend.VIP
+}
+
+// chances are where a connection may go: one place with affinity, else each target in proportion to its slots.
+func (e *explanation) chances(placed rules.Placement, verdict rules.Verdict) {
+	if placed.Mode == rules.Source && verdict.Target.IsValid() {
+		e.Chances = []chance{{verdict.Target.String(), placed.Size, 100}}
+		return
+	}
+	for _, share := range placed.Shares() {
+		e.Chances = append(e.Chances, chance{share.Target.String(), share.Slots, 100 * float64(share.Slots) / float64(placed.Size)})
+	}
+	if placed.Mode == rules.Random {
+		// The trace drew one slot so as to have something to follow; the kernel draws for each connection.
+		for i, step := range e.Steps {
+			if step.Chain == fmt.Sprintf("lb-%d", placed.Size) {
+				e.Steps[i].What = fmt.Sprintf("numgen random mod %d: one of the slots below, drawn for each connection", placed.Size)
+			}
+		}
+	}
+}
+
+// instances says which service it is, and who of it is left out.
+func (e *explanation) instances(snapshot *cluster.Snapshot, f cluster.Frontend) {
+	for name, in := range snapshot.Services.All() {
+		if !slices.Contains(in.Service.Frontends(), f) {
+			continue
+		}
+		resolved := cluster.Resolve(in)
+		if owner, lost := in.Lost[f]; lost {
+			e.Notes = append(e.Notes, fmt.Sprintf("service %s claims it too, but %s is older", name, owner))
+			continue
+		}
+		e.Service = name
+		for _, s := range resolved.Instances {
+			if s.Takes() {
+				continue
+			}
+			out := leftOut{Instance: s.Instance.ID, Status: string(s.Status), Reason: s.Reason}
+			if !s.Since.IsZero() {
+				out.Since = s.Since.UTC().Format("2006-01-02 15:04:05Z")
+			}
+			e.LeftOut = append(e.LeftOut, out)
+		}
+	}
+}
+
+func (e *explanation) print(w io.Writer) {
+	fmt.Fprintf(w, "%s -> %s", e.Client, e.Frontend)
+	if e.Service != "" {
+		fmt.Fprintf(w, ", service %s", e.Service)
+	}
+	fmt.Fprintf(w, "\nasked: %s\n", e.Basis)
+	if e.Route != "" {
+		fmt.Fprintf(w, "route: %s\n", e.Route)
+	}
+	for _, step := range e.Steps {
+		fmt.Fprintf(w, "  %-12s %s\n", step.Chain, step.What)
+	}
+	fmt.Fprintf(w, "outcome: %s\n", e.Outcome)
+	for _, c := range e.Chances {
+		fmt.Fprintf(w, "  %5.1f %%  %s (%d slots)\n", c.Chance, c.Target, c.Slots)
+	}
+	for _, l := range e.LeftOut {
+		fmt.Fprintf(w, "left out: %s, %s: %s", l.Instance, l.Status, l.Reason)
+		if l.Since != "" {
+			fmt.Fprintf(w, ", since %s", l.Since)
+		}
+		fmt.Fprintln(w)
+	}
+	for _, flow := range e.Flows {
+		fmt.Fprintf(w, "live: %s -> %s\n", flow.Client, flow.Target)
+	}
+	for _, note := range e.Notes {
+		fmt.Fprintf(w, "note: %s\n", note)
+	}
+}

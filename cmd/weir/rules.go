@@ -1,0 +1,233 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"github.com/weir-lb/weir/agent"
+	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/controlcenter"
+	"github.com/weir-lb/weir/rules"
+	"github.com/weir-lb/weir/rules/nft"
+)
+
+func newRulesCmd(a *app) *cobra.Command {
+	return a.group("rules", "Look at the rules of this node, compare them with etcd, remove them",
+		newRulesShowCmd(a),
+		newRulesDiffCmd(a),
+		newRulesCleanCmd(a),
+	)
+}
+
+type rulesShowOptions struct {
+	*app
+	files  []string
+	output outputFlag
+}
+
+func newRulesShowCmd(a *app) *cobra.Command {
+	o := &rulesShowOptions{app: a}
+	c := &cobra.Command{
+		Use:   "show [-f FILE]",
+		Short: "List what this node's kernel holds; or print the rules of service files as nft text",
+		Long: `Without -f, list the frontends, targets and shares in this node's kernel; needs CAP_NET_ADMIN. The last column counts
+connections since the kernel's entry was written.
+
+With -f, print the rules of the services in a file as the text that "nft -f" loads, without a cluster and without root.`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if len(o.files) > 0 {
+				return runRulesText(o)
+			}
+			return runRulesShow(c.Context(), o)
+		},
+	}
+	c.Flags().StringSliceVarP(&o.files, "file", "f", nil, "service files, YAML or JSON; - for standard input")
+	o.output.register(c.Flags(), "table", formats...)
+	return c
+}
+
+// runRulesText builds the rules of files as an agent would that saw nothing else.
+func runRulesText(o *rulesShowOptions) error {
+	draft := cluster.NewDraft()
+	for _, file := range o.files {
+		name, data, err := o.read(file)
+		if err != nil {
+			return err
+		}
+		entries, err := controlcenter.ReadFile(name, data)
+		if err != nil {
+			return err
+		}
+		plans, err := controlcenter.PlanAll(draft.Snapshot(1), entries)
+		if err != nil {
+			return err
+		}
+		for _, p := range plans {
+			if publish, ok := p.Change().(cluster.Publish); ok {
+				draft.Service(publish.Service.Name, publish.Service)
+			}
+		}
+	}
+	want := rules.Build(nil, draft.Snapshot(1), rules.Options{})
+	for _, p := range want.Problems {
+		o.say("warning: %s", p.Error())
+	}
+	_, err := fmt.Fprint(o.out, nft.Text(want))
+	return err
+}
+
+// ruleRow is one target of one frontend in the kernel.
+type ruleRow struct {
+	Frontend    cluster.Frontend `json:"frontend"`
+	Mode        string           `json:"mode"`
+	Target      string           `json:"target,omitempty"`
+	Slots       int              `json:"slots"`
+	Share       float64          `json:"share"`                 // percent of the slots
+	Connections *uint64          `json:"connections,omitempty"` // counted by the kernel
+}
+
+func runRulesShow(ctx context.Context, o *rulesShowOptions) error {
+	d, err := nft.New(nft.Options{Ownership: nft.ReadOnly})
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	state, err := d.Read(ctx)
+	if err != nil {
+		return err
+	}
+	for _, damage := range state.Damage {
+		o.say("warning: %s: %s", damage.Object, damage.What)
+	}
+	return rulesListing(rulesRows(state)).print(o.out, o.output.format)
+}
+
+func rulesRows(state *rules.State) []ruleRow {
+	rows := []ruleRow{}
+	for _, f := range slices.SortedFunc(maps.Keys(state.Placed), cluster.Frontend.Compare) {
+		placed := state.Placed[f]
+		shares := placed.Shares()
+		if len(shares) == 0 {
+			rows = append(rows, ruleRow{Frontend: f, Mode: placed.Mode.String()})
+		}
+		for _, s := range shares {
+			rows = append(rows, ruleRow{Frontend: f, Mode: placed.Mode.String(), Target: s.Target.String(), Slots: s.Slots,
+				Share: 100 * float64(s.Slots) / float64(len(placed.Slots))})
+		}
+	}
+	return rows
+}
+
+func rulesListing(rows []ruleRow) listing {
+	l := listing{columns: []string{"FRONTEND", "MODE", "TARGET", "SLOTS", "SHARE", "CONNECTIONS"}, narrow: 6, data: rows}
+	for _, r := range rows {
+		counted := ""
+		if r.Connections != nil {
+			counted = strconv.FormatUint(*r.Connections, 10)
+		}
+		l.names = append(l.names, "frontend/"+r.Frontend.String())
+		l.rows = append(l.rows, []string{r.Frontend.String(), r.Mode, r.Target, strconv.Itoa(r.Slots), fmt.Sprintf("%.1f%%", r.Share), counted})
+	}
+	l.names = slices.Compact(l.names)
+	return l
+}
+
+type rulesDiffOptions struct {
+	*app
+	keepSource keepSourceFlag
+	detailed   bool
+}
+
+func newRulesDiffCmd(a *app) *cobra.Command {
+	o := &rulesDiffOptions{app: a}
+	c := &cobra.Command{
+		Use:   "diff",
+		Short: "Show what would have to change for this node's kernel to be as etcd says",
+		Args:  cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return o.with(c.Context(), func(s store) error { return runRulesDiff(c.Context(), o, s) })
+		},
+	}
+	c.Flags().BoolVar(&o.detailed, "detailed-exitcode", false, "exit with 2 when something would change")
+	o.keepSource.register(c.Flags())
+	return c
+}
+
+func runRulesDiff(ctx context.Context, o *rulesDiffOptions, s store) error {
+	snapshot, err := o.snapshot(ctx, s)
+	if err != nil {
+		return err
+	}
+	d, err := nft.New(nft.Options{Ownership: nft.ReadOnly})
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	have, err := d.Read(ctx)
+	if err != nil {
+		return err
+	}
+	options := rules.Options{KeepSource: o.keepSource.prefixes}
+	if len(o.keepSource.prefixes) > 0 {
+		options.Links = agent.AttachedNetworks()
+	}
+	plan := rules.Diff(have, rules.Build(nil, snapshot, options))
+	if plan.Empty() {
+		o.say("nothing would change")
+		return nil
+	}
+	fmt.Fprint(o.out, plan)
+	if o.detailed {
+		return errChanges
+	}
+	return nil
+}
+
+type rulesCleanOptions struct {
+	*app
+	force bool
+}
+
+func newRulesCleanCmd(a *app) *cobra.Command {
+	o := &rulesCleanOptions{app: a}
+	c := &cobra.Command{
+		Use:   "clean",
+		Short: "Remove our rules, routes and link from this node, and nothing else",
+		Args:  cobra.NoArgs,
+		RunE:  func(c *cobra.Command, _ []string) error { return runRulesClean(c.Context(), o) },
+	}
+	c.Flags().BoolVar(&o.force, "force", false, "also while an agent runs (it will write them again), and where the table must be taken over first")
+	return c
+}
+
+// runRulesClean removes routes before rules, so that no packet is led to a VIP without rules.
+func runRulesClean(ctx context.Context, o *rulesCleanOptions) error {
+	if !o.force {
+		lock, err := lockNode()
+		if err != nil {
+			return fmt.Errorf("%w; --force removes its rules all the same", err)
+		}
+		defer lock.Close()
+	}
+	ownership := nft.ReadOnly
+	if o.force {
+		ownership = nft.OwnAuto
+	}
+	d, err := nft.New(nft.Options{Ownership: ownership})
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	if err := errors.Join(agent.CleanRoutes(), d.Clean(ctx)); err != nil {
+		return fmt.Errorf("clean: %w", err)
+	}
+	o.say("rules, routes and link are gone")
+	return nil
+}
