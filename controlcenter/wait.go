@@ -85,9 +85,18 @@ func Wait(ctx context.Context, store Store, want Awaited, progress func(Progress
 	case seen && w.Applied == w.Live:
 		return w.Progress, w.trouble()
 	case errors.Is(err, context.DeadlineExceeded) || err == nil || errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return w.Progress, errors.Join(fmt.Errorf("%w: revision %d is written, and %s", ErrTimeout, want.Revision, w.Progress), w.trouble())
+		err = fmt.Errorf("%w: revision %d is written, and %s%s", ErrTimeout, want.Revision, w.Progress, why(err))
+		return w.Progress, errors.Join(err, w.trouble())
 	}
 	return w.Progress, fmt.Errorf("revision %d is written, but waiting for the nodes was cut short: %w", want.Revision, err)
+}
+
+// why adds what kept the store from answering, when that is the reason for the delay.
+func why(err error) string {
+	if errors.Is(err, cluster.ErrUnreachable) {
+		return ": " + err.Error()
+	}
+	return ""
 }
 
 type waiter struct {
