@@ -114,8 +114,12 @@ func (s *staleFlows) ourVIP(a netip.Addr) bool {
 	return false
 }
 
-// conntrackSynSent is TCP_CONNTRACK_SYN_SENT of linux/netfilter/nf_conntrack_tcp.h: no reply so far.
-const conntrackSynSent = 1
+// States of linux/netfilter/nf_conntrack_tcp.h.
+const (
+	conntrackSynSent = 1 // no reply so far
+	conntrackLastAck = 6
+	conntrackClose   = 8
+)
 
 func addrOf(ip net.IP) netip.Addr {
 	a, _ := netip.AddrFromSlice(ip)

@@ -37,7 +37,7 @@ type Flow struct {
 	Target netip.AddrPort `json:"target"` // where its packets really go
 }
 
-// FlowsTo are the tracked connections to a frontend; of one client, unless that is invalid.
+// FlowsTo are the tracked connections to a frontend that are not ending; of one client, unless that is invalid.
 func FlowsTo(f cluster.Frontend, client netip.Addr) (out []Flow, err error) {
 	family := netlink.InetFamily(unix.AF_INET)
 	if f.VIP.Is6() {
@@ -50,7 +50,7 @@ func FlowsTo(f cluster.Frontend, client netip.Addr) (out []Flow, err error) {
 	for _, flow := range flows {
 		source := addrOf(flow.Forward.SrcIP)
 		ours := addrOf(flow.Forward.DstIP) == f.VIP && flow.Forward.DstPort == f.Port && cluster.Proto(flow.Forward.Protocol) == f.Proto
-		if !ours || client.IsValid() && source != client {
+		if !ours || ending(flow) || client.IsValid() && source != client {
 			continue
 		}
 		out = append(out, Flow{
@@ -59,4 +59,10 @@ func FlowsTo(f cluster.Frontend, client netip.Addr) (out []Flow, err error) {
 		})
 	}
 	return out, nil
+}
+
+// ending says whether both sides of a TCP connection have finished, or one has reset it: the entry only waits to go.
+func ending(flow *netlink.ConntrackFlow) bool {
+	tcp, ok := flow.ProtoInfo.(*netlink.ProtoInfoTCP)
+	return ok && tcp.State >= conntrackLastAck && tcp.State <= conntrackClose
 }

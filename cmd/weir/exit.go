@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 
 	"github.com/weir-lb/weir/cluster"
@@ -16,7 +17,7 @@ const exitHelp = `Exit codes:
   3  refused as unsafe
   4  conflict: a VIP is taken, somebody else changed it in between, or another agent has the node
   5  etcd cannot be reached
-  6  written, but the nodes did not apply it in time`
+  6  timed out; of a change: it is written, but the nodes did not apply it in time`
 
 // usageError is a mistake in the command line.
 type usageError struct{ error }
@@ -41,6 +42,8 @@ func exitCode(err error) int {
 		return 4
 	case errors.Is(err, cluster.ErrUnreachable):
 		return 5
+	case errors.Is(err, context.DeadlineExceeded):
+		return 6
 	}
 	return 1
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/netip"
 	"slices"
 
@@ -224,6 +225,24 @@ func (e *explanation) instances(snapshot *cluster.Snapshot, f cluster.Frontend) 
 	}
 }
 
+// printFlows lists a few connections and counts many.
+func (e *explanation) printFlows(w io.Writer) {
+	const few = 8
+	if len(e.Flows) <= few {
+		for _, flow := range e.Flows {
+			fmt.Fprintf(w, "live: %s -> %s\n", flow.Client, flow.Target)
+		}
+		return
+	}
+	counts := map[netip.AddrPort]int{}
+	for _, flow := range e.Flows {
+		counts[flow.Target]++
+	}
+	for _, target := range slices.SortedFunc(maps.Keys(counts), netip.AddrPort.Compare) {
+		fmt.Fprintf(w, "live: %d connections -> %s\n", counts[target], target)
+	}
+}
+
 func (e *explanation) print(w io.Writer) {
 	fmt.Fprintf(w, "%s -> %s", e.Client, e.Frontend)
 	if e.Service != "" {
@@ -247,9 +266,7 @@ func (e *explanation) print(w io.Writer) {
 		}
 		fmt.Fprintln(w)
 	}
-	for _, flow := range e.Flows {
-		fmt.Fprintf(w, "live: %s -> %s\n", flow.Client, flow.Target)
-	}
+	e.printFlows(w)
 	for _, note := range e.Notes {
 		fmt.Fprintf(w, "note: %s\n", note)
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"sync"
 	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -12,10 +13,13 @@ import (
 // not be able to paint over what an operator reads. The escapes are those of JSON, so that JSON stays JSON.
 type safeWriter struct {
 	w    io.Writer
-	part []byte // the beginning of a character whose rest has not been written yet
+	mu   sync.Mutex // logs and talk come from several goroutines
+	part []byte     // the beginning of a character whose rest has not been written yet
 }
 
 func (s *safeWriter) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	text := append(s.part, p...)
 	s.part = nil
 	var out []byte

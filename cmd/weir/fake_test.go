@@ -1,0 +1,50 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/weir-lb/weir/controlcenter/storetest"
+)
+
+// fake is a store for commands.
+type fake struct {
+	*storetest.Fake
+	closed int
+}
+
+func (f *fake) RBAC(nodes ...string) (string, error) {
+	return "roles for " + strings.Join(nodes, " ") + "\n", nil
+}
+
+func (f *fake) Close() error {
+	f.closed++
+	return nil
+}
+
+func newFake() *fake { return &fake{Fake: storetest.New()} }
+
+var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
+
+// result is what a command line gave.
+type result struct {
+	code     int
+	out, err string
+}
+
+func weir(t *testing.T, f *fake, args ...string) result {
+	t.Helper()
+	return weirWith(t, f, "", args...)
+}
+
+func weirWith(t *testing.T, f *fake, in string, args ...string) result {
+	t.Helper()
+	var out, talk bytes.Buffer
+	a := newApp(strings.NewReader(in), &out, &talk)
+	a.open = func(context.Context, etcdFlags) (store, error) { return f, nil }
+	a.now = func() time.Time { return noon }
+	return result{a.execute(t.Context(), append([]string{"weir"}, args...)), out.String(), talk.String()}
+}
