@@ -1,0 +1,192 @@
+package integration
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/weir-lb/weir/internal/lab"
+)
+
+// Agent is the agent of one node, as a process.
+type Agent struct {
+	Name     string
+	Host     *lab.Host
+	StateDir string
+	Args     []string // of the next start
+
+	w    *World
+	cmd  *exec.Cmd
+	done chan struct{} // closed when the process has ended
+	log  output
+}
+
+// NewAgent prepares an agent; Start starts it.
+func (w *World) NewAgent(name string, host *lab.Host) *Agent {
+	a := &Agent{Name: name, Host: host, StateDir: filepath.Join(w.Dir, name), w: w}
+	require.NoError(w.t, os.MkdirAll(a.StateDir, 0o700))
+	a.Args = append([]string{"agent", "--node", name, "--etcd", w.Endpoint(), "--state-dir", a.StateDir, "--table-owner", w.o.Owner}, w.o.AgentArgs...)
+	return a
+}
+
+// Start starts the process. It does not wait for anything.
+func (a *Agent) Start() {
+	a.w.t.Helper()
+	a.log.reset()
+	a.cmd = exec.Command(a.w.o.Program, a.Args...)
+	a.cmd.Stdout, a.cmd.Stderr = &a.log, &a.log
+	require.NoError(a.w.t, a.Host.Start(a.cmd))
+	cmd, done := a.cmd, make(chan struct{})
+	a.done = done
+	go func() {
+		defer close(done)
+		_ = cmd.Wait() // how it ended is in cmd.ProcessState
+	}()
+}
+
+// Kill ends the process without warning.
+func (a *Agent) Kill() { a.end(syscall.SIGKILL) }
+
+// Stop asks the process to end.
+func (a *Agent) Stop() { a.end(syscall.SIGTERM) }
+
+func (a *Agent) end(signal syscall.Signal) {
+	a.w.t.Helper()
+	require.NoError(a.w.t, a.cmd.Process.Signal(signal))
+	a.AwaitEnd()
+}
+
+// AwaitEnd waits until the process has ended and returns its exit code; -1 after a signal.
+func (a *Agent) AwaitEnd() int {
+	a.w.t.Helper()
+	select {
+	case <-a.done:
+	case <-time.After(20 * time.Second):
+		require.FailNow(a.w.t, "the agent does not end", a.Log())
+	}
+	return a.cmd.ProcessState.ExitCode()
+}
+
+// Pid of the running process.
+func (a *Agent) Pid() int { return a.cmd.Process.Pid }
+
+// Log is all that the process wrote since its start.
+func (a *Agent) Log() string { return a.log.String() }
+
+// AwaitLog waits until the log holds a text.
+func (a *Agent) AwaitLog(text string, within time.Duration) {
+	a.w.t.Helper()
+	a.w.Eventually(within, "agent "+a.Name+" logs "+text, func() bool { return strings.Contains(a.Log(), text) })
+}
+
+// Get asks a page of the agent. Code 0 means that nobody answers.
+func (a *Agent) Get(path string) (code int, body string) {
+	client := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			return a.Host.Dial(ctx, network, address)
+		},
+	}}
+	r, err := client.Get("http://127.0.0.1:9646" + path)
+	if err != nil {
+		return 0, err.Error()
+	}
+	defer r.Body.Close()
+	text, err := io.ReadAll(r.Body)
+	if err != nil {
+		return 0, err.Error()
+	}
+	return r.StatusCode, string(text)
+}
+
+// AwaitReady waits until the agent says that it is ready.
+func (a *Agent) AwaitReady(within time.Duration) {
+	a.w.t.Helper()
+	a.w.Eventually(within, "agent "+a.Name+" is ready", func() bool {
+		code, _ := a.Get("/readyz")
+		return code == http.StatusOK
+	})
+}
+
+// Metric reads one metric without labels.
+func (a *Agent) Metric(name string) float64 {
+	a.w.t.Helper()
+	code, body := a.Get("/metrics")
+	require.Equal(a.w.t, http.StatusOK, code, body)
+	for line := range strings.Lines(body) {
+		if value, ok := strings.CutPrefix(line, name+" "); ok {
+			v, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
+			require.NoError(a.w.t, err)
+			return v
+		}
+	}
+	require.FailNow(a.w.t, "no metric "+name, body)
+	return 0
+}
+
+// CPU is the processor time that the process has used so far.
+func (a *Agent) CPU() time.Duration {
+	a.w.t.Helper()
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", a.Pid()))
+	require.NoError(a.w.t, err)
+	_, rest, _ := strings.Cut(string(stat), ") ") // what stands before may hold anything
+	fields := strings.Fields(rest)
+	user, err := strconv.Atoi(fields[11])
+	require.NoError(a.w.t, err)
+	system, err := strconv.Atoi(fields[12])
+	require.NoError(a.w.t, err)
+	const tick = 10 * time.Millisecond // USER_HZ is 100 on every architecture that Go knows
+	return time.Duration(user+system) * tick
+}
+
+// finish ends the process if it still runs, and fails the test if the race detector had something to say.
+func (a *Agent) finish() {
+	if a.cmd == nil {
+		return
+	}
+	_ = a.cmd.Process.Kill()
+	<-a.done
+	if strings.Contains(a.Log(), "DATA RACE") {
+		a.w.t.Errorf("agent %s: %s", a.Name, a.Log())
+	}
+	if failed, ok := a.w.t.(interface{ Failed() bool }); ok && failed.Failed() {
+		a.w.t.Logf("agent %s said:\n%s", a.Name, a.Log())
+	}
+}
+
+// output collects what a process writes.
+type output struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.String()
+}
+
+func (o *output) reset() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.buf.Reset()
+}

@@ -1,0 +1,34 @@
+package integration
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/weir-lb/weir/cluster"
+)
+
+// TestTraffic is the promise itself: clients on a node and clients routed through one reach all instances.
+func TestTraffic(t *testing.T) {
+	for _, server := range []struct{ name, program string }{{"embedded etcd", ""}, {"etcd of the distribution", "etcd"}} {
+		t.Run(server.name, func(t *testing.T) {
+			w := world(t, Options{Nodes: 2, Etcd: server.program})
+			instances := map[bool][]string{false: w.ServeAll(3, false), true: w.ServeAll(3, true)}
+			for _, proto := range []cluster.Proto{cluster.TCP, cluster.UDP} {
+				for _, v6 := range []bool{false, true} {
+					f := w.Frontend(proto, v6)
+					name := fmt.Sprintf("%s-v6-%t", proto, v6)
+					w.Publish(Service(name, f, instances[v6]...))
+					t.Run(name, func(t *testing.T) {
+						w := w.With(t)
+						w.Only(w.Nodes[0], f, instances[v6]...)
+						w.Only(w.Nodes[1], f, instances[v6]...)
+						w.Only(w.Client, f, instances[v6]...)
+						w.Publish(Service(name, f, instances[v6][1:]...))
+						w.Only(w.Nodes[0], f, instances[v6][1:]...)
+						w.Only(w.Client, f, instances[v6][1:]...)
+					})
+				}
+			}
+		})
+	}
+}
