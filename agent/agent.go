@@ -28,9 +28,10 @@ type Agent struct {
 	want    *rules.Ruleset // the newest ruleset that was built
 	checked time.Time      // when the kernel was last read
 
-	mu     sync.Mutex // guards what follows
-	inbox  inbox
-	status Status
+	mu      sync.Mutex // guards what follows
+	inbox   inbox
+	status  Status
+	passing time.Time // when the pass that is under way began; zero: none is
 }
 
 // inbox is what came in since the last pass.

@@ -13,6 +13,7 @@ import (
 
 // pass brings the node up to the newest snapshot: routes that go, rules, routes that come, and then the news.
 func (a *Agent) pass(ctx context.Context) error {
+	defer a.busy()()
 	in := a.take()
 	if in.snapshot == nil {
 		return nil

@@ -33,12 +33,19 @@ func (s Status) barrier() int64 {
 	return s.Snapshot.Barrier
 }
 
+func (s Status) held() *cluster.Held {
+	if s.Snapshot == nil {
+		return nil
+	}
+	return s.Snapshot.Held
+}
+
 // maxProblems bounds a report: it is one value in etcd, for each node.
 const maxProblems = 20
 
 // applied is the status as others see it.
 func (s Status) applied() cluster.Applied {
-	out := cluster.Applied{TookMS: float64(s.Took.Microseconds()) / 1000, Problems: s.Problems, Stale: s.Stale, At: s.At}
+	out := cluster.Applied{Held: s.held(), TookMS: float64(s.Took.Microseconds()) / 1000, Problems: s.Problems, Stale: s.Stale, At: s.At}
 	if s.Snapshot != nil {
 		out.Revision = s.Snapshot.Revision
 	}
@@ -55,8 +62,34 @@ func (a *Agent) Status() Status {
 	return a.status
 }
 
-// Live is nil unless the agent hangs.
-func (a *Agent) Live() error { return nil }
+// hung is how long a pass may take before the agent counts as hanging. The largest load that we design for takes some
+// seconds.
+const hung = time.Minute
+
+// Live is nil unless the agent hangs: then only a restart helps.
+func (a *Agent) Live() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.passing.IsZero() {
+		return nil
+	}
+	if took := time.Since(a.passing); took > hung {
+		return fmt.Errorf("writing rules has been under way for %s", took.Round(time.Second))
+	}
+	return nil
+}
+
+// busy marks the time in which rules are read and written.
+func (a *Agent) busy() (done func()) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.passing = time.Now()
+	return func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.passing = time.Time{}
+	}
+}
 
 // Ready is nil when the kernel holds the newest snapshot that is known and the store answers.
 func (a *Agent) Ready() error {

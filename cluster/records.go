@@ -81,5 +81,6 @@ type Applied struct {
 	TookMS   float64   `json:"took_ms"`            // from the snapshot's arrival to the verified rules
 	Problems []Problem `json:"problems,omitempty"` // what it could not do
 	Stale    bool      `json:"stale,omitempty"`    // it works from its cache file, without etcd
+	Held     *Held     `json:"held,omitempty"`     // deletions that it holds back
 	At       time.Time `json:"at,omitzero"`
 }

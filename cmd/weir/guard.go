@@ -66,24 +66,17 @@ func newGuardAcceptCmd(a *app, runF func(context.Context, *guardOptions) error) 
 
 // heldRow says who holds back what. Each agent decides for itself, from what it had before.
 type heldRow struct {
-	By     string `json:"by"`
-	Reason string `json:"reason"`
+	Node string `json:"node"`
 	cluster.Held
 }
 
 func runGuard(ctx context.Context, o *guardOptions) error {
 	return o.with(ctx, func(s store) error {
-		limited, cancel := context.WithTimeout(ctx, o.etcd.timeout)
-		defer cancel()
-		snapshot, err := s.Snapshot(limited)
-		if err != nil {
-			return err
-		}
 		fleet, err := o.fleet(ctx, s)
 		if err != nil {
 			return err
 		}
-		l := heldListing(snapshot.Held, fleet.Applied)
+		l := heldListing(fleet.Applied)
 		if len(l.rows) == 0 {
 			o.say("nothing is held back")
 		}
@@ -91,22 +84,17 @@ func runGuard(ctx context.Context, o *guardOptions) error {
 	})
 }
 
-func heldListing(held *cluster.Held, applied map[string]cluster.Applied) listing {
+func heldListing(applied map[string]cluster.Applied) listing {
 	rows := []heldRow{}
-	if held != nil {
-		rows = append(rows, heldRow{By: "this command", Reason: held.Reason, Held: *held})
-	}
 	for _, node := range slices.Sorted(maps.Keys(applied)) {
-		for _, p := range applied[node].Problems {
-			if p.Object == "guard" {
-				rows = append(rows, heldRow{By: "node " + node, Reason: p.Error()})
-			}
+		if held := applied[node].Held; held != nil {
+			rows = append(rows, heldRow{node, *held})
 		}
 	}
-	l := listing{columns: []string{"BY", "REVISION", "DELETED", "REASON"}, narrow: 4, data: rows}
+	l := listing{columns: []string{"NODE", "REVISION", "DELETED", "REASON"}, narrow: 4, data: rows}
 	for _, r := range rows {
-		l.names = append(l.names, r.By)
-		l.rows = append(l.rows, []string{r.By, strconv.FormatInt(r.Revision, 10), strconv.Itoa(r.Deleted), r.Reason})
+		l.names = append(l.names, "node/"+r.Node)
+		l.rows = append(l.rows, []string{r.Node, strconv.FormatInt(r.Revision, 10), strconv.Itoa(r.Deleted), r.Reason})
 	}
 	return l
 }
