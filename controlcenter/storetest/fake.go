@@ -147,6 +147,10 @@ func (f *Fake) WatchApplied(ctx context.Context, fn func(map[string]bool, map[st
 	for {
 		f.mu.Lock()
 		alive, applied, changed, down := maps.Clone(f.alive), maps.Clone(f.applied), f.changed, f.down
+		for node, a := range applied {
+			a.Held = f.held
+			applied[node] = a
+		}
 		f.mu.Unlock()
 		if down != nil {
 			return down
@@ -190,7 +194,7 @@ func (f *Fake) Tell(node string, alive bool, a cluster.Applied) {
 	f.move()
 }
 
-// Hold marks deletions as held back.
+// Hold marks deletions as held back, by this snapshot and by every node.
 func (f *Fake) Hold(h cluster.Held) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
