@@ -108,7 +108,7 @@ func TestPublishSaysWhatWasWrittenBeforeItBroke(t *testing.T) {
 	f, n := storetest.New(), 0
 	f.Before = func(cluster.Change) error {
 		if n++; n == 2 {
-			return storetest.Unreachable
+			return storetest.ErrUnreachable
 		}
 		return nil
 	}

@@ -142,12 +142,11 @@ func (r *reader) entries(field string, n ast.Node, each func(key, field string, 
 		return
 	}
 	for _, v := range values {
-		key, ok := v.Key.(ast.MapKeyNode)
-		if _, merge := v.Key.(*ast.MergeKeyNode); !ok || merge {
+		if _, merge := v.Key.(*ast.MergeKeyNode); merge {
 			r.fault(field, v, "merge keys are not supported", "write the fields out")
 			continue
 		}
-		name := key.GetToken().Value
+		name := v.Key.GetToken().Value
 		inner := strings.TrimPrefix(field+"."+name, ".")
 		r.lines[inner] = r.line(v.Key)
 		if v.Value == nil || v.Value.Type() == ast.NullType {

@@ -75,7 +75,7 @@ func TestGetNeedsEtcd(t *testing.T) {
 	t.Parallel()
 	for _, args := range []string{"get services", "get nodes", "guard", "controlcenter config", "controlcenter drain a x", "guard accept --revision 3", "controlcenter withdraw a"} {
 		f := newFake()
-		f.Fail(storetest.Unreachable)
+		f.Fail(storetest.ErrUnreachable)
 		r := weir(t, f, strings.Fields(args)...)
 		require.Equal(t, 5, r.code, args)
 		require.Contains(t, r.err, "etcd cannot be reached", args)

@@ -123,7 +123,7 @@ func TestPublishRefuses(t *testing.T) {
 
 func TestPublishPassesOnWhatTheStoreSays(t *testing.T) {
 	t.Parallel()
-	for reason, code := range map[error]int{storetest.Unreachable: 5, cluster.ErrDenied: 1, cluster.ErrUnsafe: 3} {
+	for reason, code := range map[error]int{storetest.ErrUnreachable: 5, cluster.ErrDenied: 1, cluster.ErrUnsafe: 3} {
 		f := newFake()
 		f.Fail(reason)
 		r := weir(t, f, publishA...)

@@ -218,8 +218,8 @@ func (f *Fake) Writes() int {
 	return f.writes
 }
 
-// Unreachable is what the real store says when etcd is away.
-var Unreachable = fmt.Errorf("list net/: %w: %w", cluster.ErrUnreachable, errors.New("connection refused"))
+// ErrUnreachable is what the real store says when etcd is away.
+var ErrUnreachable = fmt.Errorf("list net/: %w: %w", cluster.ErrUnreachable, errors.New("connection refused"))
 
 // Service is a sound service with one VIP and instances at the addresses.
 func Service(t testing.TB, name, frontend string, instances ...string) *cluster.Service {
