@@ -26,17 +26,24 @@ func (a *Agent) pass(ctx context.Context) error {
 		return a.forgetNothing(in.snapshot)
 	}
 	a.want = rules.Build(a.want, in.snapshot, a.options())
-	problems, plan, err := a.write(ctx)
+	done, err := a.write(ctx)
 	if err != nil {
 		return err
 	}
-	a.repaired(in, drifted, plan)
-	a.flows.want(a.want, plan)
-	if len(plan.Changes) > 0 || drifted {
+	a.repaired(in, drifted, done.plan)
+	a.flows.want(a.want, done.plan)
+	if len(done.plan.Changes) > 0 || drifted {
 		a.flusher.Kick()
 	}
-	a.publish(in, plan, append(problems, a.want.Problems...))
-	return nil
+	a.publish(in, done.plan, append(done.problems, a.want.Problems...))
+	return done.routes
+}
+
+// written is what came of writing.
+type written struct {
+	plan     *rules.Plan
+	problems []cluster.Problem
+	routes   error // the rules are right all the same
 }
 
 func (a *Agent) take() inbox {
@@ -64,42 +71,43 @@ func (a *Agent) look(ctx context.Context, in inbox) (drifted bool, err error) {
 }
 
 // write goes the safe order: a route without rules would lead nowhere.
-func (a *Agent) write(ctx context.Context) (problems []cluster.Problem, plan *rules.Plan, err error) {
-	plan = rules.Diff(a.have, a.want)
+func (a *Agent) write(ctx context.Context) (written, error) {
 	vips := a.want.Sets[rules.VIPs]
-	if err := a.routes.remove(vips); err != nil {
-		problems = append(problems, routeProblem(err))
+	removed := a.routes.remove(vips)
+	done, err := a.carry(ctx)
+	if err != nil {
+		return done, err
 	}
+	if done.routes = errors.Join(removed, a.routes.add(vips)); done.routes != nil {
+		done.problems = append(done.problems, cluster.Problem{
+			Object: "node", Field: "routes", What: "VIP routes cannot be set, so clients on this node may not reach VIPs: " + done.routes.Error(),
+			Fix: "look whether another program removes routes of protocol weir (87) or the link weir0",
+		})
+	}
+	return done, nil
+}
+
+// carry writes the rules. When the kernel holds something else than remembered it looks again, once.
+func (a *Agent) carry(ctx context.Context) (done written, err error) {
 	start := time.Now()
 	for attempt := 0; ; attempt++ {
-		quarantined, err := rules.Carry(ctx, a.c.Driver, a.have, plan)
-		if err == nil {
-			problems = append(problems, quarantined...)
+		done.plan = rules.Diff(a.have, a.want)
+		if done.problems, err = rules.Carry(ctx, a.c.Driver, a.have, done.plan); err == nil {
 			break
 		}
 		a.have = nil
 		if !errors.Is(err, rules.ErrShadow) || attempt > 0 {
-			return nil, nil, err
+			return done, err
 		}
-		// Somebody changed the kernel behind our back: look again, and write what is missing then.
 		if a.have, err = a.c.Driver.Read(ctx); err != nil {
-			return nil, nil, err
+			return done, err
 		}
-		plan = rules.Diff(a.have, a.want)
 	}
-	if !plan.Empty() {
+	if !done.plan.Empty() {
 		a.c.Metrics.apply.Observe(time.Since(start).Seconds())
-		a.c.Metrics.writes.Add(float64(plan.Writes()))
+		a.c.Metrics.writes.Add(float64(done.plan.Writes()))
 	}
-	if err := a.routes.add(vips); err != nil {
-		problems = append(problems, routeProblem(err))
-	}
-	return problems, plan, nil
-}
-
-func routeProblem(err error) cluster.Problem {
-	return cluster.Problem{Object: "node", Field: "routes", What: "VIP routes cannot be set, so clients on this node may not reach VIPs: " + err.Error(),
-		Fix: "look whether another program removes routes of protocol weir (87) or the link weir0"}
+	return done, nil
 }
 
 // wouldForget says whether a snapshot is empty without anybody ever having published, while rules are in the kernel: then

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"sync/atomic"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -26,13 +27,27 @@ const (
 //
 // IPv6 goes over lo: the kernel turns that into a route that discards, which is as safe as the bridge.
 type routes struct {
-	addrs []netip.Addr // of the configuration
+	addrs   []netip.Addr // of the configuration
+	set     []netip.Prefix
+	touched atomic.Bool // the node's routes or addresses may be other than when they were set
 }
 
-func newRoutes(addrs []netip.Addr) *routes { return &routes{addrs: addrs} }
+func newRoutes(addrs []netip.Addr) *routes {
+	r := &routes{addrs: addrs}
+	r.touched.Store(true)
+	return r
+}
+
+// settled spares a change of rules the listing of all routes: ten thousand VIPs without a pool are as many routes.
+func (r *routes) settled(want []netip.Prefix) bool {
+	return !r.touched.Load() && slices.Equal(want, r.set)
+}
 
 // remove deletes our routes to what is not wanted.
 func (r *routes) remove(want []netip.Prefix) error {
+	if r.settled(want) {
+		return nil
+	}
 	have, err := ours()
 	if err != nil {
 		return err
@@ -50,6 +65,19 @@ func (r *routes) remove(want []netip.Prefix) error {
 
 // add sets the routes that are missing or lead elsewhere.
 func (r *routes) add(want []netip.Prefix) error {
+	if r.settled(want) {
+		return nil
+	}
+	r.touched.Store(false) // before looking: what changes from here on counts
+	if err := r.replace(want); err != nil {
+		r.touched.Store(true)
+		return err
+	}
+	r.set = want
+	return nil
+}
+
+func (r *routes) replace(want []netip.Prefix) error {
 	have, err := ours()
 	if err != nil {
 		return err
@@ -210,8 +238,12 @@ func AttachedNetworks() (out []netip.Prefix) {
 	return out
 }
 
-// watch kicks when addresses, links or routes of the node change, until the context ends; then it returns nil.
+// watch kicks when addresses or our routes change, until the context ends; then it returns nil.
 func (r *routes) watch(ctx context.Context, kick func()) error {
+	touch := func() {
+		r.touched.Store(true)
+		kick()
+	}
 	addrs, routes := make(chan netlink.AddrUpdate), make(chan netlink.RouteUpdate)
 	if err := netlink.AddrSubscribe(addrs, ctx.Done()); err != nil {
 		return fmt.Errorf("watch addresses: %w", err)
@@ -226,7 +258,7 @@ func (r *routes) watch(ctx context.Context, kick func()) error {
 				addrs = nil
 				continue
 			}
-			kick()
+			touch()
 		case u, ok := <-routes:
 			if !ok {
 				routes = nil
@@ -234,7 +266,7 @@ func (r *routes) watch(ctx context.Context, kick func()) error {
 			}
 			// Of routes only the loss of our own matters; we are told of our own removals too, and a kick is cheap.
 			if u.Type == unix.RTM_DELROUTE && u.Route.Protocol == routeProtocol {
-				kick()
+				touch()
 			}
 		}
 	}
