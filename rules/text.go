@@ -2,40 +2,95 @@ package rules
 
 import (
 	"fmt"
+	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 
 	"github.com/weir-lb/weir/cluster"
 )
 
-// String lists sets and frontends, sorted:
+// String prints what should be, one line for each thing, sorted:
 //
-//	vips 10.10.1.128/32
-//	10.10.1.128:8080 random 3 (service a): 192.168.10.100:80 x1, 192.168.10.101:80 x2
+//	vips 10.10.1.0/24
+//	10.10.1.128:8080 random 4 (service a): 192.168.10.100:80 192.168.10.101:80 x3
+//	10.10.1.129:80 refuse (service b)
+//	problem service c: ...
 func (r *Ruleset) String() string {
 	var b strings.Builder
-	for _, set := range Sets {
-		for _, p := range r.Sets[set] {
-			fmt.Fprintf(&b, "%s %s\n", set, p)
-		}
-	}
-	var frontends []cluster.Frontend
-	for f := range r.Balancers.All() {
-		frontends = append(frontends, f)
-	}
-	slices.SortFunc(frontends, cluster.Frontend.Compare)
-	for _, f := range frontends {
+	writeSets(&b, r.Sets)
+	for _, f := range slices.SortedFunc(keys(r.Balancers), cluster.Frontend.Compare) {
 		balancer, _ := r.Balancers.Get(f)
 		fmt.Fprintf(&b, "%s %s\n", f, balancer)
+	}
+	for _, p := range r.Problems {
+		fmt.Fprintf(&b, "problem %s\n", p.Error())
 	}
 	return b.String()
 }
 
 // String is one line: mode, size, service, and each target with its slots.
 func (b *Balancer) String() string {
-	shares := make([]string, len(b.Shares))
-	for i, s := range b.Shares {
-		shares[i] = fmt.Sprintf("%s x%d", s.Target, s.Slots)
+	head := Placement{Mode: b.Mode, Size: b.Slots()}.summary()
+	return fmt.Sprintf("%s (service %s)%s", head, b.Service, shareText(b.Shares))
+}
+
+// String prints what the kernel holds in the words of Ruleset.String (it knows no services), and what is wrong with it.
+func (s *State) String() string {
+	var b strings.Builder
+	for _, d := range s.Damage {
+		fmt.Fprintf(&b, "damaged %s: %s\n", d.Object, d.What)
 	}
-	return strings.TrimSuffix(fmt.Sprintf("%s %d (service %s): %s", b.Mode, b.Slots(), b.Service, strings.Join(shares, ", ")), ": ")
+	writeSets(&b, s.Sets)
+	for _, f := range slices.SortedFunc(maps.Keys(s.Placed), cluster.Frontend.Compare) {
+		fmt.Fprintf(&b, "%s %s\n", f, s.Placed[f])
+	}
+	for _, p := range s.quarantineProblems() {
+		fmt.Fprintf(&b, "problem %s\n", p.Error())
+	}
+	return b.String()
+}
+
+// String is one line: mode, size, each target with its slots, and slots left over from a change that did not end.
+func (p Placement) String() string {
+	text := p.summary() + shareText(p.Shares())
+	if over := len(p.Slots) - p.Size; over > 0 {
+		text += fmt.Sprintf(", %d slots left over", over)
+	}
+	return text
+}
+
+func shareText(shares []Share) string {
+	var b strings.Builder
+	separator := ": "
+	for _, s := range shares {
+		name := s.Target.String()
+		if !s.Target.IsValid() {
+			name = "missing"
+		}
+		b.WriteString(separator + name)
+		if s.Slots != 1 {
+			fmt.Fprintf(&b, " x%d", s.Slots)
+		}
+		separator = " "
+	}
+	return b.String()
+}
+
+func writeSets(b *strings.Builder, sets [setCount][]netip.Prefix) {
+	for _, set := range Sets {
+		for _, p := range sets[set] {
+			fmt.Fprintf(b, "%s %s\n", set, p)
+		}
+	}
+}
+
+func keys[K, V comparable](m cluster.Map[K, V]) func(func(K) bool) {
+	return func(yield func(K) bool) {
+		for k := range m.All() {
+			if !yield(k) {
+				return
+			}
+		}
+	}
 }

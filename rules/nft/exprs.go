@@ -4,6 +4,8 @@ import (
 	"github.com/google/nftables/binaryutil"
 	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
+
+	"github.com/weir-lb/weir/rules"
 )
 
 // The pieces that rules are made of, in the form in which the kernel reports them.
@@ -44,7 +46,7 @@ func (f *family) random(size int) exprs {
 func (f *family) bySource(size int) exprs {
 	return exprs{
 		f.addr(f.saddr, f.hashed),
-		&expr.Hash{SourceRegister: f.hashed, DestRegister: f.slot, Length: f.addrLen, Modulus: uint32(size), Seed: hashSeed, Type: expr.HashTypeJenkins},
+		&expr.Hash{SourceRegister: f.hashed, DestRegister: f.slot, Length: f.addrLen, Modulus: uint32(size), Seed: rules.SourceSeed, Type: expr.HashTypeJenkins},
 	}
 }
 

@@ -17,9 +17,6 @@ const tableName = "weir"
 // in one map 16 s, in sixteen 1.4 s).
 const shards = 16
 
-// hashSeed of source affinity is a constant of the product, so that all nodes send a client to the same instance.
-const hashSeed = 0x77656972
-
 // setSpec is a set or map of the table.
 type setSpec struct {
 	name    string
@@ -147,7 +144,7 @@ func (f *family) chains() []chainSpec {
 func (f *family) balancer(shard int, mode rules.Mode, size int) chainSpec {
 	choose, text := f.random(size), fmt.Sprintf("numgen random mod %d", size)
 	if mode == rules.Source {
-		choose, text = f.bySource(size), fmt.Sprintf("jhash %s saddr mod %d seed 0x%x", f.name, size, hashSeed)
+		choose, text = f.bySource(size), fmt.Sprintf("jhash %s saddr mod %d seed 0x%x", f.name, size, rules.SourceSeed)
 	}
 	return chainSpec{name: balancerName(shard, mode, size), rules: []rule{
 		f.rule(fmt.Sprintf("dnat %s to %s daddr . meta l4proto . th dport . %s map @%s", f.name, f.name, text, endpointsName(shard)),

@@ -2,7 +2,9 @@ package rulestest
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 	"time"
 
 	"pgregory.net/rapid"
@@ -13,11 +15,19 @@ import (
 // Clusters makes random histories of small clusters: few names, addresses and ports, so that they collide often.
 type Clusters struct {
 	draft    *cluster.Draft
+	said     map[string]func(*cluster.Draft) // the last word about each thing
 	revision int64
 }
 
 // NewClusters starts with no service.
-func NewClusters() *Clusters { return &Clusters{draft: cluster.NewDraft(), revision: 1} }
+func NewClusters() *Clusters {
+	return &Clusters{draft: cluster.NewDraft(), said: map[string]func(*cluster.Draft){}, revision: 1}
+}
+
+func (c *Clusters) say(about string, word func(*cluster.Draft)) {
+	c.said[about] = word
+	word(c.draft)
+}
 
 // Next changes something, and seals it.
 func (c *Clusters) Next(t *rapid.T) *cluster.Snapshot {
@@ -31,29 +41,43 @@ func (c *Clusters) Next(t *rapid.T) *cluster.Snapshot {
 // Same seals the present state again, as a fresh process would find it.
 func (c *Clusters) Same() *cluster.Snapshot { return c.draft.Snapshot(c.revision) }
 
+// Replayed is the present state as somebody finds it who heard the last word about each thing, in any order.
+func (c *Clusters) Replayed(t *rapid.T) *cluster.Snapshot {
+	draft := cluster.NewDraft()
+	for _, about := range rapid.Permutation(slices.Sorted(maps.Keys(c.said))).Draw(t, "order") {
+		c.said[about](draft)
+	}
+	return draft.Snapshot(c.revision)
+}
+
 func (c *Clusters) change(t *rapid.T) {
 	name := fmt.Sprintf("s%d", rapid.IntRange(0, 4).Draw(t, "service"))
 	switch rapid.IntRange(0, 9).Draw(t, "kind") {
 	case 0:
-		c.draft.Service(name, nil)
+		c.say("service "+name, func(d *cluster.Draft) { d.Service(name, nil) })
 	case 1:
-		c.draft.Admin(name, instance(t, true).ID, &cluster.Admin{Drain: rapid.Bool().Draw(t, "drain")})
+		id, admin := instance(t, true).ID, cluster.Admin{Drain: rapid.Bool().Draw(t, "drain")}
+		c.say("admin "+name+id, func(d *cluster.Draft) { d.Admin(name, id, &admin) })
 	case 2:
-		c.draft.Health("n1", cluster.NodeHealth{name: {instance(t, true).ID: {Verdict: rapid.SampledFrom([]cluster.Verdict{cluster.Dead, cluster.Failing}).Draw(t, "verdict"), Since: time.Unix(1, 0)}}})
+		verdict := rapid.SampledFrom([]cluster.Verdict{cluster.Dead, cluster.Failing}).Draw(t, "verdict")
+		health := cluster.NodeHealth{name: {instance(t, true).ID: {Verdict: verdict, Since: time.Unix(1, 0)}}}
+		c.say("health", func(d *cluster.Draft) { d.Health("n1", health) })
 	case 3:
 		share := map[string]int{}
 		for range rapid.IntRange(0, 4).Draw(t, "shares") {
 			share[instance(t, true).ID] = rapid.IntRange(0, 1000).Draw(t, "share")
 		}
-		c.draft.Weights(name, &cluster.Weights{Share: share})
+		c.say("weights "+name, func(d *cluster.Draft) { d.Weights(name, &cluster.Weights{Share: share}) })
 	case 4:
 		pools := [][]netip.Prefix{
 			nil, {netip.MustParsePrefix("10.10.0.0/16")}, {netip.MustParsePrefix("10.10.1.0/30"), netip.MustParsePrefix("fd10::/64")},
 			{netip.MustParsePrefix("10.10.1.3/24"), {}, netip.MustParsePrefix("fd10::/126")}, // only the last is sound
 		}
-		c.draft.Config(&cluster.Config{VIPPools: rapid.SampledFrom(pools).Draw(t, "pools")})
+		config := &cluster.Config{VIPPools: rapid.SampledFrom(pools).Draw(t, "pools")}
+		c.say("config", func(d *cluster.Draft) { d.Config(config) })
 	default:
-		c.draft.Service(name, c.service(t, name))
+		service := c.service(t, name)
+		c.say("service "+name, func(d *cluster.Draft) { d.Service(name, service) })
 	}
 }
 
