@@ -33,8 +33,7 @@ func serve(t testing.TB, dir, listen string) *embedded.Server {
 	t.Helper()
 	s, err := embedded.Start(t.Context(), embedded.Options{Dir: dir, Listen: listen, NoSync: true})
 	require.NoError(t, err)
-	closed := sync.OnceFunc(s.Close)
-	t.Cleanup(closed)
+	t.Cleanup(s.Close)
 	return s
 }
 
@@ -98,20 +97,25 @@ type watched struct {
 
 func watch(t testing.TB, s *Store, o WatchOptions) *watched {
 	t.Helper()
+	w := &watched{more: make(chan struct{}, 1)}
+	w.run(t, s, o, w.deliver)
+	return w
+}
+
+func (w *watched) run(t testing.TB, s *Store, o WatchOptions, deliver func(*cluster.Snapshot)) {
+	t.Helper()
 	if o.Spread == 0 {
 		o.Spread = time.Millisecond
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	w := &watched{more: make(chan struct{}, 1)}
 	var running sync.WaitGroup
 	running.Go(func() {
-		if err := s.Watch(ctx, o, w.deliver); err != nil {
+		if err := s.Watch(ctx, o, deliver); err != nil {
 			t.Error(err)
 		}
 	})
 	w.stop = func() { cancel(); running.Wait() }
 	t.Cleanup(w.stop)
-	return w
 }
 
 func (w *watched) deliver(s *cluster.Snapshot) {

@@ -101,8 +101,8 @@ func (p planner) withdraw(ctx context.Context, c cluster.Withdraw) (*transaction
 		clientv3.OpDelete(name),
 		clientv3.OpDelete(p.store.prefix+"net/admin/"+c.Service.Name+"/", clientv3.WithPrefix()),
 		clientv3.OpDelete(p.store.key(Key{Kind: KindWeights, Service: c.Service.Name})),
-		p.release(c.Service.Name, previous(c.Service, key, found[0])),
 	}
+	t.then = append(t.then, p.release(c.Service.Name, previous(c.Service, key, found[0]))...)
 	return t, nil
 }
 

@@ -11,9 +11,21 @@ import (
 	"github.com/weir-lb/weir/cluster"
 )
 
-// maxOps is etcd's default limit for each of the three lists of a transaction. Nested transactions count as one and
-// have lists of their own: that is how a service fits that changes all of its 100 frontends.
-const maxOps = 128
+// etcd allows 128 operations in a transaction, by default, and counts like this: the longest of its lists (compare, then,
+// else), plus the same of the transaction nested in it, along the longest path. A service that changes all of
+// its 100 frontends has 101 compares, so everything else goes into nested transactions of ten: 101 + 10 + 1.
+const (
+	maxOps    = 128
+	chunkSize = 10
+)
+
+// chunked nests operations so that they count as one tenth.
+func chunked(ops []clientv3.Op) (out []clientv3.Op) {
+	for chunk := range slices.Chunk(ops, chunkSize) {
+		out = append(out, clientv3.OpTxn(nil, chunk, nil))
+	}
+	return out
+}
 
 func (p planner) publish(ctx context.Context, c cluster.Publish) (*transaction, error) {
 	service := withProtocols(c.Service)
@@ -45,8 +57,9 @@ func (p planner) publish(ctx context.Context, c cluster.Publish) (*transaction, 
 	if err := r.reserve(ctx, wanted, found[1:]); err != nil {
 		return nil, err
 	}
+	t.then = append(t.then, chunked(r.puts)...)
 	dropped := slices.DeleteFunc(previous(c.Previous, key, found[0]), func(f cluster.Frontend) bool { return slices.Contains(wanted, f) })
-	t.then = append(t.then, p.release(service.Name, dropped))
+	t.then = append(t.then, p.release(service.Name, dropped)...)
 	return t, nil
 }
 
@@ -84,14 +97,14 @@ func (p planner) ready() clientv3.Op {
 }
 
 // release gives frontends back, those that are still the owner's.
-func (p planner) release(owner string, frontends []cluster.Frontend) clientv3.Op {
+func (p planner) release(owner string, frontends []cluster.Frontend) []clientv3.Op {
 	var each []clientv3.Op
 	for _, f := range frontends {
 		key := p.store.key(FrontendKey(f))
 		ours := clientv3.Compare(clientv3.Value(key), "=", owner)
 		each = append(each, clientv3.OpTxn([]clientv3.Cmp{ours}, []clientv3.Op{clientv3.OpDelete(key)}, nil))
 	}
-	return clientv3.OpTxn(nil, each, nil)
+	return chunked(each)
 }
 
 // reservation adds to a transaction that frontends become, or are, the owner's.
@@ -99,6 +112,7 @@ type reservation struct {
 	planner
 	owner string
 	*transaction
+	puts     []clientv3.Op
 	vanished []string // former owners that are known to be gone
 }
 
@@ -108,7 +122,7 @@ func (r *reservation) reserve(ctx context.Context, frontends []cluster.Frontend,
 		switch {
 		case found[i] == nil:
 			r.ifs = append(r.ifs, clientv3.Compare(clientv3.CreateRevision(key), "=", 0))
-			r.then = append(r.then, clientv3.OpPut(key, r.owner))
+			r.puts = append(r.puts, clientv3.OpPut(key, r.owner))
 		case string(found[i].Value) == r.owner:
 			r.ifs = append(r.ifs, clientv3.Compare(clientv3.Value(key), "=", r.owner))
 		default:
@@ -117,7 +131,7 @@ func (r *reservation) reserve(ctx context.Context, frontends []cluster.Frontend,
 			}
 		}
 	}
-	if len(r.ifs) >= maxOps {
+	if len(r.ifs) > maxOps-chunkSize-1 {
 		return fmt.Errorf("%d comparisons are more than a transaction may have: split the service", len(r.ifs))
 	}
 	return nil
@@ -144,6 +158,6 @@ func (r *reservation) inherit(ctx context.Context, f cluster.Frontend, owner str
 	}
 	key := r.store.key(FrontendKey(f))
 	r.ifs = append(r.ifs, clientv3.Compare(clientv3.Value(key), "=", owner))
-	r.then = append(r.then, clientv3.OpPut(key, r.owner))
+	r.puts = append(r.puts, clientv3.OpPut(key, r.owner))
 	return nil
 }

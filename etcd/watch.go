@@ -76,6 +76,7 @@ func (w *watcher) session(ctx context.Context) error {
 	}
 	fall := w.store.horizon.fall()
 	if err = w.begin(ctx, l); err == nil {
+		w.store.status.connected(l.endpoint)
 		err = w.follow(ctx, l, fall)
 	}
 	switch {
@@ -201,7 +202,6 @@ func (w *watcher) take(l *link, r clientv3.WatchResponse, ok bool) error {
 	}
 	if r.Created {
 		w.backoff.reset()
-		w.store.status.connected(l.endpoint)
 	}
 	if len(r.Events) == 0 {
 		return nil

@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 
 	"go.etcd.io/etcd/server/v3/embed"
@@ -34,6 +35,7 @@ type Options struct {
 type Server struct {
 	etcd     *embed.Etcd
 	endpoint string
+	once     sync.Once
 }
 
 // Start returns when the server answers, or with the reason why it does not.
@@ -66,10 +68,12 @@ func (s *Server) Endpoint() string { return s.endpoint }
 // Err tells of a failure while running; it is closed by Close.
 func (s *Server) Err() <-chan error { return s.etcd.Err() }
 
-// Close stops the server and waits until its files and sockets are closed.
+// Close stops the server and waits until its files and sockets are closed. Closing twice is fine.
 func (s *Server) Close() {
-	s.etcd.Close()
-	<-s.etcd.Server.StopNotify()
+	s.once.Do(func() {
+		s.etcd.Close()
+		<-s.etcd.Server.StopNotify()
+	})
 }
 
 func configure(o Options) (*embed.Config, error) {

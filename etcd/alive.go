@@ -1,0 +1,153 @@
+package etcd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+const (
+	aliveTTL  = 10 // seconds: two lost beats and a change of member fit in
+	aliveBeat = 2 * time.Second
+)
+
+// Presence is the value of ops/alive/<node>.
+type Presence struct {
+	Since time.Time `json:"since"`
+}
+
+// Alive keeps ops/alive/<node> on a lease until the context ends, and returns nil then; the lease is given back, so that
+// an orderly stop is seen at once. Each beat is also the probe of the store: an answer that does not come in 5 s turns
+// the store, and every watch with it, to the next member; a falling revision makes the watches look again. A lease that
+// is gone, by expiry or by hand, is replaced at the next beat.
+func (s *Store) Alive(ctx context.Context, node string) error {
+	if err := (Key{Kind: KindAlive, Node: node}).Valid(); err != nil {
+		return fmt.Errorf("stay alive as node %s: %w", printable(node), err)
+	}
+	p := &presence{store: s, node: node, since: time.Now().UTC()}
+	for ctx.Err() == nil {
+		err := p.session(ctx)
+		if ctx.Err() != nil {
+			break
+		}
+		s.log.Debug("presence interrupted", "node", node, "err", err)
+		if errors.Is(err, rpctypes.ErrLeaseNotFound) {
+			p.lease = clientv3.NoLease
+		}
+		p.backoff.wait(ctx)
+	}
+	p.leave()
+	return nil
+}
+
+type presence struct {
+	store   *Store
+	node    string
+	since   time.Time
+	lease   clientv3.LeaseID
+	backoff backoff
+}
+
+// session beats through one member until that fails.
+func (p *presence) session(ctx context.Context) error {
+	l, err := p.store.members.link()
+	if err != nil {
+		return explain("connect", err)
+	}
+	if err = p.register(ctx, l.client); err == nil {
+		err = p.beat(ctx, l)
+	}
+	if err != nil && ctx.Err() == nil && lost(err) {
+		p.store.members.turn(l)
+	}
+	return explain("keep ops/alive/"+p.node, err)
+}
+
+// register makes lease and key; a lease that a session before left behind is taken over, so that a change of member
+// does not look like an end.
+func (p *presence) register(ctx context.Context, c *clientv3.Client) error {
+	if p.lease != clientv3.NoLease {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	value, err := encode(Presence{Since: p.since})
+	if err != nil {
+		return err
+	}
+	lease, err := c.Grant(ctx, aliveTTL)
+	if err != nil {
+		return err
+	}
+	alive, down := p.store.key(Key{Kind: KindAlive, Node: p.node}), p.store.key(Key{Kind: KindDown, Node: p.node})
+	_, err = c.Txn(ctx).Then(clientv3.OpPut(alive, string(value), clientv3.WithLease(lease.ID)), clientv3.OpDelete(down)).Commit()
+	if err != nil {
+		return err // the lease runs out by itself
+	}
+	p.lease = lease.ID
+	return nil
+}
+
+// beat renews the lease on one stream. It does so itself because the client's own keep-alive cannot be told how often,
+// and its one-shot form spins while etcd is away.
+func (p *presence) beat(ctx context.Context, l *link) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stream, err := pb.NewLeaseClient(l.client.ActiveConnection()).LeaseKeepAlive(ctx)
+	if err != nil {
+		return rpctypes.Error(err)
+	}
+	for {
+		if err := p.ask(stream, l, cancel); err != nil {
+			return err
+		}
+		p.backoff.reset()
+		sleep(ctx, aliveBeat)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+}
+
+// ask sends one beat and waits for its answer; the stream ends when that takes too long.
+func (p *presence) ask(stream pb.Lease_LeaseKeepAliveClient, l *link, end func()) error {
+	late := time.AfterFunc(patience, end)
+	err := stream.Send(&pb.LeaseKeepAliveRequest{ID: int64(p.lease)})
+	var answer *pb.LeaseKeepAliveResponse
+	if err == nil || errors.Is(err, io.EOF) {
+		answer, err = stream.Recv() // after a failed Send this is what tells why
+	}
+	if !late.Stop() {
+		return fmt.Errorf("no answer from %s in %s: %w", l.endpoint, patience, errTurned)
+	}
+	if err != nil {
+		return rpctypes.Error(err)
+	}
+	p.store.horizon.note(answer.Header.Revision)
+	if answer.TTL <= 0 {
+		return rpctypes.ErrLeaseNotFound
+	}
+	return nil
+}
+
+// leave gives the lease back. The caller's context is over by then.
+func (p *presence) leave() {
+	if p.lease == clientv3.NoLease {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	l, err := p.store.members.link()
+	if err == nil {
+		_, err = l.client.Revoke(ctx, p.lease)
+	}
+	if err != nil {
+		p.store.log.Debug("the lease is left to run out", "node", p.node, "err", err)
+	}
+}

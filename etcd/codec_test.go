@@ -1,0 +1,187 @@
+package etcd
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/weir-lb/weir/cluster"
+)
+
+func addresses() *rapid.Generator[netip.Addr] {
+	return rapid.Custom(func(t *rapid.T) netip.Addr {
+		if rapid.Bool().Draw(t, "v4") {
+			return netip.AddrFrom4([4]byte(rapid.SliceOfN(rapid.Byte(), 4, 4).Draw(t, "v4 bytes")))
+		}
+		return netip.AddrFrom16([16]byte(rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(t, "v6 bytes")))
+	})
+}
+
+func texts() *rapid.Generator[string] { return rapid.StringOf(rapid.Rune()) }
+
+func times() *rapid.Generator[time.Time] {
+	return rapid.Map(rapid.Int64Range(1, 4e9), func(s int64) time.Time { return time.Unix(s, 0).UTC() })
+}
+
+func labels(t *rapid.T) map[string]string {
+	if m := rapid.MapOfN(texts(), texts(), 0, 3).Draw(t, "labels"); len(m) > 0 {
+		return m
+	}
+	return nil
+}
+
+func instances() *rapid.Generator[cluster.Instance] {
+	return rapid.Custom(func(t *rapid.T) cluster.Instance {
+		i := cluster.Instance{
+			ID: ids().Draw(t, "id"), Addr: addresses().Draw(t, "address"), Port: rapid.Uint16().Draw(t, "port"),
+			Weight: rapid.IntRange(0, cluster.MaxWeight).Draw(t, "weight"), Labels: labels(t),
+		}
+		if ports := rapid.MapOfN(names(), rapid.Uint16(), 0, 3).Draw(t, "ports"); len(ports) > 0 {
+			i.Ports = ports
+		}
+		return i
+	})
+}
+
+func services(name string) *rapid.Generator[cluster.Service] {
+	return rapid.Custom(func(t *rapid.T) cluster.Service {
+		s := cluster.Service{
+			Name:     name,
+			Balance:  rapid.SampledFrom([]cluster.Balance{"", cluster.BalanceUniform, cluster.BalanceAdaptive}).Draw(t, "balance"),
+			Affinity: rapid.SampledFrom([]cluster.Affinity{"", cluster.AffinitySource}).Draw(t, "affinity"),
+		}
+		for i := range rapid.IntRange(1, 5).Draw(t, "ports") {
+			proto := rapid.SampledFrom([]cluster.Proto{cluster.TCP, cluster.UDP, cluster.SCTP}).Draw(t, "protocol")
+			s.Ports = append(s.Ports, cluster.Port{Name: fmt.Sprint("p", i), Port: uint16(i + 1), Protocol: proto})
+		}
+		s.VIPs = rapid.SliceOfN(addresses(), 1, 4).Draw(t, "vips")
+		s.Instances = rapid.SliceOfN(instances(), 1, 5).Draw(t, "instances")
+		return s
+	})
+}
+
+// requireReadsBack is the law of the codec, and that what was read stays the same for ever after.
+func requireReadsBack(t *rapid.T, key string, v any) {
+	k, err := ParseKey(key)
+	require.NoError(t, err)
+	text, err := encode(v)
+	require.NoError(t, err)
+	require.NotContains(t, string(text), "\n")
+	got, err := decodeValue(k, text)
+	require.NoError(t, err, "%s", text)
+	require.Equal(t, v, got, "%s", text)
+}
+
+func TestDecodeReadsWhatEncodeWrote(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		s := services("a").Draw(t, "service")
+		requireReadsBack(t, "net/services/a", &s)
+		i := instances().Draw(t, "instance")
+		i.Node = "n1"
+		requireReadsBack(t, "net/instances/n1/a/"+i.ID, &i)
+		weight := rapid.IntRange(0, cluster.MaxWeight).Draw(t, "admin weight")
+		requireReadsBack(t, "net/admin/a/x", &cluster.Admin{
+			Drain: rapid.Bool().Draw(t, "drain"), Weight: &weight, Reason: texts().Draw(t, "reason"), Since: times().Draw(t, "since"),
+		})
+		requireReadsBack(t, "net/admin-node/n1", &cluster.NodeAdmin{Cordon: true, Reason: texts().Draw(t, "reason")})
+		requireReadsBack(t, "net/weights/a", &cluster.Weights{
+			Share:   map[string]int{texts().Draw(t, "id"): rapid.IntRange(0, maxShare).Draw(t, "share")},
+			Ejected: map[string]cluster.Ejection{texts().Draw(t, "id"): {Reason: texts().Draw(t, "reason"), Since: times().Draw(t, "since")}},
+		})
+		requireReadsBack(t, "net/health/n1", &cluster.NodeHealth{
+			texts().Draw(t, "service"): {texts().Draw(t, "id"): {Verdict: cluster.Dead, Reason: texts().Draw(t, "reason"), Since: times().Draw(t, "since")}},
+		})
+		requireReadsBack(t, "net/down/n1", &cluster.Down{Reason: texts().Draw(t, "reason"), Since: times().Draw(t, "since")})
+		requireReadsBack(t, "net/nodes/n1", &cluster.Node{
+			Addresses: rapid.SliceOfN(addresses(), 1, 3).Draw(t, "addresses"), Labels: labels(t), Version: texts().Draw(t, "version"),
+		})
+		requireReadsBack(t, "net/config", &cluster.Config{
+			InstanceNetworks: []netip.Prefix{netip.PrefixFrom(addresses().Draw(t, "network"), 24)}, Paused: rapid.Bool().Draw(t, "paused"),
+		})
+		requireReadsBack(t, "net/guard", &Guard{Accept: rapid.Int64().Draw(t, "accept")})
+	})
+}
+
+func TestDecodeRefuses(t *testing.T) {
+	t.Parallel()
+	service := `{"name":"a","vips":["10.10.0.1"],"ports":[{"port":80}],"instances":[{"address":"192.168.0.1:80"}]%s}`
+	for name, c := range map[string][2]string{
+		"empty":            {"net/services/a", ""},
+		"null":             {"net/services/a", " null "},
+		"not JSON":         {"net/services/a", "name: a"},
+		"unknown field":    {"net/services/a", fmt.Sprintf(service, `,"colour":"red"`)},
+		"unknown deeper":   {"net/services/a", `{"name":"a","ports":[{"port":80,"x":1}]}`},
+		"in an instance":   {"net/services/a", `{"name":"a","ports":[{"port":80}],"instances":[{"address":"192.168.0.1:80","x":1}]}`},
+		"two values":       {"net/services/a", fmt.Sprintf(service, "") + "{}"},
+		"cut off":          {"net/services/a", fmt.Sprintf(service, "")[:40]},
+		"another's name":   {"net/services/b", fmt.Sprintf(service, "")},
+		"no port":          {"net/services/a", `{"name":"a"}`},
+		"port 70000":       {"net/services/a", `{"name":"a","ports":[{"port":70000}]}`},
+		"heavy instance":   {"net/services/a", `{"name":"a","ports":[{"port":80}],"instances":[{"address":"192.168.0.1:80","weight":9223372036854775807}]}`},
+		"too many ports":   {"net/services/a", `{"name":"a","ports":[` + strings.Repeat(`{"port":1},`, 200) + `{"port":1}]}`},
+		"deep":             {"net/config", strings.Repeat(`[`, 100_000)},
+		"heavy admin":      {"net/admin/a/x", `{"weight":-1}`},
+		"heavy share":      {"net/weights/a", `{"share":{"x":99999999999}}`},
+		"odd verdict":      {"net/health/n1", `{"a":{"x":{"verdict":"sleepy"}}}`},
+		"list":             {"net/down/n1", `[]`},
+		"pool with a host": {"net/config", `{"vip_pools":["10.0.0.1/8"]}`},
+		"control":          {"net/config", "{\"\x1b[2J\u202e\":1}"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			k, err := ParseKey(c[0])
+			require.NoError(t, err)
+			_, err = decodeValue(k, []byte(c[1]))
+			require.Error(t, err)
+			p := malformed(c[0], err)
+			requirePrintable(t, p.Error())
+			require.LessOrEqual(t, len(p.What), 2*maxPrinted)
+		})
+	}
+}
+
+func TestDecodeSpellsOutTheProtocol(t *testing.T) {
+	t.Parallel()
+	k, _ := ParseKey("net/services/a")
+	v, err := decodeValue(k, []byte(`{"name":"a","ports":[{"port":80}]}`))
+	require.NoError(t, err)
+	require.Equal(t, cluster.TCP, v.(*cluster.Service).Ports[0].Protocol)
+}
+
+func FuzzDecode(f *testing.F) {
+	for key := range examples {
+		f.Add(key, []byte(`{"name":"a","vips":["10.0.0.1"],"ports":[{"port":80,"protocol":"udp"}],"instances":[{"address":"1.2.3.4:5"}]}`))
+		f.Add(key, []byte(`{"share":{"a":1},"ejected":{"b":{"since":"2026-01-01T00:00:00Z"}}}`))
+		f.Add(key, []byte(`{"a":{"x":{"verdict":"dead"}}}`))
+	}
+	f.Fuzz(func(t *testing.T, key string, value []byte) {
+		v := newView()
+		v.list(listing{revision: 7, entries: []entry{{key, value, 3, 5}, {"net/services/a", []byte(`{"name":"a","ports":[{"port":80}]}`), 4, 6}}})
+		for name, in := range v.snapshot().Services.All() {
+			require.Equal(t, name, cluster.Resolve(in).Service.Name)
+		}
+		for _, p := range v.snapshot().Problems {
+			requirePrintable(t, p.Error())
+		}
+		k, err := ParseKey(key)
+		if err != nil {
+			return
+		}
+		first, err := decodeValue(k, value)
+		if err != nil || first == true {
+			return
+		}
+		text, err := encode(first)
+		require.NoError(t, err)
+		second, err := decodeValue(k, text)
+		require.NoError(t, err, "%s", text)
+		again, err := encode(second)
+		require.NoError(t, err)
+		require.Equal(t, string(text), string(again))
+	})
+}

@@ -1,0 +1,42 @@
+package etcd
+
+import (
+	"os/exec"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/weir-lb/weir/cluster"
+)
+
+// The server that Debian 12 ships, 3.4: another watch and transaction code than the one we embed.
+func TestTheEtcdOfTheDistribution(t *testing.T) {
+	t.Parallel()
+	binary, err := exec.LookPath("etcd")
+	if err != nil {
+		t.Skip("etcd is not installed")
+	}
+	client, peer := "http://"+port(t), "http://"+port(t)
+	c := exec.Command(binary, "--data-dir", t.TempDir(), "--listen-client-urls", client, "--advertise-client-urls", client,
+		"--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", "default="+peer)
+	require.NoError(t, c.Start())
+	t.Cleanup(func() { _ = c.Process.Kill(); _ = c.Wait() })
+
+	s := open(t, client)
+	w := watch(t, s, quick)
+	w.until(t, "the first list", func(*cluster.Snapshot) bool { return true })
+	revision := publish(t, s, wide("a", 1))
+	require.Equal(t, revision, w.until(t, "a", has("a")).Revision)
+	next := wide("a", 2)
+	next.ModRevision = revision
+	_, err = s.Commit(t.Context(), cluster.Publish{Service: next})
+	require.NoError(t, err)
+	_, err = s.Commit(t.Context(), cluster.Publish{Service: wide("b", 2)})
+	require.ErrorIs(t, err, cluster.ErrConflict)
+	alive(t, s, "n1")
+	presentAs(t, s, map[string]bool{"n1": true})
+	_, err = s.Commit(t.Context(), cluster.Withdraw{Service: stored(t, s, "a")})
+	require.NoError(t, err)
+	w.until(t, "a leaves", lacks("a"))
+	require.Zero(t, vips(keys(t, s)))
+}
