@@ -162,7 +162,7 @@ func (a *Agent) publish(in inbox, plan *rules.Plan, problems []cluster.Problem) 
 	a.mu.Lock()
 	before := a.status
 	a.status.Snapshot, a.status.Want, a.status.Stale, a.status.Failure = in.snapshot, a.want, in.stale, nil
-	a.status.Problems = slices.Compact(problems)
+	a.status.Problems, a.status.Refused = slices.Compact(problems), refused(a.have)
 	fresh := before.Snapshot != in.snapshot
 	if fresh {
 		a.status.Took, a.status.At = took, time.Now()
@@ -198,4 +198,15 @@ func (a *Agent) note(problems []cluster.Problem) {
 	if changed {
 		a.teller.Kick()
 	}
+}
+
+// refused are the services of which the kernel refused a frontend, sorted.
+func refused(have *rules.State) (services []string) {
+	for _, q := range have.Quarantined() {
+		if q.Balancer != nil {
+			services = append(services, q.Balancer.Service)
+		}
+	}
+	slices.Sort(services)
+	return slices.Compact(services)
 }

@@ -1,14 +1,13 @@
 package agent
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"strconv"
 	"time"
-
-	"context"
 
 	"github.com/weir-lb/weir/cluster"
 	"github.com/weir-lb/weir/rules"
@@ -20,6 +19,7 @@ type Status struct {
 	Want     *rules.Ruleset
 	Plan     *rules.Plan // the last one that was not empty
 	Problems []cluster.Problem
+	Refused  []string      // services of which the kernel refused a frontend
 	Stale    bool          // the snapshot came from the file
 	Took     time.Duration // from the snapshot's arrival to the verified rules
 	At       time.Time
@@ -45,7 +45,7 @@ const maxProblems = 20
 
 // applied is the status as others see it.
 func (s Status) applied() cluster.Applied {
-	out := cluster.Applied{Held: s.held(), TookMS: float64(s.Took.Microseconds()) / 1000, Problems: s.Problems, Stale: s.Stale, At: s.At}
+	out := cluster.Applied{Held: s.held(), TookMS: float64(s.Took.Microseconds()) / 1000, Problems: s.Problems, Refused: s.Refused, Stale: s.Stale, At: s.At}
 	if s.Snapshot != nil {
 		out.Revision = s.Snapshot.Revision
 	}

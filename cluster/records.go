@@ -80,6 +80,7 @@ type Applied struct {
 	Revision int64     `json:"revision"`           // the newest revision that its kernel holds
 	TookMS   float64   `json:"took_ms"`            // from the snapshot's arrival to the verified rules
 	Problems []Problem `json:"problems,omitempty"` // what it could not do
+	Refused  []string  `json:"refused,omitempty"`  // services of which its kernel refused a frontend
 	Stale    bool      `json:"stale,omitempty"`    // it works from its cache file, without etcd
 	Held     *Held     `json:"held,omitempty"`     // deletions that it holds back
 	At       time.Time `json:"at,omitzero"`

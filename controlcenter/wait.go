@@ -18,7 +18,7 @@ var ErrTimeout = errors.New("timed out")
 // Awaited is what Wait waits for.
 type Awaited struct {
 	Revision int64
-	Services []string // a node's problem with one of these is a failure
+	Services []string // a node that cannot serve one of these is a failure
 }
 
 // Progress is how far the nodes have come.
@@ -29,6 +29,7 @@ type Progress struct {
 	Slowest  string          `json:"slowest,omitempty"`  // the last node that applied it
 	Missing  []string        `json:"missing,omitempty"`  // live nodes that have not, with what they have
 	Problems []ProblemOfNode `json:"problems,omitempty"` // of the services that are waited for
+	Refused  []string        `json:"refused,omitempty"`  // nodes whose kernel refused one of them
 }
 
 // ProblemOfNode is a problem that one node reports.
@@ -109,14 +110,14 @@ type waiter struct {
 // update takes in what the nodes say now, and tells whether there is something to report.
 func (w *waiter) update(alive map[string]bool, applied map[string]cluster.Applied) bool {
 	last := w.Progress
-	w.Applied, w.Live, w.Missing, w.Problems, w.Took = 0, 0, nil, nil, time.Since(w.start)
+	w.Applied, w.Live, w.Missing, w.Problems, w.Refused, w.Took = 0, 0, nil, nil, nil, time.Since(w.start)
 	slowest := -1.0
 	for _, node := range slices.Sorted(maps.Keys(alive)) {
 		if !alive[node] {
 			continue
 		}
 		w.Live++
-		w.note(node, applied[node].Problems)
+		w.note(node, applied[node])
 		switch a, told := applied[node]; {
 		case told && a.Revision >= w.want.Revision:
 			w.Applied++
@@ -133,22 +134,38 @@ func (w *waiter) update(alive map[string]bool, applied map[string]cluster.Applie
 	return last.Live == 0 || last.Applied != w.Applied || last.Live != w.Live
 }
 
-func (w *waiter) note(node string, problems []cluster.Problem) {
-	for _, p := range problems {
+func (w *waiter) note(node string, a cluster.Applied) {
+	for _, p := range a.Problems {
 		if slices.ContainsFunc(w.want.Services, func(s string) bool { return p.Object == "service "+s }) {
 			w.Problems = append(w.Problems, ProblemOfNode{node, p})
 		}
 	}
+	if slices.ContainsFunc(w.want.Services, func(s string) bool { return slices.Contains(a.Refused, s) }) {
+		w.Refused = append(w.Refused, node)
+	}
 }
 
-// trouble is an error when a node could not do what was asked.
+// trouble is an error when a node could not do what was asked. Problems that come of the service itself, as of instances
+// that fail their checks, are no error: the nodes did all that can be done.
 func (w *waiter) trouble() error {
-	if len(w.Problems) == 0 {
+	if len(w.Refused) == 0 {
 		return nil
 	}
-	lines := make([]string, len(w.Problems))
-	for i, p := range w.Problems {
-		lines[i] = fmt.Sprintf("node %s: %s", p.Node, p.Error())
+	var lines []string
+	for _, p := range w.Problems {
+		if slices.Contains(w.Refused, p.Node) {
+			lines = append(lines, fmt.Sprintf("node %s: %s", p.Node, p.Error()))
+		}
 	}
-	return fmt.Errorf("revision %d is written, but %d problems were reported:\n%s", w.want.Revision, len(lines), strings.Join(lines, "\n"))
+	return fmt.Errorf("revision %d is written, but the kernels of %d nodes refuse it, so they keep what they had:\n%s", w.want.Revision, len(w.Refused), strings.Join(lines, "\n"))
+}
+
+// Warnings are the problems of all nodes, each once.
+func (p Progress) Warnings() (out []string) {
+	for _, problem := range p.Problems {
+		if text := problem.Error(); !slices.Contains(out, text) {
+			out = append(out, text)
+		}
+	}
+	return out
 }

@@ -89,16 +89,24 @@ func TestWaitDoesNotWaitForANodeThatDied(t *testing.T) {
 	})
 }
 
-func TestWaitFailsOnAProblemWithTheService(t *testing.T) {
+func TestWaitFailsWhenAKernelRefusesTheService(t *testing.T) {
 	t.Parallel()
 	f := storetest.New()
 	f.Tell("n1", true, at(500, cluster.Problem{Object: "service b", What: "not ours"}, cluster.Problem{Object: "node n1", What: "not ours"}))
 	_, _, err := wait(t, f)
 	require.NoError(t, err, "problems of others do not count")
-	f.Tell("n2", true, at(500, cluster.Problem{Object: "service a", What: "the kernel rejects it"}))
+	panics := cluster.Problem{Object: "service a", What: "all fail their checks"}
+	f.Tell("n1", true, at(500, panics))
+	f.Tell("n2", true, at(500, panics))
 	p, _, err := wait(t, f)
-	require.EqualError(t, err, "revision 500 is written, but 1 problems were reported:\nnode n2: service a: the kernel rejects it")
-	require.Equal(t, "n2", p.Problems[0].Node)
+	require.NoError(t, err, "the nodes did what can be done")
+	require.Equal(t, []string{panics.Error()}, p.Warnings(), "told once")
+	refused := at(500, cluster.Problem{Object: "service a", What: "the kernel rejects it"})
+	refused.Refused = []string{"a"}
+	f.Tell("n2", true, refused)
+	p, _, err = wait(t, f)
+	require.EqualError(t, err, "revision 500 is written, but the kernels of 1 nodes refuse it, so they keep what they had:\nnode n2: service a: the kernel rejects it")
+	require.Equal(t, []string{"n2"}, p.Refused)
 }
 
 func TestWaitIsCutShort(t *testing.T) {

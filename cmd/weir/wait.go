@@ -29,5 +29,8 @@ func (f waitFlags) wait(ctx context.Context, a *app, s store, want controlcenter
 	ctx, cancel := context.WithTimeoutCause(ctx, f.timeout, errors.New("the nodes took too long"))
 	defer cancel()
 	p, err := controlcenter.Wait(ctx, s, want, func(p controlcenter.Progress) { a.say("%s", p) })
+	for _, warning := range p.Warnings() {
+		a.say("warning: %s", warning)
+	}
 	return &p, err
 }
