@@ -2,7 +2,9 @@ package integration
 
 import (
 	"fmt"
+	"net/netip"
 	"testing"
+	"time"
 
 	"github.com/weir-lb/weir/cluster"
 )
@@ -24,6 +26,13 @@ func TestTraffic(t *testing.T) {
 						w.Only(w.Nodes[1], f, instances[v6]...)
 						w.Only(w.Client, f, instances[v6]...)
 						w.Publish(Service(name, f, instances[v6][1:]...))
+						// A new datagram may come from a source port that was used before: its flow has to be gone.
+						gone := netip.MustParseAddrPort(instances[v6][0]).Addr()
+						for _, node := range w.Nodes {
+							w.Eventually(time.Second, "flows to the instance that went are gone", func() bool {
+								return proto == cluster.TCP || w.Flows(node, f, gone) == 0
+							})
+						}
 						w.Only(w.Nodes[0], f, instances[v6][1:]...)
 						w.Only(w.Client, f, instances[v6][1:]...)
 					})
