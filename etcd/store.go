@@ -97,19 +97,23 @@ func (s *Store) dial(endpoint string) (*clientv3.Client, error) {
 		DialKeepAliveTime: 10 * time.Second, DialKeepAliveTimeout: 3 * time.Second,
 		MaxUnaryRetries: 2, BackoffWaitBetween: 50 * time.Millisecond,
 	}
+	c.DialOptions = impatient()
 	if s.config.tls() {
-		c.DialOptions = []grpc.DialOption{grpc.WithTransportCredentials(&credential{files: s.config.files()})}
+		c.DialOptions = append(c.DialOptions, grpc.WithTransportCredentials(&credential{files: s.config.files()}))
 	}
 	return clientv3.New(c)
 }
 
-// do asks one member after the other until one answers.
+// do asks one member after the other until one answers, each at least once, and for a while: an election takes seconds.
 func (s *Store) do(ctx context.Context, doing string, call func(context.Context, *clientv3.Client) error) error {
 	var err error
-	for range max(2, len(s.config.Endpoints)) {
+	var b backoff
+	begin := time.Now()
+	for n := 0; n < len(s.config.Endpoints) || time.Since(begin) < patience; n++ {
 		if err = s.once(ctx, call); err == nil || ctx.Err() != nil || !lost(err) {
 			break
 		}
+		b.wait(ctx)
 	}
 	return explain(doing, err)
 }
