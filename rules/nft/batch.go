@@ -12,7 +12,7 @@ import (
 )
 
 // batch is one transaction: first what concerns tables, chains and rules, in the order of the calls, then all elements
-// that go, then all that come, entries last.
+// that go, then all that come, entries last, and then foreign objects that go.
 type batch struct {
 	d        *Driver
 	used     bool
@@ -20,6 +20,7 @@ type batch struct {
 	made     map[*family]map[string]bool // balancer chains that exist once the batch is through
 	elements map[setOf]*elements
 	order    []setOf
+	doomed   []rules.Damage // foreign sets and chains, which go last
 }
 
 type setOf struct {
@@ -83,14 +84,14 @@ func (b *batch) repair(damage []rules.Damage) {
 }
 
 // drop removes foreign sets, then foreign chains, which such sets may lead to.
-func (b *batch) drop(damage []rules.Damage) {
-	for _, d := range damage {
+func (b *batch) drop() {
+	for _, d := range b.doomed {
 		if m, ok := d.Mend.(dropSet); ok {
 			b.used = true
 			b.d.conn.DelSet(&nftables.Set{Table: b.table(m.family), Name: m.name})
 		}
 	}
-	for _, d := range damage {
+	for _, d := range b.doomed {
 		if m, ok := d.Mend.(dropChain); ok {
 			b.used = true
 			b.d.conn.DelChain(&nftables.Chain{Table: b.table(m.family), Name: m.name})
@@ -214,6 +215,7 @@ func (b *batch) balancer(f *family, frontend cluster.Frontend, p rules.Placement
 // flush sends the transaction, if it holds anything. Only then does the driver know of it.
 func (b *batch) flush() error {
 	b.collect()
+	b.drop()
 	if !b.used {
 		return nil
 	}

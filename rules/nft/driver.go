@@ -78,7 +78,7 @@ func (d *Driver) Apply(ctx context.Context, plan *rules.Plan) error {
 		}
 		b.changes(plan, phase)
 		if phase == 1 {
-			b.drop(plan.Repairs)
+			b.doomed = plan.Repairs
 		}
 		if err := b.flush(); err != nil {
 			d.doubted = d.doubted || len(plan.Repairs) > 0

@@ -1,0 +1,141 @@
+package nft
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/weir-lb/weir/rules"
+)
+
+// stranger is another program's table with a port mapping, as a container engine makes it.
+const stranger = `table ip stranger {
+	chain prerouting {
+		type nat hook prerouting priority dstnat; policy accept;
+		tcp dport 8088 dnat to 172.17.0.2:80
+	}
+}
+`
+
+// blocks are the chains and sets of a listing by table, without what was counted and who was made first.
+func blocks(listing string) map[string][]string {
+	out := map[string][]string{}
+	for table := range strings.SplitSeq("\n"+withoutCounters(listing), "\ntable ") {
+		name, body, _ := strings.Cut(table, " {\n")
+		out[name] = strings.Split(strings.TrimSuffix(strings.TrimSpace(body), "\n}"), "\n\n\t")
+		slices.Sort(out[name])
+	}
+	return out
+}
+
+// What somebody else does to our tables is seen by Read, and repaired by Apply: exactly that, and nothing else.
+func TestDrift(t *testing.T) {
+	const element = "10.10.1.1 . tcp . 80"
+	for _, c := range []struct {
+		name, script string
+		seen         string // what Read says, line by line
+		plan         string // a line of the plan
+		writes       int
+	}{
+		{"nothing", "", "", "", 0},
+		{"rule added at the end", "add rule ip weir dispatch counter accept", "ip chain dispatch: rule 3 is not ours", "", 1},
+		{"rule added in front", "insert rule ip weir prerouting tcp dport 22 accept", "ip chain prerouting: rule 1 differs", "", 1},
+		{"rules gone", "flush chain ip6 weir masq", "ip6 chain masq: rule 1 is missing", "", 1},
+		{"balancer chain emptied", "flush chain ip weir lb-2-2", "ip chain lb-2-2: rule 1 is missing", "", 1},
+		{"rule replaced", "flush chain ip weir keep; add rule ip weir keep ct state new", "ip chain keep: rule 1 differs", "", 1},
+		{"chain added", "add chain ip weir theirs; add rule ip weir theirs drop", "ip chain theirs: is not ours", "", 1},
+		{"chain added and jumped to", "add chain ip weir theirs; add rule ip weir other jump theirs", "ip chain other: rule 3 is not ours\nip chain theirs: is not ours", "", 2},
+		{"chain added that an entry leads to",
+			"add chain ip weir theirs; delete element ip weir services { " + element + " }; add element ip weir services { " + element + " : goto theirs }",
+			"ip chain theirs: is not ours", "10.10.1.1:80 unknown", 2},
+		{"base chain added", "add chain ip weir theirs { type filter hook input priority 0; policy accept; }; add rule ip weir theirs accept", "ip chain theirs: is not ours", "", 1},
+		{"chain gone", "flush chain ip weir postrouting; delete chain ip weir postrouting", "ip chain postrouting: missing", "", 1},
+		{"base chain at another hook", "delete chain ip weir output; add chain ip weir output { type nat hook input priority 100; }", "ip chain output: hooks into the wrong place", "", 1},
+		{"base chain at another priority", "delete chain ip weir stray-output; add chain ip weir stray-output { type filter hook output priority 10; }", "ip chain stray-output: hooks into the wrong place", "", 1},
+		{"base chain that drops", "add chain ip weir stray-forward { policy drop; }", "ip chain stray-forward: hooks into the wrong place", "", 1},
+		{"set added", "add set ip weir theirs { type ipv4_addr; }", "ip set theirs: is not ours", "", 1},
+		{"set added, and a rule that asks it", "add set ip weir theirs { type ipv4_addr; }; add rule ip weir other ip saddr @theirs drop", "ip set theirs: is not ours\nip chain other: rule 3 is not ours", "", 2},
+		{"map added that leads to a chain added", "add chain ip weir theirs; add map ip weir theirs { type ipv4_addr : verdict; }; add element ip weir theirs { 1.1.1.1 : goto theirs }", "ip set theirs: is not ours\nip chain theirs: is not ours", "", 2},
+		{"entry added", "add element ip weir services { 10.10.1.77 . tcp . 80 : goto lb-2-2 }", "", "10.10.1.77:80 unknown -> absent", 1},
+		{"entry gone", "delete element ip weir services { " + element + " }", "", element1 + " absent -> random 2", 1},
+		{"entry changed", "delete element ip weir services { " + element + " }; add element ip weir services { " + element + " : goto no-endpoint }", "", element1 + " refuse -> random 2", 1},
+		{"slot gone", "delete element ip weir endpoints-2 { " + element + " . 1 }", "", element1 + " random 2: +192.168.10.2:8080", 1},
+		{"slot changed", "delete element ip weir endpoints-2 { " + element + " . 1 }; add element ip weir endpoints-2 { " + element + " . 1 : 6.6.6.6 . 80 }", "", element1 + " random 2: -6.6.6.6:80 +192.168.10.2:8080", 1},
+		{"slot added", "add element ip weir endpoints-2 { " + element + " . 2 : 6.6.6.6 . 80 }", "", element1 + " random 2: -6.6.6.6:80", 2},
+		{"slot in another's map", "add element ip weir endpoints-3 { " + element + " . 0 : 6.6.6.6 . 80 }", "ip map endpoints-3: holds a foreign element 0a0a01010600000000500000" + zeroSlot, "", 1},
+		{"slot beyond belief", "add element ip weir endpoints-2 { " + element + " . 16777216 : 6.6.6.6 . 80 }", "ip map endpoints-2: holds a foreign element 0a0a0101060000000050000000000001", "", 1},
+		{"VIP set emptied", "flush set ip weir vips", "", "vips + 10.10.1.0/29", 1},
+		{"VIP set too wide", "add element ip weir vips { 10.99.0.0/16 }", "", "vips - 10.99.0.0/16", 1},
+		{"VIP set with a range", "add element ip weir vips { 10.99.0.1-10.99.0.2 }", "ip set vips: holds 10.99.0.1-10.99.0.2 is no prefix", "vips + 10.10.1.0/29", 2},
+		{"pair of two", "add element ip weir hairpin { 1.1.1.1 . 2.2.2.2 }", "ip set hairpin: holds a pair of two different ranges", "hairpin + 192.168.10.1/32", 3},
+		{"table gone", "delete table ip6 weir", "table ip6 weir: missing", "", 12},
+		{"everything gone", "flush ruleset", "table ip weir: missing\ntable ip6 weir: missing", "", 0},
+		{"table switched off", "add table ip6 weir { flags dormant; }", "table ip6 weir: switched off", "", 12},
+		{"map of another type", "delete table ip6 weir; add table ip6 weir; add map ip6 weir services { type ipv6_addr : verdict; }", "table ip6 weir: set services has another type", "", 12},
+		{"set of a type unknown to us", "add set ip6 weir theirs { typeof meta cgroup . meta time; }", "*", "", 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			ns := namespace(t)
+			d := open(t, ns, OwnOff)
+			nft(t, ns, stranger)
+			want := story()
+			install(t, d, want)
+			before := listing(t, ns)
+
+			nft(t, ns, c.script)
+			if strings.Contains(c.script, "flush ruleset") {
+				nft(t, ns, stranger)
+			}
+			have := read(t, d)
+			var seen []string
+			for _, damage := range have.Damage {
+				seen = append(seen, damage.Object+": "+damage.What)
+			}
+			if c.seen != "*" {
+				require.Equal(t, c.seen, strings.Join(seen, "\n"))
+			}
+			plan := rules.Diff(have, want)
+			require.Contains(t, plan.String(), c.plan)
+			if c.writes > 0 || c.script == "" {
+				require.Equal(t, c.writes, plan.Writes(), "%s", plan)
+			}
+			require.NoError(t, d.Apply(t.Context(), plan))
+			again := read(t, d)
+			require.Empty(t, again.Damage)
+			require.Empty(t, rules.Diff(again, want).String())
+			require.Equal(t, blocks(before), blocks(listing(t, ns)))
+		})
+	}
+}
+
+const element1 = "10.10.1.1:80"
+const zeroSlot = "00000000"
+
+// A repair leaves other programs' tables untouched: their listing with handles is the same to the byte.
+func TestOnlyOurs(t *testing.T) {
+	ns := namespace(t)
+	nft(t, ns, stranger+"table inet other { set s { type ipv4_addr; elements = { 1.1.1.1 }; }\n chain weir { type filter hook input priority 0; ip saddr @s counter drop\n }\n}\n table bridge weir { chain c { }\n }\n")
+	theirs := func() string {
+		var all string
+		for _, table := range []string{"ip stranger", "inet other", "bridge weir"} {
+			out, err := inside(ns, "", "nft", "-a", "list", "table", strings.Fields(table)[0], strings.Fields(table)[1])
+			require.NoError(t, err, out)
+			all += out
+		}
+		return all
+	}
+	before := theirs()
+	d := open(t, ns, OwnOff)
+	install(t, d, story())
+	require.Equal(t, before, theirs(), "installed")
+	nft(t, ns, "flush table ip weir; delete table ip6 weir")
+	install(t, d, story())
+	require.Equal(t, before, theirs(), "repaired")
+	require.NoError(t, d.Clean(t.Context()))
+	require.Equal(t, before, theirs(), "cleaned")
+	require.NotContains(t, listing(t, ns), "table ip weir")
+	require.NotContains(t, listing(t, ns), "table ip6 weir")
+	require.NoError(t, d.Clean(t.Context()), "cleaning twice")
+}
