@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -225,7 +224,14 @@ func runRulesClean(ctx context.Context, o *rulesCleanOptions) error {
 		return err
 	}
 	defer d.Close()
-	if err := errors.Join(agent.CleanRoutes(), d.Clean(ctx)); err != nil {
+	// Reading finds out whether the tables may be deleted, before anything is.
+	if _, err := d.Read(ctx); err != nil {
+		return fmt.Errorf("clean: %w: stop the agent first", err)
+	}
+	if err := agent.CleanRoutes(); err != nil {
+		return fmt.Errorf("clean: %w", err)
+	}
+	if err := d.Clean(ctx); err != nil {
 		return fmt.Errorf("clean: %w", err)
 	}
 	o.say("rules, routes and link are gone")
