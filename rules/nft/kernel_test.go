@@ -135,3 +135,5 @@ func few(t testing.TB, n int) {
 		t.Cleanup(func() { require.NoError(t, checks.Value.Set(before)) })
 	}
 }
+
+func prefix(s string) netip.Prefix { return netip.MustParsePrefix(s) }
