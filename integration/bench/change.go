@@ -10,7 +10,7 @@ import (
 )
 
 // measureChange changes single instances of a kernel that holds 10,000 services, and a thousand services at once.
-func measureChange(t *trial) []Row {
+func measureChange(t *trial) {
 	c := newChanger(t, 10_000)
 	times := pick(t, 200, 50)
 	added, removed := c.each(times, c.add), c.each(times, c.restore)
@@ -30,7 +30,8 @@ func measureChange(t *trial) []Row {
 			rows[i] = rows[i].want("p50 <= 0.2 ms", p50 <= 0.2)
 		}
 	}
-	return append(rows, c.thousand(pick(t, 10, 3))...)
+	t.report(rows...)
+	t.report(c.thousand(pick(t, 10, 3))...)
 }
 
 // adaptives is how many services take their weights from the leader. Such a service has 256 slots.
@@ -105,8 +106,8 @@ func (c *changer) reweigh(i int) {
 }
 
 // adapt moves a quarter of one instance's share, the largest step that a leader takes.
-func (c *changer) adapt(i int) {
-	i = c.changes % adaptives
+func (c *changer) adapt(int) {
+	i := c.changes % adaptives
 	c.draft.Weights(nameOf(i), &cluster.Weights{Share: map[string]int{
 		serviceOf(i).Instances[0].ID: 75, serviceOf(i).Instances[1].ID: 100 + c.changes%10,
 	}})

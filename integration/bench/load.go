@@ -10,17 +10,16 @@ import (
 )
 
 // measureLoad loads whole clusters into empty kernels, this way and the usual way.
-func measureLoad(t *trial) (rows []Row) {
+func measureLoad(t *trial) {
 	ours := map[int]time.Duration{}
 	for _, size := range pick(t, []loadSize{{1000, 9}, {10_000, 7}, {50_000, 3}}, []loadSize{{1000, 5}, {10_000, 3}}) {
 		row, middle := load(t, size)
-		rows = append(rows, row)
+		t.report(row)
 		ours[size.services] = middle
 	}
 	for _, services := range pick(t, []int{1000, 10_000}, []int{1000}) {
-		rows = append(rows, usualRows(t, services, ours[services])...)
+		t.report(usualRows(t, services, ours[services])...)
 	}
-	return rows
 }
 
 type loadSize struct{ services, times int }

@@ -22,7 +22,7 @@ func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 // measurement is one group of rows.
 type measurement struct {
 	name string
-	run  func(*trial) []Row
+	run  func(*trial)
 }
 
 var measurements = []measurement{
@@ -49,9 +49,6 @@ func run(args []string, out, log io.Writer) int {
 		}
 		fmt.Fprintf(log, "bench: %s ...\n", m.name)
 		rows, err := try(ctx, o, m, log)
-		for i := range rows {
-			rows[i].Group = m.name
-		}
 		report.Rows = append(report.Rows, rows...)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", m.name, err))
@@ -72,6 +69,7 @@ type options struct {
 	output  string
 	program string // the weir binary
 	etcd    string // an etcd binary; "": the embedded server
+	profile string // a directory for profiles of the agents
 }
 
 func parse(args []string, log io.Writer) (options, error) {
@@ -84,6 +82,7 @@ func parse(args []string, log io.Writer) (options, error) {
 	flags.StringVar(&o.output, "o", "text", "text or json")
 	flags.StringVar(&o.program, "weir", "bin/weir", "the program whose agents are measured")
 	flags.StringVar(&o.etcd, "etcd", "etcd", "the etcd server to run; empty: the embedded one, inside this process")
+	flags.StringVar(&o.profile, "profile", "", "a directory for processor and heap profiles of the agents")
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}

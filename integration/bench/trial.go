@@ -16,6 +16,7 @@ type trial struct {
 	name     string
 	ctx      context.Context
 	log      io.Writer
+	rows     []Row
 	cleanups []func()
 	errs     []error
 }
@@ -24,13 +25,22 @@ type trial struct {
 type givenUp struct{}
 
 // try runs a measurement. It returns the rows that were finished, and why others were not.
-func try(ctx context.Context, o options, m measurement, log io.Writer) (rows []Row, err error) {
+func try(ctx context.Context, o options, m measurement, log io.Writer) ([]Row, error) {
 	t := &trial{o: o, name: m.name, ctx: ctx, log: log}
-	t.guarded(func() { rows = m.run(t) })
+	t.guarded(func() { m.run(t) })
 	for _, cleanup := range slices.Backward(t.cleanups) {
 		t.guarded(cleanup)
 	}
-	return rows, errors.Join(t.errs...)
+	return t.rows, errors.Join(t.errs...)
+}
+
+// report adds rows to the table.
+func (t *trial) report(rows ...Row) {
+	for _, row := range rows {
+		row.Group = t.name
+		t.rows = append(t.rows, row)
+		fmt.Fprintf(t.log, "  %s: %s\n", row.What, row.Value)
+	}
 }
 
 func (t *trial) guarded(fn func()) {
@@ -62,15 +72,17 @@ func (t *trial) dir() string {
 
 // The rest is what integration.TB asks for.
 
-func (t *trial) Helper()                           {}
-func (t *trial) Name() string                      { return "bench" + t.name }
-func (t *trial) Cleanup(fn func())                 { t.cleanups = append(t.cleanups, fn) }
-func (t *trial) Context() context.Context          { return t.ctx }
-func (t *trial) Failed() bool                      { return len(t.errs) > 0 }
-func (t *trial) FailNow()                          { panic(givenUp{}) }
-func (t *trial) Logf(format string, args ...any)   { fmt.Fprintf(t.log, format+"\n", args...) }
-func (t *trial) Errorf(format string, args ...any) { t.errs = append(t.errs, fmt.Errorf(format, args...)) }
-func (t *trial) Skipf(format string, args ...any)  { t.Fatalf(format, args...) }
+func (t *trial) Helper()                         {}
+func (t *trial) Name() string                    { return "bench" + t.name }
+func (t *trial) Cleanup(fn func())               { t.cleanups = append(t.cleanups, fn) }
+func (t *trial) Context() context.Context        { return t.ctx }
+func (t *trial) Failed() bool                    { return len(t.errs) > 0 }
+func (t *trial) FailNow()                        { panic(givenUp{}) }
+func (t *trial) Logf(format string, args ...any) { fmt.Fprintf(t.log, format+"\n", args...) }
+func (t *trial) Errorf(format string, args ...any) {
+	t.errs = append(t.errs, fmt.Errorf(format, args...))
+}
+func (t *trial) Skipf(format string, args ...any) { t.Fatalf(format, args...) }
 func (t *trial) Fatalf(format string, args ...any) {
 	t.Errorf(format, args...)
 	t.FailNow()
