@@ -35,6 +35,7 @@ type Driver struct {
 	claims  bool
 	known   map[*family]map[string]bool // the balancer chains that are there
 	doubted bool                        // a repair failed: the next Read asks for whole tables
+	buffer  int                         // bytes of notices that may wait for Watch
 }
 
 // New opens the driver's socket and finds out what the kernel can do. Without CAP_NET_ADMIN it fails with
@@ -44,7 +45,7 @@ func New(o Options) (*Driver, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open nftables socket: %w", classify(err))
 	}
-	d := &Driver{conn: conn, netns: o.NetNS, claims: o.Ownership != ReadOnly, known: map[*family]map[string]bool{}}
+	d := &Driver{conn: conn, netns: o.NetNS, claims: o.Ownership != ReadOnly, known: map[*family]map[string]bool{}, buffer: noticeBuffer}
 	if d.portID, err = conn.GetPortID(); err != nil {
 		return nil, fmt.Errorf("ask for own port: %w", err)
 	}

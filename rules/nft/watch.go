@@ -26,13 +26,13 @@ func (d *Driver) Watch(ctx context.Context, changed func(rules.Foreign)) error {
 		return fmt.Errorf("watch nf_tables: %w", classify(err))
 	}
 	defer conn.Close()
-	_ = conn.SetReadBuffer(noticeBuffer) // a smaller buffer loses notices sooner, and that is noticed
+	_ = conn.SetReadBuffer(d.buffer) // a smaller buffer loses notices sooner, and that is noticed
 	if err := conn.JoinGroup(unix.NFNLGRP_NFTABLES); err != nil {
 		return fmt.Errorf("watch nf_tables: %w", classify(err))
 	}
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
-	var pending []string
+	notices := notices{ours: d.portID}
 	for {
 		messages, err := conn.Receive()
 		switch {
@@ -45,18 +45,31 @@ func (d *Driver) Watch(ctx context.Context, changed func(rules.Foreign)) error {
 			return fmt.Errorf("watch nf_tables: %w", err)
 		}
 		for _, m := range messages {
-			if m.Header.PID == d.portID {
-				continue
-			}
-			if what := noticeOf(m); what != "" && (len(pending) == 0 || pending[len(pending)-1] != what) {
-				pending = append(pending, what)
-			}
-			if kind(m) == unix.NFT_MSG_NEWGEN && len(pending) > 0 {
-				changed(rules.Foreign{What: summary(pending), Who: authorOf(m)})
-				pending = nil
+			if foreign, told := notices.add(m); told {
+				changed(foreign)
 			}
 		}
 	}
+}
+
+// notices gathers what one transaction did to our tables. The notice of its generation comes last, and says whose it was.
+type notices struct {
+	ours    uint32
+	pending []string
+}
+
+func (n *notices) add(m netlink.Message) (foreign rules.Foreign, told bool) {
+	what, generation := noticeOf(m), kind(m) == unix.NFT_MSG_NEWGEN
+	switch {
+	case m.Header.PID == n.ours:
+		n.pending = nil // left over where notices were lost, which was told
+	case what != "" && (len(n.pending) == 0 || n.pending[len(n.pending)-1] != what):
+		n.pending = append(n.pending, what)
+	case generation && len(n.pending) > 0:
+		foreign, told = rules.Foreign{What: summary(n.pending), Who: authorOf(m)}, true
+		n.pending = nil
+	}
+	return foreign, told
 }
 
 func kind(m netlink.Message) int {
