@@ -125,6 +125,8 @@ func (w *waiter) update(alive map[string]bool, applied map[string]cluster.Applie
 				w.Slowest, slowest = node, a.TookMS
 			}
 			w.have[node] = true
+		case told && a.Held != nil:
+			w.Missing = append(w.Missing, node+" (holds deletions back: see weir guard)")
 		case told:
 			w.Missing = append(w.Missing, fmt.Sprintf("%s (at revision %d)", node, a.Revision))
 		default:
