@@ -1,0 +1,105 @@
+package nft
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"os"
+	"os/exec"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/rules"
+)
+
+// crowd is 5,000 services, all with n instances.
+func crowd(n int) *rules.Ruleset {
+	var services []*cluster.Service
+	for i := range 5000 {
+		s := service(fmt.Sprintf("s%d", i), netip.AddrFrom4([4]byte{10, 10, byte(i / 250), byte(i%250 + 1)}).String(), 80)
+		for k := range n {
+			s.Instances = append(s.Instances, cluster.Instance{
+				ID: fmt.Sprint(k), Addr: netip.AddrFrom4([4]byte{192, 168, 10, byte(k + 1)}), Port: 80, Weight: 1,
+			})
+		}
+		services = append(services, s)
+	}
+	return build(rules.Options{}, services...)
+}
+
+// toAndFro is the life of the process that is killed: it changes all services between two and three instances for ever.
+func toAndFro() error {
+	d, err := New(Options{NetNS: 3})
+	if err != nil {
+		return err
+	}
+	have, err := d.Read(context.Background())
+	if err != nil {
+		return err
+	}
+	two, three := crowd(2), crowd(3)
+	fmt.Println("applying")
+	for want := two; ; want, two, three = three, three, two {
+		if _, err := rules.Carry(context.Background(), d, have, rules.Diff(have, want)); err != nil {
+			return err
+		}
+	}
+}
+
+// A process that is killed in the middle of a transaction leaves the generation before or the one after, never a part:
+// all 5,000 frontends are at the same step.
+func TestKilled(t *testing.T) {
+	if os.Getenv("WEIR_TEST_CHILD") != "" {
+		t.Fatal(toAndFro())
+	}
+	ns := namespace(t)
+	seen := map[string]int{}
+	for range 20 {
+		killed(t, ns)
+		state := read(t, open(t, ns, OwnOff))
+		steps := map[string]int{}
+		for _, p := range state.Placed {
+			steps[p.String()]++
+		}
+		require.LessOrEqual(t, len(steps), 1, "%v", steps)
+		for step, n := range steps {
+			require.Equal(t, 5000, n, step)
+			require.Empty(t, state.Damage)
+			seen[step]++
+		}
+	}
+	require.NotEmpty(t, seen, "it was always killed before the first transaction")
+	t.Log(seen)
+	d := open(t, ns, OwnAuto)
+	install(t, d, crowd(1))
+	require.Empty(t, rules.Diff(read(t, d), crowd(1)).String())
+}
+
+// killed runs a process that writes without a pause, and kills it at a random moment.
+func killed(t *testing.T, ns int) {
+	cmd := exec.Command("/proc/self/exe", "-test.run=^TestKilled$", "-test.count=1")
+	cmd.Env = append(os.Environ(), "WEIR_TEST_CHILD=1")
+	cmd.ExtraFiles = []*os.File{os.NewFile(uintptr(dup(t, ns)), "namespace")}
+	defer cmd.ExtraFiles[0].Close()
+	out, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	lines, _ := bufio.NewReader(out).ReadString('\n')
+	moment := time.NewTimer(time.Duration(rand.IntN(300)) * time.Millisecond)
+	<-moment.C
+	require.NoError(t, cmd.Process.Kill())
+	err = cmd.Wait()
+	require.ErrorContains(t, err, "signal: killed", lines)
+}
+
+func dup(t *testing.T, fd int) int {
+	copied, err := unix.Dup(fd)
+	require.NoError(t, err)
+	return copied
+}
