@@ -52,7 +52,7 @@ func New(c Config) (*Agent, error) {
 	a := &Agent{c: c, routes: newRoutes(c.NodeAddrs)}
 	a.flows = newFlows(c.Logger, c.Metrics)
 	a.syncer = runner.New(a.pass, runner.Options{Max: c.FullCheck, Failed: a.failed("sync")})
-	a.flusher = runner.New(a.flows.reconcile, runner.Options{Min: 200 * time.Millisecond, Max: c.FullCheck, Failed: a.failed("reconcile flows")})
+	a.flusher = runner.New(a.flows.reconcile, runner.Options{Min: 500 * time.Millisecond, Max: c.FullCheck, Failed: a.failed("reconcile flows")})
 	a.teller = runner.New(a.tell, runner.Options{Min: 10 * time.Millisecond, Failed: a.failed("report")})
 	a.saver = runner.New(a.save, runner.Options{Min: 10 * time.Second, Failed: a.failed("save snapshot")})
 	return a, nil

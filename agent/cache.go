@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"time"
 
 	"github.com/weir-lb/weir/cluster"
@@ -27,6 +28,9 @@ func (a *Agent) save(context.Context) error {
 	if err != nil {
 		return err
 	}
+	// Snapshot and file come after a start or a storm of changes, and leave more garbage than the agent holds. The
+	// runtime would keep it for minutes.
+	defer debug.FreeOSMemory()
 	temp, err := os.CreateTemp(a.c.StateDir, "snapshot-*")
 	if err != nil {
 		return fmt.Errorf("save snapshot file: %w", err)
