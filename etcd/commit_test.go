@@ -269,3 +269,30 @@ func TestCommitUnderContention(t *testing.T) {
 	})
 	require.Equal(t, 1, n)
 }
+
+// The answers stop after the n-th of a commit, whichever that is: connecting, planning or sending. It goes on through
+// the other member, and etcd's history has each change once.
+func TestCommitHappensOnceWhereverTheAnswersStop(t *testing.T) {
+	t.Parallel()
+	e := server(t)
+	for n := range 8 {
+		t.Run(fmt.Sprint("after answer ", n), func(t *testing.T) {
+			t.Parallel()
+			deaf := forward(t, e.Endpoint())
+			s := openAs(t, Config{Endpoints: []string{deaf.endpoint(), e.Endpoint()}, Prefix: fmt.Sprintf("/once/%d/", n)})
+			s.members.at = 0
+			deaf.left.Store(int64(n + 1))
+			first := publish(t, s, svc("a", 1))
+			next := stored(t, s, "a")
+			next.Balance = cluster.BalanceUniform
+			second, err := s.Commit(t.Context(), cluster.Publish{Service: next})
+			require.NoError(t, err)
+			require.Greater(t, second, first)
+			direct := open(t, e.Endpoint())
+			r, err := raw(t, direct).Get(t.Context(), s.prefix+"net/services/a")
+			require.NoError(t, err)
+			require.Equal(t, int64(2), r.Kvs[0].Version, "written twice in all")
+			require.Equal(t, []int64{first, second}, []int64{r.Kvs[0].CreateRevision, r.Kvs[0].ModRevision})
+		})
+	}
+}

@@ -18,6 +18,7 @@ type proxy struct {
 	target   string
 	mute     [2]atomic.Bool // requests, answers
 	accepted atomic.Int64
+	left     atomic.Int64 // answers until it goes deaf, if set
 
 	mu    sync.Mutex
 	conns map[net.Conn]bool
@@ -103,6 +104,9 @@ func (p *proxy) pump(to, from net.Conn, direction int) {
 	buffer := make([]byte, 32<<10)
 	for {
 		n, err := from.Read(buffer)
+		if direction == answers && n > 0 && p.left.Load() > 0 && p.left.Add(-1) == 0 {
+			p.mute[answers].Store(true)
+		}
 		if n > 0 && !p.mute[direction].Load() {
 			if _, err := to.Write(buffer[:n]); err != nil {
 				return

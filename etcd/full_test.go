@@ -1,0 +1,33 @@
+package etcd
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/etcd/embedded"
+)
+
+func TestFullEtcdIsReadOnlyAndSaysSo(t *testing.T) {
+	t.Parallel()
+	e, err := embedded.Start(t.Context(), embedded.Options{Dir: t.TempDir(), Listen: "127.0.0.1:0", NoSync: true, QuotaBytes: 4 << 20})
+	require.NoError(t, err)
+	t.Cleanup(e.Close)
+	s := open(t, e.Endpoint())
+	publish(t, s, svc("a", 1))
+	w := watch(t, s, WatchOptions{})
+	w.until(t, "a", has("a"))
+	for i := 0; err == nil; i++ {
+		require.Less(t, i, 100)
+		_, err = raw(t, s).Put(t.Context(), fmt.Sprint("/filler/", i), strings.Repeat("x", 512<<10))
+	}
+	_, err = s.Commit(t.Context(), cluster.Publish{Service: svc("b", 2)})
+	require.ErrorIs(t, err, ErrFull)
+	require.ErrorContains(t, err, "etcdctl alarm disarm")
+	_, err = s.Snapshot(t.Context())
+	require.NoError(t, err)
+	require.True(t, s.Status().Connected)
+}
