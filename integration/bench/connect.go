@@ -22,11 +22,10 @@ import (
 func measureConnect(t *trial) {
 	c := newCrossing(t)
 	blocks := pick(t, 30, 10)
-	for range blocks + 1 { // the first warms up
+	for n := range blocks + 1 { // the first warms up
 		runtime.GC()
 		for i := range c.ways {
-			w := c.ways[(i+len(c.ways[0].p50))%len(c.ways)] // each way comes first, last, and in between
-			c.block(t, w)
+			c.block(t, c.ways[(i+n)%len(c.ways)]) // each way comes first, last, and in between
 		}
 	}
 	plain, tracked, ten := c.ways[0], c.ways[1], c.ways[3]

@@ -46,7 +46,7 @@ func (a acceptor) connect(to *unix.RawSockaddrInet4) (time.Duration, error) {
 	defer unix.Close(fd)
 	err = errors.Join(
 		unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}),
-		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &unix.Timeval{Sec: 2}),
+		unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_SYNCNT, 1), // gives up after three seconds; a time-out would make signals interrupt
 	)
 	if err != nil {
 		return 0, fmt.Errorf("set socket options: %w", err)
@@ -57,11 +57,20 @@ func (a acceptor) connect(to *unix.RawSockaddrInet4) (time.Duration, error) {
 	if errno != 0 {
 		return 0, fmt.Errorf("connect: %w", errno)
 	}
-	other, _, err := unix.Accept4(int(a), unix.SOCK_CLOEXEC)
-	if err != nil {
-		return 0, fmt.Errorf("accept: %w", err)
+	return took, a.take()
+}
+
+// take accepts and closes one connection.
+func (a acceptor) take() error {
+	for {
+		other, _, err := unix.Accept4(int(a), unix.SOCK_CLOEXEC)
+		switch {
+		case err == nil:
+			return unix.Close(other)
+		case !errors.Is(err, unix.EINTR): // the runtime signals threads to preempt them
+			return fmt.Errorf("accept: %w", err)
+		}
 	}
-	return took, unix.Close(other)
 }
 
 func rawAddress(a netip.AddrPort) *unix.RawSockaddrInet4 {
