@@ -21,14 +21,16 @@ import (
 // maxSlot bounds what is believed of a listing: no balancer of ours is as large, so an element beyond it is foreign.
 const maxSlot = 1 << 16
 
-// parseFrontend reads the first fields of a key.
+// parseFrontend reads the first fields of a key. Padding that is not zero makes it another key than ours, which could not
+// be deleted by the one that we would write.
 func (f *family) parseFrontend(key []byte) (cluster.Frontend, bool) {
 	n := int(f.addrLen)
 	if len(key) < n+8 {
 		return cluster.Frontend{}, false
 	}
 	addr, _ := netip.AddrFromSlice(key[:n])
-	return cluster.Frontend{VIP: addr, Proto: cluster.Proto(key[n]), Port: binary.BigEndian.Uint16(key[n+4:])}, true
+	frontend := cluster.Frontend{VIP: addr, Proto: cluster.Proto(key[n]), Port: binary.BigEndian.Uint16(key[n+4:])}
+	return frontend, key[n+1]|key[n+2]|key[n+3]|key[n+6]|key[n+7] == 0
 }
 
 // parseSlot reads a key of an endpoint map.
@@ -102,22 +104,17 @@ func parseBalancer(chain string) (shard int, mode rules.Mode, size int, ok bool)
 
 // prefixes reads the elements of a set. It fails if they are no prefixes: then somebody else wrote one.
 func (s setSpec) prefixes(elements []nftables.SetElement) (out []netip.Prefix, err error) {
-	var first, last []netip.Addr
-	if len(s.key) == 2 {
-		for _, e := range elements {
-			half := len(e.Key) / 2
-			end := e.KeyEnd
-			if end == nil {
-				end = e.Key
-			}
-			if len(end) != len(e.Key) || !slices.Equal(e.Key[:half], e.Key[half:]) || !slices.Equal(end[:half], end[half:]) {
-				return nil, fmt.Errorf("a pair of two different ranges")
-			}
-			from, _ := netip.AddrFromSlice(e.Key[:half])
-			to, _ := netip.AddrFromSlice(end[:half])
-			first, last = append(first, from), append(last, to)
+	for _, e := range elements {
+		if len(e.Key) != len(s.key)*int(s.key[0].Bytes) {
+			return nil, fmt.Errorf("a key of %d bytes", len(e.Key))
 		}
-	} else if first, last, err = intervals(elements); err != nil {
+	}
+	read := intervals
+	if len(s.key) == 2 {
+		read = pairs
+	}
+	first, last, err := read(elements)
+	if err != nil {
 		return nil, err
 	}
 	for i := range first {
@@ -131,6 +128,23 @@ func (s setSpec) prefixes(elements []nftables.SetElement) (out []netip.Prefix, e
 		return cmp.Or(a.Addr().Compare(b.Addr()), cmp.Compare(a.Bits(), b.Bits()))
 	})
 	return out, nil
+}
+
+// pairs reads (range . same range), or (address . same address).
+func pairs(elements []nftables.SetElement) (first, last []netip.Addr, err error) {
+	for _, e := range elements {
+		half, end := len(e.Key)/2, e.KeyEnd
+		if end == nil {
+			end = e.Key
+		}
+		if len(end) != len(e.Key) || !slices.Equal(e.Key[:half], e.Key[half:]) || !slices.Equal(end[:half], end[half:]) {
+			return nil, nil, fmt.Errorf("a pair of two different ranges")
+		}
+		from, _ := netip.AddrFromSlice(e.Key[:half])
+		to, _ := netip.AddrFromSlice(end[:half])
+		first, last = append(first, from), append(last, to)
+	}
+	return first, last, nil
 }
 
 // intervals pairs the starts and ends of an interval set; nft's own start of everything, an end at zero, is left out.
