@@ -147,7 +147,7 @@ func (c *changer) thousand(times int) []Row {
 				}
 			})
 		}
-		rows = append(rows, p50p99(fmt.Sprintf("1000 services at once, an instance %s, snapshot to kernel", kind.name), took))
+		rows = append(rows, median(fmt.Sprintf("1000 services at once, an instance %s, snapshot to kernel", kind.name), took))
 	}
 	return rows
 }

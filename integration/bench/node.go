@@ -31,7 +31,13 @@ func measureNode(t *trial) {
 	t.report(idleRow(t, w, pick(t, 30*time.Second, 8*time.Second)))
 	t.report(restartRows(t, agent, pick(t, 7, 3))...)
 	go profile(t, agent, "node-cpu", "profile?seconds=3")
-	storm(t, w, 0, pick(t, 10*time.Second, 3*time.Second))
+	before, start := t.onCPU(agent.Pid()), time.Now()
+	storm(t, w, 0, pick(t, 10*time.Second, 4*time.Second))
+	share := 100 * (t.onCPU(agent.Pid()) - before).Seconds() / time.Since(start).Seconds()
+	t.report(Row{
+		What: fmt.Sprintf("agent, 10000 services: processor at %d changes/s", stormRate), Value: fmt.Sprintf("%.0f %% of a core", share),
+		Numbers: map[string]float64{"percent": share},
+	})
 	t.pause(2 * time.Second)
 	profile(t, agent, "node-heap", "heap")
 	now, peak = t.memory(agent.Pid())

@@ -30,11 +30,14 @@ func p50p99(what string, took []time.Duration) Row {
 func median(what string, took []time.Duration) Row {
 	sorted := slices.Sorted(slices.Values(took))
 	p50, best, worst := quantile(sorted, 0.5).Seconds(), sorted[0].Seconds(), sorted[len(sorted)-1].Seconds()
-	return Row{
-		What:    what,
-		Value:   fmt.Sprintf("%.3g s (of %d: %.3g..%.3g)", p50, len(sorted), best, worst),
+	row := Row{
+		What: what, Value: fmt.Sprintf("%.3g s", p50),
 		Numbers: map[string]float64{"median_s": p50, "min_s": best, "max_s": worst, "n": float64(len(sorted))},
 	}
+	if len(sorted) == 1 {
+		return row
+	}
+	return row.also(" (of %d: %.3g..%.3g)", len(sorted), best, worst)
 }
 
 // interval is the median and its 95 % interval by order statistics: the number of values below the true median is
