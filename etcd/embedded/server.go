@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.etcd.io/etcd/server/v3/embed"
@@ -33,6 +34,7 @@ type Options struct {
 
 // Server is a running etcd.
 type Server struct {
+	closing  *atomic.Bool
 	etcd     *embed.Etcd
 	endpoint string
 	once     sync.Once
@@ -40,7 +42,8 @@ type Server struct {
 
 // Start returns when the server answers, or with the reason why it does not.
 func Start(ctx context.Context, o Options) (*Server, error) {
-	config, err := configure(o)
+	closing := new(atomic.Bool)
+	config, err := configure(o, closing)
 	if err != nil {
 		return nil, fmt.Errorf("start embedded etcd: %w", err)
 	}
@@ -48,7 +51,7 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start embedded etcd in %s on %s: %w", o.Dir, o.Listen, err)
 	}
-	s := &Server{etcd: etcd, endpoint: endpoint(o.Listen, etcd.Clients[0])}
+	s := &Server{closing: closing, etcd: etcd, endpoint: endpoint(o.Listen, etcd.Clients[0])}
 	select {
 	case <-etcd.Server.ReadyNotify():
 		return s, nil
@@ -71,12 +74,13 @@ func (s *Server) Err() <-chan error { return s.etcd.Err() }
 // Close stops the server and waits until its files and sockets are closed. Closing twice is fine.
 func (s *Server) Close() {
 	s.once.Do(func() {
+		s.closing.Store(true)
 		s.etcd.Close()
 		<-s.etcd.Server.StopNotify()
 	})
 }
 
-func configure(o Options) (*embed.Config, error) {
+func configure(o Options, closing *atomic.Bool) (*embed.Config, error) {
 	listen, err := listenURL(o.Listen)
 	if err != nil {
 		return nil, err
@@ -98,7 +102,7 @@ func configure(o Options) (*embed.Config, error) {
 	}
 	c.QuotaBackendBytes = o.QuotaBytes
 	c.UnsafeNoFsync = o.NoSync
-	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(quiet(o.Logger))
+	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(quiet(o.Logger, closing))
 	return c, nil
 }
 

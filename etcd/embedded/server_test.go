@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"bytes"
 	"context"
 	"log/slog"
 	"os"
@@ -58,4 +59,12 @@ func TestRefusesWhatOthersCouldReach(t *testing.T) {
 
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("go.opencensus.io/stats/view.(*worker).start"))
+}
+
+func TestClosingIsNoError(t *testing.T) {
+	var log bytes.Buffer
+	s, err := Start(t.Context(), Options{Dir: t.TempDir(), Listen: "127.0.0.1:0", NoSync: true, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	require.NoError(t, err)
+	s.Close()
+	require.Empty(t, log.String(), "etcd calls the closing of its sockets an error")
 }
