@@ -31,7 +31,8 @@ type InstanceRow struct {
 	Address string            `json:"address"`
 	Node    string            `json:"node,omitempty"`
 	Weight  int               `json:"weight"`
-	Share   float64           `json:"share"` // percent of the new connections of its address family
+	Share   float64           `json:"share"`          // percent of the new connections of its address family that it should get
+	Have    *float64          `json:"have,omitempty"` // percent that it got on this node since its slots were written; nil: not counted
 	State   cluster.Status    `json:"state"`
 	Reason  string            `json:"reason,omitempty"`
 	Since   time.Time         `json:"since,omitzero"`

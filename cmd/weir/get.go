@@ -68,6 +68,9 @@ func (o *getOptions) list(ctx context.Context, s store, snapshot *cluster.Snapsh
 		return servicesListing(rows), err
 	case "instances":
 		rows, err := controlcenter.Instances(snapshot, o.name, o.now())
+		if counts, counted := readCounts(ctx); counted {
+			controlcenter.AddHave(rows, snapshot, counts)
+		}
 		return instancesListing(rows), err
 	}
 	fleet, err := o.fleet(ctx, s)
@@ -105,7 +108,7 @@ func servicesListing(rows []controlcenter.ServiceRow) listing {
 }
 
 func instancesListing(rows []controlcenter.InstanceRow) listing {
-	l := listing{columns: []string{"SERVICE", "INSTANCE", "STATE", "WEIGHT", "SHARE", "AGE", "REASON", "ADDRESS", "NODE", "FROM", "LABELS"}, narrow: 7, data: orEmpty(rows)}
+	l := listing{columns: []string{"SERVICE", "INSTANCE", "STATE", "WEIGHT", "SHARE", "AGE", "REASON", "HAVE", "ADDRESS", "NODE", "FROM", "LABELS"}, narrow: 7, data: orEmpty(rows)}
 	for _, r := range rows {
 		var labels []string
 		for k, v := range r.Labels {
@@ -113,11 +116,18 @@ func instancesListing(rows []controlcenter.InstanceRow) listing {
 		}
 		l.names = append(l.names, "instance/"+r.Service+"/"+r.ID)
 		l.rows = append(l.rows, []string{
-			r.Service, r.ID, string(r.State), strconv.Itoa(r.Weight), fmt.Sprintf("%.1f%%", r.Share), ago(r.Age), r.Reason,
-			r.Address, r.Node, r.From, sortedJoin(labels),
+			r.Service, r.ID, string(r.State), strconv.Itoa(r.Weight), percent(&r.Share), ago(r.Age), r.Reason,
+			percent(r.Have), r.Address, r.Node, r.From, sortedJoin(labels),
 		})
 	}
 	return l
+}
+
+func percent(share *float64) string {
+	if share == nil {
+		return ""
+	}
+	return fmt.Sprintf("%.1f%%", *share)
 }
 
 func nodesListing(rows []controlcenter.NodeRow) listing {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"strconv"
 
@@ -88,8 +89,8 @@ type ruleRow struct {
 	Mode        string           `json:"mode"`
 	Target      string           `json:"target,omitempty"`
 	Slots       int              `json:"slots"`
-	Share       float64          `json:"share"`                 // percent of the slots
-	Connections *uint64          `json:"connections,omitempty"` // counted by the kernel
+	Share       float64          `json:"share"`       // percent of the slots
+	Connections uint64           `json:"connections"` // counted by the kernel since the slots were written
 }
 
 func runRulesShow(ctx context.Context, o *rulesShowOptions) error {
@@ -105,20 +106,37 @@ func runRulesShow(ctx context.Context, o *rulesShowOptions) error {
 	for _, damage := range state.Damage {
 		o.say("warning: %s: %s", damage.Object, damage.What)
 	}
-	return rulesListing(rulesRows(state)).print(o.out, o.output.format)
+	counts, err := d.Counters(ctx)
+	if err != nil {
+		return err
+	}
+	return rulesListing(rulesRows(state, counts)).print(o.out, o.output.format)
 }
 
-func rulesRows(state *rules.State) []ruleRow {
+// readCounts asks this node's kernel what it has counted. Where there is no kernel of a node to ask, or no right to,
+// nothing is counted.
+func readCounts(ctx context.Context) (controlcenter.Counts, bool) {
+	d, err := nft.New(nft.Options{Ownership: nft.ReadOnly})
+	if err != nil {
+		return nil, false
+	}
+	defer d.Close()
+	counts, err := d.Counters(ctx)
+	return counts, err == nil && len(counts) > 0
+}
+
+func rulesRows(state *rules.State, counts controlcenter.Counts) []ruleRow {
 	rows := []ruleRow{}
 	for _, f := range slices.SortedFunc(maps.Keys(state.Placed), cluster.Frontend.Compare) {
 		placed := state.Placed[f]
 		shares := placed.Shares()
 		if len(shares) == 0 {
-			rows = append(rows, ruleRow{Frontend: f, Mode: placed.Mode.String()})
+			rows = append(rows, ruleRow{Frontend: f, Mode: placed.Mode.String(), Connections: counts[f][netip.AddrPort{}]})
 		}
 		for _, s := range shares {
+			counted := counts[f][s.Target]
 			rows = append(rows, ruleRow{Frontend: f, Mode: placed.Mode.String(), Target: s.Target.String(), Slots: s.Slots,
-				Share: 100 * float64(s.Slots) / float64(len(placed.Slots))})
+				Share: 100 * float64(s.Slots) / float64(placed.Size), Connections: counted})
 		}
 	}
 	return rows
@@ -127,12 +145,8 @@ func rulesRows(state *rules.State) []ruleRow {
 func rulesListing(rows []ruleRow) listing {
 	l := listing{columns: []string{"FRONTEND", "MODE", "TARGET", "SLOTS", "SHARE", "CONNECTIONS"}, narrow: 6, data: rows}
 	for _, r := range rows {
-		counted := ""
-		if r.Connections != nil {
-			counted = strconv.FormatUint(*r.Connections, 10)
-		}
 		l.names = append(l.names, "frontend/"+r.Frontend.String())
-		l.rows = append(l.rows, []string{r.Frontend.String(), r.Mode, r.Target, strconv.Itoa(r.Slots), fmt.Sprintf("%.1f%%", r.Share), counted})
+		l.rows = append(l.rows, []string{r.Frontend.String(), r.Mode, r.Target, strconv.Itoa(r.Slots), percent(&r.Share), strconv.FormatUint(r.Connections, 10)})
 	}
 	l.names = slices.Compact(l.names)
 	return l
