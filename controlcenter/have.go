@@ -9,6 +9,21 @@ import (
 // Counts are new connections by frontend and target, as one node's kernel counted them.
 type Counts map[cluster.Frontend]map[netip.AddrPort]uint64
 
+// Since is what was counted after an earlier reading. A count that fell began anew with its slot.
+func (c Counts) Since(before Counts) Counts {
+	out := Counts{}
+	for f, targets := range c {
+		out[f] = map[netip.AddrPort]uint64{}
+		for target, n := range targets {
+			if old := before[f][target]; old <= n {
+				n -= old
+			}
+			out[f][target] = n
+		}
+	}
+	return out
+}
+
 // AddHave fills in what share of the counted connections each instance really got, where any were counted: to be held
 // against the share that it should get.
 func AddHave(rows []InstanceRow, s *cluster.Snapshot, counts Counts) {

@@ -43,3 +43,12 @@ func TestAddHave(t *testing.T) {
 	require.InDelta(t, 100, *have["a/[fd00::1]:80"], 1e-9, "families are counted apart")
 	require.Nil(t, have["quiet/192.168.10.1:80"], "nothing was counted, so nothing is claimed")
 }
+
+func TestCountsSince(t *testing.T) {
+	t.Parallel()
+	f, _ := cluster.ParseFrontend("10.10.1.1:80")
+	grew, fell, came := netip.MustParseAddrPort("10.0.0.1:1"), netip.MustParseAddrPort("10.0.0.2:1"), netip.MustParseAddrPort("10.0.0.3:1")
+	before := controlcenter.Counts{f: {grew: 5, fell: 100}}
+	after := controlcenter.Counts{f: {grew: 9, fell: 3, came: 2}}
+	require.Equal(t, controlcenter.Counts{f: {grew: 4, fell: 3, came: 2}}, after.Since(before))
+}

@@ -32,7 +32,7 @@ type InstanceRow struct {
 	Node    string            `json:"node,omitempty"`
 	Weight  int               `json:"weight"`
 	Share   float64           `json:"share"`          // percent of the new connections of its address family that it should get
-	Have    *float64          `json:"have,omitempty"` // percent that it got on this node since its slots were written; nil: not counted
+	Have    *float64          `json:"have,omitempty"` // percent that it got on this node while it was counted; nil: nothing was
 	State   cluster.Status    `json:"state"`
 	Reason  string            `json:"reason,omitempty"`
 	Since   time.Time         `json:"since,omitzero"`

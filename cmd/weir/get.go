@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -17,6 +18,7 @@ type getOptions struct {
 	*app
 	kind   string // services, instances, nodes
 	name   string
+	sample time.Duration
 	output outputFlag
 }
 
@@ -44,6 +46,9 @@ func newGetKindCmd(a *app, kind, short string, runF func(context.Context, *getOp
 		},
 	}
 	o.output.register(c.Flags(), "table", formats...)
+	if kind == "instances" {
+		c.Flags().DurationVar(&o.sample, "sample", time.Second, "how long to count connections for the share that each has, where this is a node; not for table and name")
+	}
 	return c
 }
 
@@ -68,8 +73,8 @@ func (o *getOptions) list(ctx context.Context, s store, snapshot *cluster.Snapsh
 		return servicesListing(rows), err
 	case "instances":
 		rows, err := controlcenter.Instances(snapshot, o.name, o.now())
-		if counts, counted := readCounts(ctx); counted {
-			controlcenter.AddHave(rows, snapshot, counts)
+		if o.output.format != "table" && o.output.format != "name" {
+			controlcenter.AddHave(rows, snapshot, sampleCounts(ctx, o.sample))
 		}
 		return instancesListing(rows), err
 	}

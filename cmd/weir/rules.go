@@ -113,18 +113,6 @@ func runRulesShow(ctx context.Context, o *rulesShowOptions) error {
 	return rulesListing(rulesRows(state, counts)).print(o.out, o.output.format)
 }
 
-// readCounts asks this node's kernel what it has counted. Where there is no kernel of a node to ask, or no right to,
-// nothing is counted.
-func readCounts(ctx context.Context) (controlcenter.Counts, bool) {
-	d, err := nft.New(nft.Options{Ownership: nft.ReadOnly})
-	if err != nil {
-		return nil, false
-	}
-	defer d.Close()
-	counts, err := d.Counters(ctx)
-	return counts, err == nil && len(counts) > 0
-}
-
 func rulesRows(state *rules.State, counts controlcenter.Counts) []ruleRow {
 	rows := []ruleRow{}
 	for _, f := range slices.SortedFunc(maps.Keys(state.Placed), cluster.Frontend.Compare) {

@@ -1,0 +1,40 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/weir-lb/weir/controlcenter"
+	"github.com/weir-lb/weir/rules/nft"
+)
+
+// sampleCounts counts the connections of this node for a while. Totals would not do: a slot counts since it was written,
+// so that after a change the older ones would seem to get more. Where there is no kernel of a node to ask, or no right
+// to, nothing is counted.
+func sampleCounts(ctx context.Context, d time.Duration) controlcenter.Counts {
+	before := readCounts(ctx)
+	if len(before) == 0 {
+		return nil
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-timer.C:
+	}
+	return readCounts(ctx).Since(before)
+}
+
+func readCounts(ctx context.Context) controlcenter.Counts {
+	d, err := nft.New(nft.Options{Ownership: nft.ReadOnly})
+	if err != nil {
+		return nil
+	}
+	defer d.Close()
+	counts, err := d.Counters(ctx)
+	if err != nil {
+		return nil
+	}
+	return counts
+}
