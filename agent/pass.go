@@ -26,6 +26,9 @@ func (a *Agent) pass(ctx context.Context) error {
 		return a.forgetNothing(in.snapshot)
 	}
 	a.want = rules.Build(a.want, in.snapshot, a.options())
+	if in.stale && a.wouldRevert() {
+		return a.revertNothing(in.snapshot)
+	}
 	done, err := a.write(ctx)
 	if err != nil {
 		return err
@@ -120,6 +123,20 @@ func (a *Agent) forgetNothing(s *cluster.Snapshot) error {
 	a.note([]cluster.Problem{{Object: "node", What: "etcd holds no service and was never published to, but this node has rules: they are kept",
 		Fix: "restore etcd or publish again; to remove the rules, run weir rules clean"}})
 	a.c.Logger.Warn("etcd is empty and was never published to: rules are kept", "revision", s.Revision, "frontends", len(a.have.Placed))
+	return nil
+}
+
+// wouldRevert says whether what is wanted takes away or changes what the kernel holds. The snapshot file is written behind
+// the rules, so where the two differ the rules are newer. Where they are gone the file is all there is.
+func (a *Agent) wouldRevert() bool {
+	return slices.ContainsFunc(rules.Diff(a.have, a.want).Changes, func(c rules.Change) bool { return c.Have.Mode != rules.Absent })
+}
+
+func (a *Agent) revertNothing(s *cluster.Snapshot) error {
+	a.note([]cluster.Problem{{Object: "node", What: "etcd does not answer, and the snapshot file is older than the rules in the kernel: they are kept",
+		Fix: "see that etcd answers"}})
+	a.c.Metrics.stale.Set(1)
+	a.c.Logger.Warn("the snapshot file is older than the rules in the kernel: they are kept", "revision", s.Revision, "frontends", len(a.have.Placed))
 	return nil
 }
 

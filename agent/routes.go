@@ -130,15 +130,19 @@ func linkFor(v4 bool) (int, error) {
 	if !v4 {
 		return linkIndex("lo")
 	}
-	if index, err := linkIndex(routeLink); err == nil {
-		return index, nil
+	link, err := netlink.LinkByName(routeLink)
+	if err != nil {
+		bridge := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: routeLink}}
+		if err := netlink.LinkAdd(bridge); err != nil {
+			return linkIndex("lo") // a kernel without bridges
+		}
+		link = bridge
 	}
-	bridge := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: routeLink, Flags: net.FlagUp}}
-	if err := netlink.LinkAdd(bridge); err != nil {
-		return linkIndex("lo") // a kernel without bridges
-	}
-	if err := netlink.LinkSetUp(bridge); err != nil {
-		return 0, fmt.Errorf("set %s up: %w", routeLink, err)
+	// Also when it was there: somebody may have set it down, and then it takes no route.
+	if link.Attrs().Flags&net.FlagUp == 0 {
+		if err := netlink.LinkSetUp(link); err != nil {
+			return 0, fmt.Errorf("set %s up: %w", routeLink, err)
+		}
 	}
 	return linkIndex(routeLink)
 }

@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -8,8 +9,8 @@ import (
 	"testing"
 )
 
-// program is the weir binary under test, built once; under the race detector it has one too.
-var program string
+// The weir binary under test, built once: plain, and program, which has the race detector where the test has it.
+var program, plain string
 
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
@@ -20,21 +21,32 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	program = filepath.Join(dir, "weir")
-	args := []string{"build", "-o", program}
+	plain = filepath.Join(dir, "weir")
+	program = plain
 	if racing {
-		args = append(args, "-race")
+		program = filepath.Join(dir, "weir-race")
+		err = build(program, "-race")
 	}
-	if out, err := exec.Command("go", append(args, "../cmd/weir")...).CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)
+	if err = errors.Join(err, build(plain)); err != nil {
+		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	return m.Run()
 }
 
+func build(out string, flags ...string) error {
+	args := append([]string{"build", "-o", out}, append(flags, "../cmd/weir")...)
+	if said, err := exec.Command("go", args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("go %v: %w\n%s", args, err, said)
+	}
+	return nil
+}
+
 // world is a World of the program under test.
 func world(t *testing.T, o Options) *World {
 	t.Helper()
-	o.Program = program
+	if o.Program == "" {
+		o.Program = program
+	}
 	return NewWorld(t, o)
 }
