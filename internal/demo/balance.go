@@ -58,42 +58,45 @@ func Balance(ctx context.Context, o Options) (err error) {
 	return nil
 }
 
-// balance plays the steps.
+// act is one thing that the demo does. It returns what is worth a line.
+type act struct {
+	name, title string
+	do          func() (string, error)
+}
+
+// balance plays the acts, and connects after each.
 func (s *stage) balance(ctx context.Context, show io.Writer) (*Report, error) {
 	report := &Report{}
 	for i := range nodes {
 		report.Nodes = append(report.Nodes, nodeName(i))
 	}
 	weights := map[string]int{s.instance(0): 1, s.instance(1): 1, s.instance(2): 1}
-	step := func(name string, act func() (string, error)) error {
-		note, err := act()
+	step := func(act act) error {
+		note, err := act.do()
 		if err != nil {
-			return fmt.Errorf("%s: %w", name, err)
+			return fmt.Errorf("%s: %w", act.title, err)
 		}
 		counts, err := s.connect(ctx, weights)
 		if err != nil {
-			return fmt.Errorf("%s: %w", name, err)
+			return fmt.Errorf("%s: %w", act.title, err)
 		}
-		done := summarize(name, note, counts, weights)
+		done := summarize(act, note, counts, weights)
 		done.print(show)
 		report.Steps = append(report.Steps, done)
 		return nil
 	}
 	var live *lab.Stream
-	steps := []struct {
-		name string
-		act  func() (string, error)
-	}{
-		{"publish service a at 10.10.1.128:8080 with three instances", func() (string, error) {
+	acts := []act{
+		{"publish", "publish service a at 10.10.1.128:8080 with three instances", func() (string, error) {
 			progress, err := s.publish(ctx, []int{1, 1, 1})
 			return progress.String(), err
 		}},
-		{"add a fourth instance with weight 2", func() (string, error) {
+		{"add", "add a fourth instance with weight 2", func() (string, error) {
 			weights[s.instance(3)] = 2
 			progress, err := s.publish(ctx, []int{1, 1, 1, 2})
 			return progress.String(), err
 		}},
-		{"drain " + s.instance(1) + " while a connection to it is open", func() (string, error) {
+		{"drain", "drain " + s.instance(1) + " while a connection to it is open", func() (string, error) {
 			var err error
 			if live, err = s.streamTo(s.instance(1)); err != nil {
 				return "", err
@@ -102,14 +105,14 @@ func (s *stage) balance(ctx context.Context, show io.Writer) (*Report, error) {
 			progress, err := s.drain(ctx, 1)
 			return progress.String(), err
 		}},
-		{"kill the agent of n2 with SIGKILL", func() (string, error) {
+		{"kill-agent", "kill the agent of n2 with SIGKILL", func() (string, error) {
 			return "its rules stay in the kernel", s.kill(1)
 		}},
-		{"stop etcd", func() (string, error) {
+		{"stop-etcd", "stop etcd", func() (string, error) {
 			s.server.Close()
 			return "the other agents keep what they have", nil
 		}},
-		{"start etcd and the agent of n2 again", func() (string, error) {
+		{"return", "start etcd and the agent of n2 again", func() (string, error) {
 			if err := s.startStore(ctx); err != nil {
 				return "", err
 			}
@@ -119,8 +122,8 @@ func (s *stage) balance(ctx context.Context, show io.Writer) (*Report, error) {
 			return "the agent adopts the rules that it finds", s.awaitAgents(ctx, nodes)
 		}},
 	}
-	for _, st := range steps {
-		if err := step(st.name, st.act); err != nil {
+	for _, act := range acts {
+		if err := step(act); err != nil {
 			return nil, err
 		}
 	}

@@ -26,7 +26,8 @@ func (r *Report) Failed() (n int) {
 
 // Step is one thing that was done, and how connections fared afterwards.
 type Step struct {
-	Name        string             `json:"name"`
+	Name        string             `json:"name"`  // publish, add, drain, kill-agent, stop-etcd, return
+	Title       string             `json:"title"` // what was done, for people
 	Connections int                `json:"connections"`
 	Failed      int                `json:"failed"`
 	Shares      map[string]float64 `json:"shares"` // by the instance's address, of all nodes
@@ -45,8 +46,8 @@ type NodeShares struct {
 }
 
 // summarize adds up the nodes.
-func summarize(name, note string, nodes []NodeShares, weights map[string]int) Step {
-	s := Step{Name: name, note: note, PerNode: nodes, Shares: map[string]float64{}}
+func summarize(act act, note string, nodes []NodeShares, weights map[string]int) Step {
+	s := Step{Name: act.name, Title: act.title, note: note, PerNode: nodes, Shares: map[string]float64{}}
 	total := map[string]int{}
 	for _, n := range nodes {
 		s.Failed += n.Failed
@@ -68,7 +69,7 @@ func summarize(name, note string, nodes []NodeShares, weights map[string]int) St
 
 // print writes a step as a table for people.
 func (s Step) print(w io.Writer) {
-	fmt.Fprintf(w, "\n%s\n", s.Name)
+	fmt.Fprintf(w, "\n%s\n", s.Title)
 	if s.note != "" {
 		fmt.Fprintf(w, "  %s\n", s.note)
 	}
