@@ -17,7 +17,7 @@ import (
 // Agent is one node's agent.
 type Agent struct {
 	c       Config
-	routes  *routes
+	routes  router
 	flows   *flows
 	syncer  *runner.Runner
 	flusher *runner.Runner

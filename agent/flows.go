@@ -25,13 +25,19 @@ type flows struct {
 	logger  *slog.Logger
 	metrics *Metrics
 
+	// remove deletes the entries of a family that the filter picks, and counts them.
+	remove func(netlink.InetFamily, netlink.CustomConntrackFilter) (uint, error)
+
 	mu      sync.Mutex
 	ruleset *rules.Ruleset
 	gone    map[cluster.Frontend]bool // frontends that went since the last run
 }
 
 func newFlows(logger *slog.Logger, metrics *Metrics) *flows {
-	return &flows{logger: logger, metrics: metrics, gone: map[cluster.Frontend]bool{}}
+	remove := func(family netlink.InetFamily, filter netlink.CustomConntrackFilter) (uint, error) {
+		return netlink.ConntrackDeleteFilters(netlink.ConntrackTable, family, filter)
+	}
+	return &flows{logger: logger, metrics: metrics, remove: remove, gone: map[cluster.Frontend]bool{}}
 }
 
 // want takes over what is wanted now, and which frontends a plan removed.
@@ -61,7 +67,7 @@ func (f *flows) reconcile(context.Context) error {
 		if !stale.concerns(family) {
 			continue // a walk through the table of all connections costs 10 ms even when it is empty
 		}
-		n, err := netlink.ConntrackDeleteFilters(netlink.ConntrackTable, family, stale)
+		n, err := f.remove(family, stale)
 		deleted += n
 		if err != nil && !errors.Is(err, unix.ENOENT) { // ENOENT: it ended by itself in between
 			errs = append(errs, err)

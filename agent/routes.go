@@ -22,6 +22,13 @@ const (
 	routeLink = "weir0"
 )
 
+// router is what a pass asks of the node's routes.
+type router interface {
+	remove(want []netip.Prefix) error
+	add(want []netip.Prefix) error
+	watch(ctx context.Context, kick func()) error
+}
+
 // routes leads packets of local clients to the rules: without a route to the VIP they would never reach the output hook.
 // The route's source is the node's own address, so that replies come back.
 //
