@@ -1,0 +1,205 @@
+package agent
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"github.com/weir-lb/weir/cluster"
+)
+
+// archive is a snapshot as a file.
+func archive(t *testing.T, s *cluster.Snapshot) string {
+	text, err := s.Archive()
+	require.NoError(t, err)
+	return string(text)
+}
+
+func write(t *testing.T, c *Config, text string) {
+	require.NoError(t, os.WriteFile(filepath.Join(c.StateDir, "snapshot.json"), []byte(text), 0o600))
+}
+
+func TestColdStart(t *testing.T) {
+	inBubble(t, func(n *node, c *Config) {
+		n.store.set(errAway, nil)
+		write(t, c, archive(t, newHistory().service(1, 2).snapshot()))
+	}, func(n *node) {
+		n.after(400 * time.Millisecond)
+		require.Empty(t, n.holds(), "etcd may still answer")
+		n.after(200 * time.Millisecond)
+		require.Equal(t, map[string]int{"10.10.1.1:80": 2}, n.holds())
+		require.True(t, n.Status().Stale)
+		require.ErrorIs(t, n.Ready(), errAway)
+		require.ErrorContains(t, n.Ready(), "working from the snapshot file, revision 2")
+
+		n.store.set(nil, nil)
+		n.deliver(newHistory().service(1, 2).service(1, -1).service(2, 1).snapshot())
+		require.NoError(t, n.Ready())
+		require.False(t, n.Status().Stale)
+		require.Equal(t, map[string]int{"10.10.1.2:80": 1}, n.holds())
+	})
+}
+
+// TestColdStartTooLate has etcd answer first: then the file does not count.
+func TestColdStartTooLate(t *testing.T) {
+	inBubble(t, func(_ *node, c *Config) { write(t, c, archive(t, newHistory().service(1, 2).snapshot())) }, func(n *node) {
+		n.after(400 * time.Millisecond)
+		n.deliver(newHistory().service(2, 1).snapshot())
+		n.after(time.Minute)
+		require.Equal(t, map[string]int{"10.10.1.2:80": 1}, n.holds())
+		require.False(t, n.Status().Stale)
+		require.Zero(t, n.log.count("snapshot file"))
+	})
+}
+
+// TestColdStartBehind has a file that is older than the rules: it is written behind them.
+func TestColdStartBehind(t *testing.T) {
+	newer := newHistory().service(1, 2).service(2, 3).snapshot()
+	files := map[string]*cluster.Snapshot{
+		"another size":      newHistory().service(1, 1).service(2, 3).snapshot(),
+		"a service is gone": newHistory().service(1, 2).snapshot(),
+		"nothing yet":       newHistory().snapshot(),
+	}
+	for name, file := range files {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(n *node, c *Config) {
+				n.store.set(errAway, nil)
+				n.kernel.adopt(t, newer)
+				write(t, c, archive(t, file))
+			}, func(n *node) {
+				n.after(time.Minute)
+				require.Zero(t, n.kernel.applies)
+				require.Equal(t, map[string]int{"10.10.1.1:80": 2, "10.10.1.2:80": 3}, n.holds())
+				require.ErrorIs(t, n.Ready(), errAway)
+				require.Contains(t, n.Status().Problems[0].What, "older than the rules")
+				n.store.set(nil, nil)
+				n.deliver(newer)
+				require.NoError(t, n.Ready())
+				require.Empty(t, n.Status().Problems)
+				require.Zero(t, n.kernel.applies)
+			})
+		})
+	}
+}
+
+// TestHostileFile puts something else in the place of the snapshot file. It is refused in clear words, and etcd works.
+func TestHostileFile(t *testing.T) {
+	good := archive(t, newHistory().service(1, 2).snapshot())
+	tests := []struct {
+		name string
+		make func(t *testing.T, c *Config, name string)
+		says string
+	}{
+		{"empty", func(t *testing.T, c *Config, _ string) { write(t, c, "") }, "unexpected end"},
+		{"truncated", func(t *testing.T, c *Config, _ string) { write(t, c, good[:len(good)/2]) }, "unexpected end"},
+		{"changed", func(t *testing.T, c *Config, _ string) {
+			write(t, c, strings.Replace(good, "192.168.10.1:80", "192.168.10.9:80", 1))
+		}, "its checksum is"},
+		{"other format", func(t *testing.T, c *Config, _ string) {
+			write(t, c, strings.Replace(good, `"format":1`, `"format":2`, 1))
+		}, "format 2"},
+		{"symlink", func(t *testing.T, c *Config, name string) {
+			require.NoError(t, os.WriteFile(name+".real", []byte(good), 0o600))
+			require.NoError(t, os.Symlink(name+".real", name))
+		}, "not a regular file"},
+		{"pipe", func(t *testing.T, _ *Config, name string) { require.NoError(t, unix.Mkfifo(name, 0o600)) }, "not a regular file"},
+		{"directory", func(t *testing.T, _ *Config, name string) { require.NoError(t, os.Mkdir(name, 0o700)) }, "not a regular file"},
+		{"huge", func(t *testing.T, c *Config, name string) {
+			write(t, c, good)
+			require.NoError(t, os.Truncate(name, maxCacheBytes+1)) // sparse
+		}, "not a regular file of at most"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			inBubble(t, func(n *node, c *Config) {
+				n.store.set(errAway, nil)
+				test.make(t, c, filepath.Join(c.StateDir, "snapshot.json"))
+			}, func(n *node) {
+				n.after(time.Minute)
+				require.Empty(t, n.holds())
+				require.Equal(t, 1, n.log.count("the snapshot file cannot be used"), n.log.String())
+				require.Contains(t, n.log.String(), test.says)
+				require.ErrorContains(t, n.Ready(), "no snapshot has been applied yet")
+				n.store.set(nil, nil)
+				n.deliver(newHistory().service(3, 1).snapshot())
+				require.NoError(t, n.Ready())
+				require.Equal(t, map[string]int{"10.10.1.3:80": 1}, n.holds())
+			})
+		})
+	}
+}
+
+func TestNoFile(t *testing.T) {
+	inBubble(t, func(n *node, _ *Config) { n.store.set(errAway, nil) }, func(n *node) {
+		n.after(time.Minute)
+		require.Zero(t, n.log.count("snapshot file"), "a first start is no fault")
+	})
+}
+
+// TestSave writes the file at once, and then at most every ten seconds.
+func TestSave(t *testing.T) {
+	inBubble(t, nil, func(n *node) {
+		h := newHistory()
+		n.deliver(h.service(1, 1).snapshot())
+		saved := func() int64 {
+			s, err := load(n.cacheFile())
+			require.NoError(t, err)
+			return s.Revision
+		}
+		require.EqualValues(t, 2, saved())
+		n.deliver(h.service(1, 2).snapshot())
+		n.deliver(h.service(1, 3).snapshot())
+		require.EqualValues(t, 2, saved())
+		n.after(10 * time.Second)
+		require.Equal(t, h.revision, saved())
+		info, err := os.Stat(n.cacheFile())
+		require.NoError(t, err)
+		require.Equal(t, os.FileMode(0o600), info.Mode())
+	})
+}
+
+// TestUnusableStateDir has no room, or no right, for the file. Everything else goes on.
+func TestUnusableStateDir(t *testing.T) {
+	mount := func(t *testing.T, dir string, flags uintptr) {
+		require.NoError(t, unix.Mount("weir-test", dir, "tmpfs", flags, "size=4k"))
+		t.Cleanup(func() { require.NoError(t, unix.Unmount(dir, unix.MNT_DETACH)) })
+	}
+	tests := map[string]struct {
+		spoil func(t *testing.T, dir string)
+		why   error
+	}{
+		"full":      {func(t *testing.T, dir string) { mount(t, dir, 0) }, unix.ENOSPC},
+		"read-only": {func(t *testing.T, dir string) { mount(t, dir, unix.MS_RDONLY) }, unix.EROFS},
+		"missing":   {func(t *testing.T, dir string) { require.NoError(t, os.Remove(dir)) }, unix.ENOENT},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "state")
+			require.NoError(t, os.Mkdir(dir, 0o700))
+			test.spoil(t, dir)
+			inBubble(t, func(_ *node, c *Config) { c.StateDir = dir }, func(n *node) {
+				h := newHistory()
+				for i := range 50 {
+					n.deliver(h.service(1+i, 40).snapshot())
+				}
+				n.after(30 * time.Second)
+				require.Len(t, n.holds(), 50)
+				require.NoError(t, n.Ready())
+				require.NotZero(t, n.log.count(`msg="save snapshot"`))
+				require.Less(t, n.log.count(`msg="save snapshot"`), 20, "not one for each change")
+				require.Contains(t, n.log.String(), test.why.Error())
+				left, err := os.ReadDir(dir)
+				require.True(t, err == nil || errors.Is(err, os.ErrNotExist))
+				for _, e := range left {
+					require.Equal(t, "snapshot.json", e.Name(), "nothing half written stays")
+				}
+			})
+		})
+	}
+}

@@ -1,0 +1,52 @@
+package agent
+
+import (
+	"context"
+	"net/netip"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"github.com/vishvananda/netlink"
+
+	"github.com/weir-lb/weir/internal/lab"
+)
+
+func TestRoutesOfKernel(t *testing.T) {
+	ns, err := lab.Test(t).Namespace("n")
+	require.NoError(t, err)
+	four, six := netip.MustParsePrefix("10.10.0.0/16"), netip.MustParsePrefix("fd10::/64")
+	link := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "eth0"}}
+	require.NoError(t, ns.Handle().LinkAdd(link))
+	require.NoError(t, ns.Handle().LinkSetUp(link))
+	require.NoError(t, ns.AddAddress("eth0", netip.MustParsePrefix("192.168.10.1/24")))
+	require.NoError(t, ns.AddAddress("eth0", netip.MustParsePrefix("fd00:10::1/64")))
+
+	kicked := make(chan struct{}, 100)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	r := newRoutes(nil)
+	inside := func(fn func() error) { require.NoError(t, ns.Do(fn)) }
+	go func() { ended <- ns.Do(func() error { return r.watch(ctx, func() { kicked <- struct{}{} }) }) }()
+	<-kicked // the listing of addresses, or what is already there
+
+	inside(func() error { return r.add([]netip.Prefix{four, six}) })
+	text, err := ns.Output("sh", "-c", "ip route show proto 87; ip -6 route show proto 87")
+	require.NoError(t, err)
+	require.Contains(t, string(text), "10.10.0.0/16 dev weir0 scope link src 192.168.10.1")
+	require.Contains(t, string(text), "fd10::/64 dev lo src fd00:10::1")
+
+	inside(func() error { return r.remove([]netip.Prefix{six}) })
+	inside(func() error { return r.add([]netip.Prefix{six}) })
+	text, err = ns.Output("sh", "-c", "ip route show proto 87; ip -6 route show proto 87")
+	require.NoError(t, err)
+	require.NotContains(t, string(text), "10.10.0.0/16")
+	require.Contains(t, string(text), "fd10::/64")
+
+	inside(CleanRoutes)
+	text, err = ns.Output("sh", "-c", "ip route show proto 87; ip -6 route show proto 87; ip link show")
+	require.NoError(t, err)
+	require.NotContains(t, string(text), "fd10::/64")
+	require.NotContains(t, string(text), "weir0")
+	cancel()
+	require.NoError(t, <-ended, "nil when cancelled")
+}
