@@ -1,0 +1,84 @@
+package integration
+
+import (
+	"bufio"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/weir-lb/weir/internal/demo"
+)
+
+func TestDemo(t *testing.T) {
+	cmd := exec.CommandContext(t.Context(), plain, "demo", "--once", "-o", "json", "--connections", "400")
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	require.NoError(t, err)
+	var report demo.Report
+	require.NoError(t, json.Unmarshal(out, &report))
+	require.Equal(t, []string{"n1", "n2", "n3"}, report.Nodes)
+	var names []string
+	for _, s := range report.Steps {
+		names = append(names, s.Name)
+		require.Equal(t, 1200, s.Connections, s.Name)
+		require.Zero(t, s.Failed, s.Name)
+		require.Greater(t, s.ChiSquareP, 1e-6, s.Name)
+		sum := 0.0
+		for _, share := range s.Shares {
+			sum += share
+		}
+		require.InDelta(t, 1, sum, 1e-9, s.Name)
+	}
+	require.Equal(t, []string{"publish", "add", "drain", "kill-agent", "stop-etcd", "return"}, names)
+	require.Len(t, report.Steps[0].Shares, 3)
+	require.InDelta(t, 0.4, report.Steps[1].Shares["192.168.10.103:80"], 0.1, "weight 2 of 5")
+	require.Zero(t, report.Steps[2].Shares["192.168.10.101:80"], "drained")
+}
+
+// What the demo made is gone when somebody interrupts it, in the middle of the show or while it stays up.
+func TestDemoInterrupted(t *testing.T) {
+	for name, at := range map[string]string{"in the show": "add a fourth instance", "while it stays up": "a shell on n1"} {
+		t.Run(name, func(t *testing.T) {
+			temp := t.TempDir()
+			cmd := exec.Command(plain, "demo", "--connections", "200")
+			cmd.Env = append(os.Environ(), "TMPDIR="+temp)
+			out, err := cmd.StdoutPipe()
+			require.NoError(t, err)
+			require.NoError(t, cmd.Start())
+			t.Cleanup(func() { _ = cmd.Process.Kill() })
+			for lines := bufio.NewScanner(out); lines.Scan(); {
+				if strings.Contains(lines.Text(), at) {
+					break
+				}
+			}
+			made := namespacesOf(t, cmd.Process.Pid)
+			require.NotEmpty(t, made)
+			require.NoError(t, cmd.Process.Signal(syscall.SIGINT))
+			_ = cmd.Wait() // with an error when the show was cut short
+			require.Empty(t, namespacesOf(t, cmd.Process.Pid))
+			left, err := os.ReadDir(temp)
+			require.NoError(t, err)
+			require.Empty(t, left)
+		})
+	}
+}
+
+// namespacesOf are the named network namespaces that a demo process made.
+func namespacesOf(t *testing.T, pid int) (names []string) {
+	all, err := filepath.Glob("/run/netns/weir-demo-*")
+	require.NoError(t, err)
+	for _, path := range all {
+		if m := regexp.MustCompile(`^weir-demo-(\d+)-`).FindStringSubmatch(filepath.Base(path)); m != nil && m[1] == strconv.Itoa(pid) {
+			names = append(names, path)
+		}
+	}
+	return names
+}
