@@ -17,31 +17,65 @@ import (
 // it is one generated text for `nft -f`, which is the least that this layout costs: no listing, no comments, no cluster
 // rules beside it.
 
-// usualRows loads the same state the usual way, and once more our layout as text, so that what the layout gains and what
-// it gains to write netlink directly can be told apart.
-func usualRows(t *trial, services int, ours time.Duration) []Row {
-	k := newKernel(t)
-	dir := t.dir()
-	usual, cpu := loadText(t, k.ns, dir, usualText(services))
-	row := median(fmt.Sprintf("%d x %d the usual way: chains, by nft -f", services, instancesEach), []time.Duration{usual}).also(", CPU %.3g s", cpu.Seconds())
-	one := p50p99(fmt.Sprintf("the usual way: one instance added at %d, by nft -f", services), usualAdds(t, k.ns, dir, services))
-	k.close(t)
+// draw is how a service's chain chooses an instance's chain.
+type draw func(endpoints []string) (rules []string)
 
-	k = newKernel(t)
+// byMap is one rule with an anonymous map: kube-proxy's own form. Each such map makes later rules slower to add.
+func byMap(endpoints []string) []string {
+	var draws []string
+	for j, name := range endpoints {
+		draws = append(draws, fmt.Sprintf("%d : goto %s", j, name))
+	}
+	return []string{fmt.Sprintf("numgen random mod %d vmap { %s }", len(endpoints), strings.Join(draws, ", "))}
+}
+
+// byChance is a rule for each instance, with the probabilities 1/n, 1/(n-1), ..., 1: the form of its iptables mode. It
+// loads faster.
+func byChance(endpoints []string) (rules []string) {
+	for j, name := range endpoints {
+		chance := ""
+		if left := len(endpoints) - j; left > 1 {
+			chance = fmt.Sprintf("numgen random mod %d 0 ", left)
+		}
+		rules = append(rules, chance+"goto "+name)
+	}
+	return rules
+}
+
+// usualRows loads the same state in both usual forms, and once more our layout as text, so that what the layout gains
+// and what it gains to write netlink directly can be told apart.
+func usualRows(t *trial, services int, ours time.Duration) (rows []Row) {
+	dir := t.dir()
+	var fastest time.Duration
+	for _, form := range []struct {
+		name string
+		draw draw
+	}{{"a map per service", byMap}, {"a rule per instance", byChance}} {
+		k := newKernel(t)
+		took, cpu := loadText(t, k.ns, dir, usualText(services, form.draw))
+		rows = append(rows,
+			median(fmt.Sprintf("%d x %d the usual way, %s, nft -f", services, instancesEach, form.name), []time.Duration{took}).also(", CPU %.3g s", cpu.Seconds()),
+			p50p99(fmt.Sprintf("the usual way, %s: one instance added at %d, nft -f", form.name, services), usualAdds(t, k.ns, dir, services, form.draw)))
+		k.close(t)
+		if fastest == 0 || took < fastest {
+			fastest = took
+		}
+	}
+	k := newKernel(t)
 	want := rules.Build(nil, draft(services, 0).Snapshot(1<<40), rules.Options{})
 	asText, _ := loadText(t, k.ns, dir, nft.Text(want))
 	k.close(t)
-	text := median(fmt.Sprintf("%d x %d in our layout, but by nft -f", services, instancesEach), []time.Duration{asText})
+	rows = append(rows, median(fmt.Sprintf("%d x %d in our layout, but nft -f", services, instancesEach), []time.Duration{asText}))
 
-	ratio := usual.Seconds() / ours.Seconds()
+	ratio := fastest.Seconds() / ours.Seconds()
 	compared := Row{
-		What: fmt.Sprintf("%d x %d: how much faster than the usual way", services, instancesEach), Value: fmt.Sprintf("%.1f x", ratio),
+		What: fmt.Sprintf("%d x %d: how much faster than the better usual way", services, instancesEach), Value: fmt.Sprintf("%.1f x", ratio),
 		Numbers: map[string]float64{"ratio": ratio},
 	}
 	if services == 10_000 {
 		compared = compared.want(">= 20 x", ratio >= 20)
 	}
-	return []Row{row, text, compared, one}
+	return append(rows, compared)
 }
 
 // loadText has nft load a text, and returns the time from start to end and the processor time of nft.
@@ -71,7 +105,7 @@ func stopWith(t *trial, p *os.Process) (release func()) {
 	return func() { close(done) }
 }
 
-func usualText(services int) string {
+func usualText(services int, how draw) string {
 	var frontends, chains, rulesOf strings.Builder
 	for i := range services {
 		s := serviceOf(i)
@@ -84,7 +118,7 @@ func usualText(services int) string {
 			rulesOf.WriteString(endpointRules(name, inst.Addr.String()))
 		}
 		fmt.Fprintf(&chains, "add chain ip usual service-%d\n", i)
-		rulesOf.WriteString(drawRule(i, each))
+		rulesOf.WriteString(drawRules(i, how(each)))
 	}
 	return `add table ip usual
 add chain ip usual mark-for-masquerade
@@ -103,16 +137,16 @@ func endpointRules(chain, address string) string {
 	return fmt.Sprintf("add rule ip usual %[1]s ip saddr %[2]s jump mark-for-masquerade\nadd rule ip usual %[1]s meta l4proto tcp dnat to %[2]s:8080\n", chain, address)
 }
 
-func drawRule(service int, endpoints []string) string {
-	var draws []string
-	for j, name := range endpoints {
-		draws = append(draws, fmt.Sprintf("%d : goto %s", j, name))
+func drawRules(service int, rules []string) string {
+	var b strings.Builder
+	for _, rule := range rules {
+		fmt.Fprintf(&b, "add rule ip usual service-%d %s\n", service, rule)
 	}
-	return fmt.Sprintf("add rule ip usual service-%d numgen random mod %d vmap { %s }\n", service, len(endpoints), strings.Join(draws, ", "))
+	return b.String()
 }
 
 // usualAdds gives a sixth instance to a few services, one after the other: its chain, and the service's rule anew.
-func usualAdds(t *trial, ns *lab.Namespace, dir string, services int) (took []time.Duration) {
+func usualAdds(t *trial, ns *lab.Namespace, dir string, services int, how draw) (took []time.Duration) {
 	for n := range pick(t, 20, 5) {
 		i := n * 37 % services
 		endpoints := []string{}
@@ -121,7 +155,7 @@ func usualAdds(t *trial, ns *lab.Namespace, dir string, services int) (took []ti
 		}
 		added := endpoints[instancesEach]
 		text := "add chain ip usual " + added + "\n" + endpointRules(added, plus(fresh, n).String()) +
-			fmt.Sprintf("flush chain ip usual service-%d\n", i) + drawRule(i, endpoints)
+			fmt.Sprintf("flush chain ip usual service-%d\n", i) + drawRules(i, how(endpoints))
 		one, _ := loadText(t, ns, dir, text)
 		took = append(took, one)
 	}
