@@ -37,7 +37,8 @@ func Build(prev *Ruleset, snapshot *cluster.Snapshot, options Options) *Ruleset 
 	if next.options.over(next.size) != prev.options.over(prev.size) {
 		// The budget was crossed: every weighted service changes its size, so this is one of the rare full builds.
 		scratch := &Ruleset{snapshot: &cluster.Snapshot{}, options: options}
-		next, spanning = scratch.advance(snapshot, next.options.over(next.size))
+		next, _ = scratch.advance(snapshot, next.options.over(next.size))
+		spanning = true // the budget's problem comes or goes, and the scratch cannot tell which services went
 	}
 	if spanning || snapshot.Config != prev.snapshot.Config || prev.Revision == 0 {
 		next.span()
@@ -130,10 +131,9 @@ func balancerOf(resolved *cluster.Resolved, f cluster.Frontend, tight bool) (b *
 	for i, t := range targets {
 		weights[i] = t.Weight
 	}
-	fixed := resolved.Service.Balance == cluster.BalanceAdaptive
-	slots := apportion(weights, maxSlots(len(targets)), fixed)
+	slots, least := layout(weights, resolved.Service.Balance == cluster.BalanceAdaptive)
 	if loose = total(slots); tight {
-		slots = apportion(weights, tightSlots(len(targets)), fixed)
+		slots = least
 	}
 	b = &Balancer{Service: name, Mode: Random}
 	for i, t := range targets {

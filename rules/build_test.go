@@ -235,6 +235,9 @@ func TestBuildBudget(t *testing.T) {
 	require.Len(t, tight.Problems, 1)
 	require.Contains(t, tight.Problems[0].What, fmt.Sprint(need-1))
 
+	// Within the budget again because nobody is left: nothing of what was may stay.
+	equal(t, rules.Build(nil, snapshot(), rules.Options{Budget: need - 1}), rules.Build(tight, snapshot(), rules.Options{Budget: need - 1}))
+
 	// One service less, and the others get their slots back.
 	again := rules.Build(tight, snapshot(services[1:]...), rules.Options{Budget: need - 1})
 	equal(t, rules.Build(nil, snapshot(services[1:]...), rules.Options{Budget: need - 1}), again)

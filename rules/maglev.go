@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"math/bits"
 	"net/netip"
 
 	"github.com/weir-lb/weir/cluster"
@@ -20,8 +21,8 @@ func tableSize(targets int) int {
 }
 
 // maglev fills an affinity table after Eisenbud et al., "Maglev: A Fast and Reliable Software Network Load Balancer"
-// (NSDI 2016), section 3.4: each target walks the table by a permutation of its own and takes the next free slot in its
-// turn; turns come in proportion to the weight. It is a pure function of the targets, so that all nodes agree, and a
+// (NSDI 2016), section 3.4: each target walks the table in an order of its own and takes the next free slot in its turn;
+// turns come in proportion to the weight. It is a pure function of the targets, so that all nodes agree, and a
 // target that goes leaves most slots of the others where they were.
 func maglev(targets []cluster.Target) []netip.AddrPort {
 	size := tableSize(len(targets))
@@ -51,21 +52,37 @@ func maglev(targets []cluster.Target) []netip.AddrPort {
 	}
 }
 
-// walk visits every slot of a table of prime size once, in an order of its own.
-type walk struct{ at, step, size int }
+// walk visits every slot of a table once, in an order of its own. The paper walks in equal steps; but then some pairs of
+// targets get in each other's way all along the table, and one of three that goes can move six of ten clients of the
+// others. So the order is a small Feistel cipher over the next power of four, without the numbers beyond the table.
+type walk struct {
+	keys [4]uint32
+	half int // bits of each half
+	size uint32
+	at   uint32
+}
 
 func newWalk(target netip.AddrPort, size int) walk {
+	a, b := hash(target, 0x9e3779b97f4a7c15), hash(target, 0xc2b2ae3d27d4eb4f)
 	return walk{
-		at:   int(hash(target, 0x9e3779b97f4a7c15) % uint64(size)),
-		step: int(hash(target, 0xc2b2ae3d27d4eb4f)%uint64(size-1)) + 1,
-		size: size,
+		keys: [4]uint32{uint32(a), uint32(a >> 32), uint32(b), uint32(b >> 32)},
+		half: (bits.Len(uint(size-1)) + 1) / 2, size: uint32(size),
 	}
 }
 
 func (w *walk) next() int {
-	at := w.at
-	w.at = (w.at + w.step) % w.size
-	return at
+	for {
+		left, right, mask := w.at>>w.half, w.at&(1<<w.half-1), uint32(1)<<w.half-1
+		w.at++
+		for _, key := range w.keys {
+			mixed := (right ^ key) * 0x85ebca6b
+			mixed = (mixed ^ mixed>>13) * 0xc2b2ae35
+			left, right = right, left^(mixed^mixed>>16)&mask
+		}
+		if slot := left<<w.half | right; slot < w.size {
+			return int(slot)
+		}
+	}
 }
 
 // hash is FNV-1a over address and port with the finalizer of MurmurHash3: fixed for all versions of the program, since

@@ -6,17 +6,17 @@ import (
 	"slices"
 )
 
-// The promise about weights: a target's share of the slots differs from its share of the weights by at most half a
-// point or a tenth of itself, whichever is more, as long as the slots may grow to maxSlots.
+// The promise about weights of 1 to 1,000: a target's share of the slots differs from its share of the weights by at most
+// half a point or a tenth of itself, whichever is more, on a node that is within its budget.
 const (
 	absoluteBound = 0.005
 	relativeBound = 0.10
 )
 
-// maxSlots is the most slots that n unequal targets get: eight for each and at least 256, so that the rarest target's
+// steadySlots is what n targets get whose weights move: eight slots for each and at least 256, so that the rarest target's
 // single slot (it gets one, however small its weight) is below half a point. A power of two, so that services share
-// their chains and a table keeps its size while weights move.
-func maxSlots(n int) int { return ceilPow2(max(256, 8*n)) }
+// their chains.
+func steadySlots(n int) int { return ceilPow2(max(256, 8*n)) }
 
 // tightSlots is the same on a node that is over its budget.
 func tightSlots(n int) int { return ceilPow2(2 * n) }
@@ -26,28 +26,35 @@ func ceilPow2(n int) int { return 1 << bits.Len(uint(n-1)) }
 // apportion gives each positive weight its number of slots, at least one, in the order of the weights.
 //
 //	equal weights                          one each: exactly 1/n
-//	reduced by their divisor, sum <= limit the reduced weights: exact
-//	else                                   the smallest power of two within the promised bound, by largest remainder
-//
-// With fixed, always limit slots: weights then move without a change of size.
-func apportion(weights []int, limit int, fixed bool) []int {
-	if fixed {
-		return remainders(weights, limit)
-	}
+//	reduced by their divisor, sum <= exact the reduced weights: exact
+//	else                                   the smallest power of two up to most that keeps the promise, by largest
+//	                                       remainder; most where none does
+func apportion(weights []int, exact, most int) []int {
 	divisor, sum := 0, 0
 	for _, w := range weights {
 		divisor = gcd(divisor, w)
 		sum += w
 	}
-	if sum/divisor == len(weights) || sum/divisor <= limit {
+	if sum/divisor == len(weights) || sum/divisor <= exact {
 		return scaled(weights, divisor)
 	}
-	for size := ceilPow2(len(weights)); size < limit; size *= 2 {
+	for size := ceilPow2(len(weights)); size < most; size *= 2 {
 		if slots := remainders(weights, size); withinBound(weights, slots) {
 			return slots
 		}
 	}
-	return remainders(weights, limit)
+	return remainders(weights, most)
+}
+
+// layout is how many slots each weight gets on a node that is within its budget, and on one that is over it. Moving
+// weights keep their size, so that they move as data.
+func layout(weights []int, moving bool) (loose, tight []int) {
+	steady, least := steadySlots(len(weights)), tightSlots(len(weights))
+	if moving {
+		return remainders(weights, steady), remainders(weights, least)
+	}
+	// The single slots of many light targets can cost a heavy one more than the promise allows; twice the slots cannot.
+	return apportion(weights, steady, 2*steady), apportion(weights, least, least)
 }
 
 func scaled(weights []int, divisor int) []int {
