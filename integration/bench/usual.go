@@ -46,7 +46,7 @@ func byChance(endpoints []string) (rules []string) {
 // and what it gains to write netlink directly can be told apart.
 func usualRows(t *trial, services int, ours time.Duration) (rows []Row) {
 	dir := t.dir()
-	var fastest time.Duration
+	var ratios []Row
 	for _, form := range []struct {
 		name string
 		draw draw
@@ -57,25 +57,24 @@ func usualRows(t *trial, services int, ours time.Duration) (rows []Row) {
 			median(fmt.Sprintf("%d x %d the usual way, %s, nft -f", services, instancesEach, form.name), []time.Duration{took}).also(", CPU %.3g s", cpu.Seconds()),
 			p50p99(fmt.Sprintf("the usual way, %s: one instance added at %d, nft -f", form.name, services), usualAdds(t, k.ns, dir, services, form.draw)))
 		k.close(t)
-		if fastest == 0 || took < fastest {
-			fastest = took
-		}
+		ratios = append(ratios, compared(services, form.name, took.Seconds()/ours.Seconds()))
+	}
+	if services == 10_000 { // the target speaks of kube-proxy's own form
+		ratios[0] = ratios[0].want(">= 20 x", ratios[0].Numbers["ratio"] >= 20)
 	}
 	k := newKernel(t)
 	want := rules.Build(nil, draft(services, 0).Snapshot(1<<40), rules.Options{})
 	asText, _ := loadText(t, k.ns, dir, nft.Text(want))
 	k.close(t)
 	rows = append(rows, median(fmt.Sprintf("%d x %d in our layout, but nft -f", services, instancesEach), []time.Duration{asText}))
+	return append(rows, ratios...)
+}
 
-	ratio := fastest.Seconds() / ours.Seconds()
-	compared := Row{
-		What: fmt.Sprintf("%d x %d: how much faster than the better usual way", services, instancesEach), Value: fmt.Sprintf("%.1f x", ratio),
+func compared(services int, form string, ratio float64) Row {
+	return Row{
+		What: fmt.Sprintf("%d x %d: times faster than the usual way, %s", services, instancesEach, form), Value: fmt.Sprintf("%.1f x", ratio),
 		Numbers: map[string]float64{"ratio": ratio},
 	}
-	if services == 10_000 {
-		compared = compared.want(">= 20 x", ratio >= 20)
-	}
-	return append(rows, compared)
 }
 
 // loadText has nft load a text, and returns the time from start to end and the processor time of nft.
