@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/netip"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"github.com/vishvananda/netlink"
@@ -21,13 +22,38 @@ func TestRoutesOfKernel(t *testing.T) {
 	require.NoError(t, ns.AddAddress("eth0", netip.MustParsePrefix("192.168.10.1/24")))
 	require.NoError(t, ns.AddAddress("eth0", netip.MustParsePrefix("fd00:10::1/64")))
 
-	kicked := make(chan struct{}, 100)
+	kicked := make(chan struct{}, 1)
+	kick := func() {
+		select {
+		case kicked <- struct{}{}:
+		default:
+		}
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	r := newRoutes(nil)
 	inside := func(fn func() error) { require.NoError(t, ns.Do(fn)) }
-	go func() { ended <- ns.Do(func() error { return r.watch(ctx, func() { kicked <- struct{}{} }) }) }()
-	<-kicked // the listing of addresses, or what is already there
+	go func() { ended <- ns.Do(func() error { return r.watch(ctx, kick) }) }()
+	// Nothing tells when the watch has begun: change the addresses until one change is noticed.
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	noticed := func(change func()) {
+		t.Helper()
+		for deadline := time.Now().Add(10 * time.Second); ; <-tick.C {
+			require.True(t, time.Now().Before(deadline), "never noticed")
+			select {
+			case <-kicked:
+				return
+			default:
+				change()
+			}
+		}
+	}
+	extra := &netlink.Addr{IPNet: ipNet(netip.MustParsePrefix("192.168.99.1/24"))}
+	noticed(func() {
+		require.NoError(t, ns.Handle().AddrAdd(link, extra))
+		require.NoError(t, ns.Handle().AddrDel(link, extra))
+	})
 
 	inside(func() error { return r.add([]netip.Prefix{four, six}) })
 	text, err := ns.Output("sh", "-c", "ip route show proto 87; ip -6 route show proto 87")
