@@ -10,5 +10,9 @@
 //     then nobody else can touch it, not even "nft flush ruleset". Older kernels have no such flags, so everything must
 //     also work without: Watch tells of foreign changes, Read finds them, Apply repairs them.
 //  2. Adopt, do not rewrite. A new process reads what the last one wrote and goes on from there.
-//  3. Listable. Whatever is installed must list cleanly with the nft of Debian 12 (1.0.6), and read well.
+//  3. Listable. Whatever is installed must list cleanly with the nft of Debian 12 (1.0.6), and read well. Text writes the
+//     same without a kernel, as a file that nft loads.
+//
+// What somebody else did is repaired piece by piece: a rule, a chain, an element. The whole table is made anew (in one
+// transaction) only where a set of ours is gone or another, the table is switched off, or a repair was refused.
 package nft

@@ -1,5 +1,5 @@
-// Package rulestest holds what tests of rules need: a strict fake of a kernel, the suite that every driver must pass,
-// random clusters, and packets that walk a State.
+// Package rulestest holds what tests of rules need: a strict fake of a kernel, the suite that every driver must pass, and
+// random clusters. Packets that walk a State are rules.Trace.
 package rulestest
 
 import (
