@@ -3,7 +3,6 @@ package integration
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -17,6 +16,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"github.com/weir-lb/weir/internal/lab"
 )
@@ -137,19 +137,14 @@ func (a *Agent) Metric(name string) float64 {
 	return 0
 }
 
-// CPU is the processor time that the process has used so far.
+// CPU is the processor time that the process has used so far, by its own clock: /proc counts whole ticks, and an idle
+// agent ends its work between two.
 func (a *Agent) CPU() time.Duration {
 	a.w.t.Helper()
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", a.Pid()))
-	require.NoError(a.w.t, err)
-	_, rest, _ := strings.Cut(string(stat), ") ") // what stands before may hold anything
-	fields := strings.Fields(rest)
-	user, err := strconv.Atoi(fields[11])
-	require.NoError(a.w.t, err)
-	system, err := strconv.Atoi(fields[12])
-	require.NoError(a.w.t, err)
-	const tick = 10 * time.Millisecond // USER_HZ is 100 on every architecture that Go knows
-	return time.Duration(user+system) * tick
+	const scheduled = 2 // CPUCLOCK_SCHED: the clock of all threads of a process is made of its pid and this
+	var used unix.Timespec
+	require.NoError(a.w.t, unix.ClockGettime(int32(^a.Pid()<<3|scheduled), &used))
+	return time.Duration(used.Nano())
 }
 
 // finish ends the process if it still runs, and fails the test if the race detector had something to say.
