@@ -71,7 +71,12 @@ func (a *Agent) Run(ctx context.Context) error {
 	g.Go(func() error { return a.watchDrift(ctx) })
 	g.Go(func() error { return a.routes.watch(ctx, a.syncer.Kick) })
 	g.Go(func() error { return a.coldStart(ctx) })
-	return g.Wait()
+	err := g.Wait()
+	// The file is written every few seconds at most, so the newest changes may not be in it.
+	if err := a.save(context.WithoutCancel(ctx)); err != nil {
+		a.c.Logger.Warn("save snapshot at stop", "err", err)
+	}
+	return err
 }
 
 // Once brings the node up to the first snapshot that arrives, reports, and returns. It fails with the context's error if

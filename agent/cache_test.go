@@ -164,6 +164,20 @@ func TestSave(t *testing.T) {
 	})
 }
 
+// TestSaveAtStop writes what the last seconds brought.
+func TestSaveAtStop(t *testing.T) {
+	var file string
+	h := newHistory()
+	inBubble(t, nil, func(n *node) {
+		file = n.cacheFile()
+		n.deliver(h.service(1, 1).snapshot())
+		n.deliver(h.service(1, 2).snapshot())
+	})
+	saved, err := load(file)
+	require.NoError(t, err)
+	require.Equal(t, h.revision, saved.Revision)
+}
+
 // TestUnusableStateDir has no room, or no right, for the file. Everything else goes on.
 func TestUnusableStateDir(t *testing.T) {
 	mount := func(t *testing.T, dir string, flags uintptr) {

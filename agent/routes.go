@@ -59,9 +59,13 @@ func (r *routes) remove(want []netip.Prefix) error {
 	if err != nil {
 		return err
 	}
+	wanted := make(map[netip.Prefix]bool, len(want))
+	for _, p := range want {
+		wanted[p] = true
+	}
 	var errs []error
 	for _, route := range have {
-		if p := prefixOf(route.Dst); !slices.Contains(want, p) {
+		if p := prefixOf(route.Dst); !wanted[p] {
 			if err := netlink.RouteDel(&route); err != nil && !errors.Is(err, unix.ESRCH) {
 				errs = append(errs, fmt.Errorf("delete route to %s: %w", p, err))
 			}
