@@ -77,7 +77,7 @@ func parse(args []string, log io.Writer) (options, error) {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(log)
 	only := ""
-	flags.BoolVar(&o.quick, "quick", false, "fewer repetitions, and no large sizes: about two minutes")
+	flags.BoolVar(&o.quick, "quick", false, "fewer repetitions, and no large sizes: about a minute")
 	flags.StringVar(&only, "only", "", "measure these alone, separated by commas: load, change, node, put, connect")
 	flags.StringVar(&o.output, "o", "text", "text or json")
 	flags.StringVar(&o.program, "weir", "bin/weir", "the program whose agents are measured")
