@@ -23,6 +23,9 @@ type Agent struct {
 	flusher *runner.Runner
 	teller  *runner.Runner
 	saver   *runner.Runner
+
+	archiver cluster.Archiver // of the snapshot file; used by one goroutine at a time
+	tidy     sync.Once
 	// Owned by the sync goroutine.
 	have    *rules.State   // what the kernel holds; nil: it has to be read
 	want    *rules.Ruleset // the newest ruleset that was built

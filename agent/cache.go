@@ -24,24 +24,19 @@ func (a *Agent) save(context.Context) error {
 	if a.c.StateDir == "" || s.Snapshot == nil || s.Stale {
 		return nil
 	}
-	file, err := s.Snapshot.Archive()
-	if err != nil {
-		return err
-	}
-	// Snapshot and file come after a start or a storm of changes, and leave more garbage than the agent holds. The
-	// runtime would keep it for minutes.
-	defer debug.FreeOSMemory()
 	temp, err := os.CreateTemp(a.c.StateDir, "snapshot-*")
 	if err != nil {
 		return fmt.Errorf("save snapshot file: %w", err)
 	}
-	_, err = temp.Write(file)
+	err = a.archiver.Write(temp, s.Snapshot)
 	if err = errors.Join(err, temp.Close()); err == nil {
 		err = os.Rename(temp.Name(), a.cacheFile())
 	}
 	if err != nil {
 		return fmt.Errorf("save snapshot file: %w", errors.Join(err, os.Remove(temp.Name())))
 	}
+	// The start leaves more garbage than the agent holds, and the runtime would keep it for minutes.
+	a.tidy.Do(debug.FreeOSMemory)
 	return nil
 }
 

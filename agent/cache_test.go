@@ -16,9 +16,9 @@ import (
 
 // archive is a snapshot as a file.
 func archive(t *testing.T, s *cluster.Snapshot) string {
-	text, err := s.Archive()
-	require.NoError(t, err)
-	return string(text)
+	var text strings.Builder
+	require.NoError(t, new(cluster.Archiver).Write(&text, s))
+	return text.String()
 }
 
 func write(t *testing.T, c *Config, text string) {

@@ -114,12 +114,7 @@ func (a *Agent) WriteSnapshot(w io.Writer) error {
 	if s == nil {
 		return errors.New("no snapshot has been applied yet")
 	}
-	file, err := s.Archive()
-	if err != nil {
-		return err
-	}
-	_, err = w.Write(file)
-	return err
+	return new(cluster.Archiver).Write(w, s)
 }
 
 // WritePlan writes the last plan that changed something.

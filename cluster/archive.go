@@ -1,9 +1,11 @@
 package cluster
 
 import (
+	"bufio"
 	"encoding/json"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"maps"
 	"slices"
 )
@@ -14,15 +16,15 @@ const archiveFormat = 1
 // archive is a Snapshot as a file, for a node that has to start while etcd is away.
 type archive struct {
 	Format   int             `json:"format"`
-	Checksum uint32          `json:"checksum"` // CRC-32 (Castagnoli) of Content
 	Content  json.RawMessage `json:"content"`
+	Checksum uint32          `json:"checksum"` // CRC-32 (Castagnoli) of Content
 }
 
 type archiveContent struct {
 	Revision int64             `json:"revision"`
 	Config   *Config           `json:"config,omitempty"`
 	Nodes    map[string]*Node  `json:"nodes,omitempty"`
-	Services []archivedService `json:"services"`
+	Services []archivedService `json:"services,omitempty"` // written one by one
 }
 
 type archivedService struct {
@@ -33,23 +35,61 @@ type archivedService struct {
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// Archive writes the snapshot as a file.
-func (s *Snapshot) Archive() ([]byte, error) {
-	content := archiveContent{Revision: s.Revision, Config: s.Config, Nodes: maps.Collect(s.Nodes.All())}
-	for _, in := range s.Services.All() {
-		content.Services = append(content.Services, archivedService{*in, in.Service.CreateRevision, in.Service.ModRevision})
-	}
-	slices.SortFunc(content.Services, func(a, b archivedService) int {
-		return claim{0, a.Service.Name}.compare(claim{0, b.Service.Name})
-	})
-	body, err := json.Marshal(content)
-	if err != nil {
-		return nil, fmt.Errorf("encode snapshot: %w", err)
-	}
-	return json.Marshal(archive{archiveFormat, crc32.Checksum(body, castagnoli), body})
+// Archiver writes snapshots as files. It remembers how each service was written, so that a file costs what changed since
+// the last one. The zero value is ready; it is not safe for concurrent use.
+type Archiver struct {
+	written map[string]writtenService
 }
 
-// FromArchive reads what Archive wrote. The file is not trusted: a service that would not be accepted at publish is left
+type writtenService struct {
+	inputs *Inputs
+	text   []byte
+}
+
+// Write writes one snapshot.
+func (a *Archiver) Write(w io.Writer, s *Snapshot) error {
+	if err := a.remember(s); err != nil {
+		return fmt.Errorf("encode snapshot: %w", err)
+	}
+	head, err := json.Marshal(archiveContent{Revision: s.Revision, Config: s.Config, Nodes: maps.Collect(s.Nodes.All())})
+	if err != nil {
+		return fmt.Errorf("encode snapshot: %w", err)
+	}
+	sum := crc32.New(castagnoli)
+	out := bufio.NewWriter(w)
+	fmt.Fprintf(out, `{"format":%d,"content":`, archiveFormat)
+	content := io.MultiWriter(out, sum)
+	fmt.Fprintf(content, `%s,"services":[`, head[:len(head)-1])
+	separator := []byte("\n")
+	for _, name := range slices.Sorted(maps.Keys(a.written)) {
+		_, _ = content.Write(separator) // an error of the file stays in out until Flush
+		_, _ = content.Write(a.written[name].text)
+		separator = []byte(",\n")
+	}
+	fmt.Fprint(content, "\n]}")
+	fmt.Fprintf(out, `,"checksum":%d}`, sum.Sum32())
+	return out.Flush()
+}
+
+// remember encodes the services that are new or changed, and forgets those that are gone.
+func (a *Archiver) remember(s *Snapshot) error {
+	written := make(map[string]writtenService, s.Services.Len())
+	for name, in := range s.Services.All() {
+		one := a.written[name]
+		if one.inputs != in {
+			text, err := json.Marshal(archivedService{*in, in.Service.CreateRevision, in.Service.ModRevision})
+			if err != nil {
+				return err
+			}
+			one = writtenService{in, text}
+		}
+		written[name] = one
+	}
+	a.written = written
+	return nil
+}
+
+// FromArchive reads what an Archiver wrote. The file is not trusted: a service that would not be accepted at publish is left
 // out, with a Problem.
 func FromArchive(file []byte) (*Snapshot, error) {
 	var a archive

@@ -169,7 +169,7 @@ func (d *Draft) Snapshot(revision int64) *Snapshot {
 	nodes := d.last.Nodes.Edit()
 	d.index.flushNodes(nodes)
 	vips := d.last.VIPs.Edit()
-	d.index.vips.flush(vips)
+	d.index.flushVIPs(vips)
 	d.last = &Snapshot{
 		Revision: revision, Ready: d.ready, Barrier: d.barrier, Config: d.config, Held: d.held,
 		Services: services.Map(), Nodes: nodes.Map(), VIPs: vips.Map(),
@@ -303,35 +303,15 @@ func nested[K, L comparable, V any](m map[K]map[L]V, key K) map[L]V {
 	return m[key]
 }
 
-// counted is a set whose members are added and removed several times; it remembers which counts changed.
-type counted struct {
-	n       map[netip.Addr]int
-	changed map[netip.Addr]bool
-}
+// counted is a set whose members are added and removed several times.
+type counted map[netip.Addr]int
 
-func newCounted() counted { return counted{n: map[netip.Addr]int{}, changed: map[netip.Addr]bool{}} }
+func (c counted) has(a netip.Addr) bool { return c[a] > 0 }
 
-func (c counted) has(a netip.Addr) bool { return c.n[a] > 0 }
-
-func (c counted) add(a netip.Addr) {
-	c.n[a]++
-	c.changed[a] = true
-}
+func (c counted) add(a netip.Addr) { c[a]++ }
 
 func (c counted) remove(a netip.Addr) {
-	if c.n[a]--; c.n[a] <= 0 {
-		delete(c.n, a)
+	if c[a]--; c[a] <= 0 {
+		delete(c, a)
 	}
-	c.changed[a] = true
-}
-
-func (c counted) flush(into *MapEdit[netip.Addr, int]) {
-	for a := range c.changed {
-		if n := c.n[a]; n > 0 {
-			into.Set(a, n)
-		} else {
-			into.Delete(a)
-		}
-	}
-	clear(c.changed)
 }

@@ -15,6 +15,7 @@ type index struct {
 	nodes     map[string]*Node
 	nodeOf    map[netip.Addr][]string // sorted; almost always one
 	touched   map[string]bool         // nodes since the last flush
+	moved     map[netip.Addr]bool     // VIPs since the last flush
 }
 
 type claim struct {
@@ -28,7 +29,7 @@ func (a claim) compare(b claim) int {
 
 func newIndex() index {
 	return index{
-		claims: map[Frontend][]claim{}, vips: newCounted(), instances: newCounted(),
+		claims: map[Frontend][]claim{}, vips: counted{}, instances: counted{}, moved: map[netip.Addr]bool{},
 		nodes: map[string]*Node{}, nodeOf: map[netip.Addr][]string{}, touched: map[string]bool{},
 	}
 }
@@ -44,7 +45,7 @@ func (x *index) replace(name string, old, new *Service) (rivals []string) {
 			}
 			rivals = append(rivals, x.claimants(f)...)
 		}
-		each(old, x.vips.remove, x.instances.remove)
+		x.each(old, x.vips.remove, x.instances.remove)
 	}
 	if new != nil {
 		for _, f := range new.Frontends() {
@@ -52,14 +53,15 @@ func (x *index) replace(name string, old, new *Service) (rivals []string) {
 			x.claims[f] = append(x.claims[f], claim{new.CreateRevision, name})
 			slices.SortFunc(x.claims[f], claim.compare)
 		}
-		each(new, x.vips.add, x.instances.add)
+		x.each(new, x.vips.add, x.instances.add)
 	}
 	return rivals
 }
 
-func each(s *Service, vip, instance func(netip.Addr)) {
+func (x *index) each(s *Service, vip, instance func(netip.Addr)) {
 	for _, v := range s.VIPs {
 		vip(v)
+		x.moved[v] = true
 	}
 	for _, i := range s.Instances {
 		instance(i.Addr)
@@ -117,6 +119,20 @@ func (x *index) setNode(name string, n *Node) {
 		x.nodeOf[a] = append(x.nodeOf[a], name)
 		slices.Sort(x.nodeOf[a])
 	}
+}
+
+func (x *index) flushVIPs(into *MapEdit[netip.Addr, int]) {
+	for a := range x.moved {
+		n := x.vips[a]
+		switch before, _ := into.Get(a); {
+		case n == before: // a new form of the same service
+		case n > 0:
+			into.Set(a, n)
+		default:
+			into.Delete(a)
+		}
+	}
+	clear(x.moved)
 }
 
 func (x *index) flushNodes(into *MapEdit[string, *Node]) {

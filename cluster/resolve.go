@@ -68,8 +68,9 @@ func (r *Resolved) Targets(f Frontend) []Target { return r.targets[f] }
 func Resolve(in *Inputs) *Resolved {
 	r := &Resolved{Service: in.Service}
 	r.Problems = append(r.Problems, in.complaints()...)
-	mean := in.mean()
-	for _, inst := range in.all() {
+	mean, all := in.mean(), in.all()
+	r.Instances = make([]State, 0, len(all))
+	for _, inst := range all {
 		r.Instances = append(r.Instances, State{
 			Instance: inst, Node: in.Hosts[inst.ID].Node, Status: Serving, Weight: in.weight(inst, mean),
 		})

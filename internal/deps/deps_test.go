@@ -32,6 +32,7 @@ var allowed = map[string][]string{
 	"cmd/weir":        anything,
 	"integration":     anything,
 
+	"integration/bench":       anything,
 	"controlcenter/storetest": {"controlcenter", "cluster"},
 }
 
