@@ -173,11 +173,11 @@ func Nodes(s *cluster.Snapshot, fleet Fleet, name string, now time.Time) ([]Node
 			r.Addresses = append(r.Addresses, a.String())
 		}
 	}
-	hosts := countHosts(s, row)
+	hosts, newest := countHosts(s, row), newestChange(s)
 	var out []NodeRow
 	for _, n := range slices.Sorted(maps.Keys(rows)) {
 		r := rows[n]
-		r.Lag = max(0, s.Revision-r.Applied)
+		r.Lag = max(0, newest-r.Applied)
 		r.State, r.Reason = nodeState(*r, hosts[n])
 		if name == "" || name == n {
 			out = append(out, *r)
@@ -187,6 +187,16 @@ func Nodes(s *cluster.Snapshot, fleet Fleet, name string, now time.Time) ([]Node
 		return nil, &NotFoundError{fmt.Sprintf("node %q", name), slices.Sorted(maps.Keys(rows))}
 	}
 	return out, nil
+}
+
+// newestChange is the revision of the last change that concerns nodes. The store's own revision also moves when they
+// report.
+func newestChange(s *cluster.Snapshot) int64 {
+	newest := s.Barrier
+	for _, in := range s.Services.All() {
+		newest = max(newest, in.Service.ModRevision)
+	}
+	return newest
 }
 
 func countHosts(s *cluster.Snapshot, row func(string) *NodeRow) map[string]cluster.Host {

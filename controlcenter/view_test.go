@@ -72,15 +72,15 @@ func TestNodesView(t *testing.T) {
 	})
 	fleet := controlcenter.Fleet{
 		Alive:   map[string]bool{"n1": true},
-		Applied: map[string]cluster.Applied{"n1": {Revision: 100, TookMS: 2, At: noon}, "n3": {Revision: 102, Stale: true}},
+		Applied: map[string]cluster.Applied{"n1": {Revision: 100, TookMS: 2, At: noon}, "n3": {Revision: 101, Stale: true}},
 	}
 	rows, err := controlcenter.Nodes(snapshot(t, f), fleet, "", noon.Add(time.Second))
 	require.NoError(t, err)
 	require.Equal(t, []controlcenter.NodeRow{
-		{Name: "n1", State: "alive", Alive: true, Applied: 100, Lag: 2, TookMS: 2, Version: "1.2", Addresses: []string{"192.168.1.1"}, Instances: 1, At: noon, Age: time.Second},
-		{Name: "n2", State: "down", Reason: "lease gone", Lag: 102, Addresses: []string{"192.168.1.2"}, Instances: 1},
-		{Name: "n3", State: "lost", Reason: "its agent is not in touch with etcd", Applied: 102, Stale: true},
-	}, rows)
+		{Name: "n1", State: "alive", Alive: true, Applied: 100, Lag: 1, TookMS: 2, Version: "1.2", Addresses: []string{"192.168.1.1"}, Instances: 1, At: noon, Age: time.Second},
+		{Name: "n2", State: "down", Reason: "lease gone", Lag: 101, Addresses: []string{"192.168.1.2"}, Instances: 1},
+		{Name: "n3", State: "lost", Reason: "its agent is not in touch with etcd", Applied: 101, Stale: true},
+	}, rows, "the service changed last, at 101; what nodes tell moves the store on, but is nothing to apply")
 	_, err = controlcenter.Nodes(snapshot(t, f), fleet, "n9", noon)
 	require.EqualError(t, err, `node "n9" does not exist: there are n1, n2, n3`)
 }

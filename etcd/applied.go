@@ -2,6 +2,7 @@ package etcd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"strings"
@@ -22,6 +23,9 @@ func (s *Store) WatchApplied(ctx context.Context, fn func(alive map[string]bool,
 		done, err := p.session(ctx, &b)
 		if done {
 			return nil
+		}
+		if errors.Is(err, cluster.ErrDenied) {
+			return fmt.Errorf("wait for nodes to apply: %w", err) // asking again would not help
 		}
 		if err != nil && ctx.Err() == nil {
 			last = err

@@ -67,6 +67,20 @@ func TestCommitInheritsFromWhoIsGone(t *testing.T) {
 	require.Equal(t, "b", keys(t, s)["ops/vips/10.10.0.2/tcp/80"])
 }
 
+// What nobody can read is not there for a planner, who then plans to create it: that replaces it. What can be read is
+// never replaced by somebody who did not see it.
+func TestCommitReplacesWhatCannotBeRead(t *testing.T) {
+	t.Parallel()
+	s := open(t, server(t).Endpoint())
+	publish(t, s, svc("a", 1))
+	_, err := s.Commit(t.Context(), cluster.Publish{Service: svc("a", 1)})
+	require.ErrorIs(t, err, cluster.ErrConflict)
+	_, err = raw(t, s).Put(t.Context(), s.prefix+"net/services/a", "{broken")
+	require.NoError(t, err)
+	publish(t, s, svc("a", 1))
+	require.Equal(t, svc("a", 1).VIPs, stored(t, s, "a").VIPs)
+}
+
 // wide has 100 frontends.
 func wide(name string, from int) *cluster.Service {
 	s := svc(name, 0)

@@ -46,12 +46,13 @@ func (p planner) publish(ctx context.Context, c cluster.Publish) (*transaction, 
 	if err != nil {
 		return nil, err
 	}
-	if have := modded(found[0]); have != service.ModRevision {
+	have := modded(found[0])
+	if have != service.ModRevision && !(service.ModRevision == 0 && unreadable(key, found[0])) {
 		return nil, fmt.Errorf("%w: service %s is at revision %d, planned was %d: look at it and plan again", cluster.ErrConflict, service.Name, have, service.ModRevision)
 	}
 	name := p.store.key(key)
-	t := &transaction{subject: key.String(), planned: service.ModRevision, value: value}
-	t.ifs = []clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(name), "=", service.ModRevision)}
+	t := &transaction{subject: key.String(), planned: have, value: value}
+	t.ifs = []clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(name), "=", have)}
 	t.then = []clientv3.Op{clientv3.OpPut(name, string(value)), p.ready()}
 	r := reservation{planner: p, owner: service.Name, transaction: t}
 	if err := r.reserve(ctx, wanted, found[1:]); err != nil {
@@ -61,6 +62,16 @@ func (p planner) publish(ctx context.Context, c cluster.Publish) (*transaction, 
 	dropped := slices.DeleteFunc(previous(c.Previous, key, found[0]), func(f cluster.Frontend) bool { return slices.Contains(wanted, f) })
 	t.then = append(t.then, p.release(service.Name, dropped)...)
 	return t, nil
+}
+
+// unreadable says whether what stands in the store cannot be read by anybody: to a planner it is not there, and
+// publishing is how to replace it.
+func unreadable(key Key, stored *mvccpb.KeyValue) bool {
+	if stored == nil {
+		return false
+	}
+	_, err := decodeValue(key, stored.Value)
+	return err != nil
 }
 
 // withProtocols spells out the default protocol: a reservation needs one.

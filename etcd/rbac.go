@@ -98,8 +98,9 @@ func (s *Store) RBAC(nodes ...string) (string, error) {
 		}
 	}
 	var b strings.Builder
-	b.WriteString("# A user of etcd itself, before authentication can be switched on:\n")
-	b.WriteString("etcdctl user add root\netcdctl user grant-role root root\n")
+	b.WriteString("# The user of etcd itself, without whom authentication cannot be switched on. As written, root and all others prove who\n" +
+		"# they are by a client certificate with that common name. With passwords, write \"user add NAME:PASSWORD\" instead.\n")
+	b.WriteString("etcdctl user add --no-password root\netcdctl user grant-role root root\n")
 	for _, r := range Roles(nodes...) {
 		fmt.Fprintf(&b, "\n# %s: %s\n%s\n", r.Name, r.About, strings.Join(r.Commands(s.prefix), "\n"))
 		fmt.Fprintf(&b, "etcdctl user add --no-password %s\netcdctl user grant-role %s %s\n", r.Name, r.Name, r.Name)

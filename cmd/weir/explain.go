@@ -141,6 +141,9 @@ func (o *explainOptions) state(ctx context.Context, snapshot *cluster.Snapshot, 
 	if here := o.node == "" || err == nil && slices.Equal(node.Addresses, addresses); here {
 		if state, err := readKernel(ctx); err == nil {
 			e.Basis = "the kernel of this node"
+			for _, damage := range state.Damage {
+				e.Notes = append(e.Notes, fmt.Sprintf("%s: %s", damage.Object, damage.What))
+			}
 			e.Route, _ = agent.RouteTo(o.frontend.VIP)
 			if e.Flows, err = agent.FlowsTo(o.frontend, o.client); err != nil {
 				e.Notes = append(e.Notes, err.Error())
@@ -257,7 +260,7 @@ func (e *explanation) print(w io.Writer) {
 	}
 	fmt.Fprintf(w, "outcome: %s\n", e.Outcome)
 	for _, c := range e.Chances {
-		fmt.Fprintf(w, "  %5.1f %%  %s (%d slots)\n", c.Chance, c.Target, c.Slots)
+		fmt.Fprintf(w, "  %5.1f %%  %s (slots: %d)\n", c.Chance, c.Target, c.Slots)
 	}
 	for _, l := range e.LeftOut {
 		fmt.Fprintf(w, "left out: %s, %s: %s", l.Instance, l.Status, l.Reason)
