@@ -194,6 +194,25 @@ func (r *Resolved) admin(in *Inputs) {
 			s.out(Weightless, "its weight is 0", admin.Since)
 		}
 	}
+	if in.weightless() {
+		r.Problems = append(r.Problems, allWeightless("service "+in.Service.Name))
+	}
+}
+
+// weightless says that nobody can be served because of how the service was written. Publish refuses that, but a value
+// may have been written past it.
+func (in *Inputs) weightless() bool {
+	mean := in.mean()
+	for _, inst := range in.Service.Instances {
+		if inst.Weight > 0 || in.weight(inst, mean) > 0 {
+			return false
+		}
+	}
+	return len(in.Service.Instances) > 0 && len(in.Registered) == 0
+}
+
+func allWeightless(object string) Problem {
+	return Problem{object, "instances", "all weights are 0, so nobody would be served", "give at least one instance a weight, or drain them instead"}
 }
 
 func (r *Resolved) dead(in *Inputs) {

@@ -131,7 +131,7 @@ func (s *Service) validateInstances(c *complaint, config *Config) {
 		weight += inst.Weight
 	}
 	if len(s.Instances) > 0 && weight == 0 {
-		c.add("instances", "all weights are 0, so nobody would be served", "give at least one instance a weight, or drain them instead")
+		c.problems = append(c.problems, allWeightless(c.object))
 	}
 }
 

@@ -58,6 +58,9 @@ func decode[T any](value []byte) (*T, error) {
 func decodeValue(k Key, value []byte) (any, error) {
 	switch k.Kind {
 	case KindService:
+		if len(value) > cluster.MaxFileBytes {
+			return nil, fmt.Errorf("the service is larger than %d MiB: shorten its labels, or split it", cluster.MaxFileBytes>>20)
+		}
 		return checked(value, k, checkService)
 	case KindInstance:
 		return checked(value, k, checkInstance)
@@ -94,8 +97,8 @@ func checked[T any](value []byte, k Key, check func(Key, *T) error) (any, error)
 	return v, nil
 }
 
-// checkService refuses what cannot be one service. Addresses are left to Resolve, which refuses them one by one and
-// keeps the rest of the service.
+// checkService refuses what cannot be one service. Addresses, and weights that are all 0, are left to Resolve: it
+// complains of them and keeps the rest of the service.
 func checkService(k Key, s *cluster.Service) error {
 	if s.Name != k.Service {
 		return fmt.Errorf("the value names service %q: it must be the name in the key", s.Name)
@@ -108,7 +111,8 @@ func checkService(k Key, s *cluster.Service) error {
 	for _, p := range s.Validate(nil) {
 		perInstance := strings.HasPrefix(p.Field, "instances") && !strings.HasSuffix(p.Field, ".weight")
 		if !perInstance && !strings.HasPrefix(p.Field, "vips") {
-			return fmt.Errorf("%s: %s: %s", p.Field, p.What, p.Fix)
+			p.Object = "the service"
+			return p
 		}
 	}
 	return nil

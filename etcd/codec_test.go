@@ -185,3 +185,46 @@ func FuzzDecode(f *testing.F) {
 		require.Equal(t, string(text), string(again))
 	})
 }
+
+func decodeError(t *testing.T, key, value string) string {
+	t.Helper()
+	k, err := ParseKey(key)
+	require.NoError(t, err)
+	_, err = decodeValue(k, []byte(value))
+	require.Error(t, err)
+	return malformed(key, err).Error()
+}
+
+func TestDecodeNamesWhatIsWrongWithTheWholeService(t *testing.T) {
+	t.Parallel()
+	var ports []string
+	for i := range cluster.MaxFrontends + 1 {
+		ports = append(ports, fmt.Sprintf(`{"name":"p%d","port":%d}`, i, i+1))
+	}
+	says := decodeError(t, "net/services/a", `{"name":"a","ports":[`+strings.Join(ports, ",")+`]}`)
+	require.Contains(t, says, "key net/services/a: the service: 101 frontends")
+}
+
+func TestDecodeRefusesAServiceThatIsTooLarge(t *testing.T) {
+	t.Parallel()
+	value := `{"name":"a","ports":[{"port":80}]}`
+	value += strings.Repeat(" ", cluster.MaxFileBytes-len(value))
+	k, _ := ParseKey("net/services/a")
+	_, err := decodeValue(k, []byte(value))
+	require.NoError(t, err)
+	require.Contains(t, decodeError(t, "net/services/a", value+" "), "the service is larger than 1 MiB")
+}
+
+// A service that was written past publish is served as far as it can be, and its mistake is told.
+func TestViewTellsThatAllWeightsAreZero(t *testing.T) {
+	t.Parallel()
+	v := newView()
+	v.list(listing{revision: 7, entries: []entry{{"net/services/a", []byte(
+		`{"name":"a","vips":["10.10.0.1"],"ports":[{"port":80}],"instances":[{"address":"192.168.0.1:80","weight":0}]}`), 4, 6}}})
+	in, ok := v.snapshot().Services.Get("a")
+	require.True(t, ok)
+	r := cluster.Resolve(in)
+	require.Len(t, r.Problems, 1)
+	require.Equal(t, "service a: instances: all weights are 0, so nobody would be served: give at least one instance a weight, or drain them instead", r.Problems[0].Error())
+	require.Len(t, r.Frontends, 1)
+}
