@@ -77,7 +77,11 @@ func ParseFrontend(s string) (Frontend, error) {
 	if ap.Port() == 0 {
 		return Frontend{}, fmt.Errorf("frontend %q: port 0 cannot be connected to: use 1..65535", s)
 	}
-	return Frontend{VIP: ap.Addr().Unmap(), Proto: proto, Port: ap.Port()}, nil
+	if ap.Addr().Is4In6() { // unmapped it would pass as another address than the one that was written
+		plain := netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+		return Frontend{}, fmt.Errorf("frontend %q: %s is an IPv4-mapped IPv6 address, which no client connects to: write %s", s, ap.Addr(), plain)
+	}
+	return Frontend{VIP: ap.Addr(), Proto: proto, Port: ap.Port()}, nil
 }
 
 // String is IP:PORT for TCP, as people write it, and IP:PORT/PROTO otherwise.
