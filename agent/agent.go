@@ -41,6 +41,7 @@ type Agent struct {
 type inbox struct {
 	snapshot *cluster.Snapshot
 	arrived  time.Time
+	taken    time.Time       // when the pass began
 	stale    bool            // it came from the snapshot file
 	foreign  []rules.Foreign // since the last reading
 	noticed  time.Time       // when the first of them was
@@ -146,7 +147,7 @@ func (a *Agent) deliver(s *cluster.Snapshot) {
 func (a *Agent) failed(what string) func(error, time.Duration) {
 	return func(err error, retry time.Duration) {
 		a.c.Metrics.failures.WithLabelValues(what).Inc()
-		a.c.Logger.Error(what, "err", err, "retry", retry.Round(time.Millisecond))
+		a.c.Logger.Error(what, "err", err, "retry", retry.Round(time.Millisecond).String())
 		if what == "sync" {
 			a.mu.Lock()
 			a.status.Failure = err

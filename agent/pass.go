@@ -53,6 +53,7 @@ func (a *Agent) take() inbox {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	in := a.inbox
+	in.taken = time.Now()
 	a.inbox.foreign = nil
 	return in
 }
@@ -163,7 +164,7 @@ func (a *Agent) repaired(in inbox, drifted bool, plan *rules.Plan) {
 		what, who = in.foreign[0].What, in.foreign[0].Who
 	}
 	a.c.Logger.Warn("rules were changed by somebody else and are repaired", "what", what, "who", who,
-		"writes", plan.Writes(), "wrong_for", time.Since(in.noticed).Round(time.Millisecond))
+		"writes", plan.Writes(), "wrong_for", time.Since(in.noticed).Round(time.Millisecond).String())
 }
 
 // publish makes the result visible and, if somebody waits for it or it says something new, reports it.
@@ -174,14 +175,15 @@ func (a *Agent) publish(in inbox, plan *rules.Plan, problems []cluster.Problem) 
 			Fix: "if they are meant, run weir guard accept --revision " + itoa(held.Revision)})
 	}
 	slices.SortFunc(problems, cluster.Problem.Compare)
-	took := time.Since(in.arrived)
+	problems = slices.Compact(problems)
 
 	a.mu.Lock()
 	before := a.status
 	a.status.Snapshot, a.status.Want, a.status.Stale, a.status.Failure = in.snapshot, a.want, in.stale, nil
-	a.status.Problems, a.status.Refused = slices.Compact(problems), refused(a.have)
-	fresh := before.Snapshot != in.snapshot
+	a.status.Problems, a.status.Refused = problems, refused(a.have)
+	fresh, took := before.Snapshot != in.snapshot, time.Since(in.taken)
 	if fresh {
+		took = time.Since(in.arrived)
 		a.status.Took, a.status.At = took, time.Now()
 	}
 	if !plan.Empty() {
@@ -190,6 +192,7 @@ func (a *Agent) publish(in inbox, plan *rules.Plan, problems []cluster.Problem) 
 	news := in.snapshot.Barrier > before.barrier() || !slices.Equal(before.Problems, a.status.Problems) || before.Stale != in.stale || before.Snapshot == nil
 	a.mu.Unlock()
 
+	a.logProblems(before.Problems, problems)
 	a.c.Metrics.see(a.want, a.have, in, len(problems))
 	if fresh && !in.stale {
 		a.saver.Kick()
@@ -199,9 +202,9 @@ func (a *Agent) publish(in inbox, plan *rules.Plan, problems []cluster.Problem) 
 	}
 	switch {
 	case before.Snapshot == nil:
-		a.c.Logger.Info("ready", "revision", in.snapshot.Revision, "services", in.snapshot.Services.Len(), "written", plan.Writes(), "stale", in.stale, "took", took.Round(time.Microsecond))
+		a.c.Logger.Info("ready", "revision", in.snapshot.Revision, "services", in.snapshot.Services.Len(), "written", plan.Writes(), "stale", in.stale, "took", took.Round(time.Microsecond).String())
 	case !plan.Empty():
-		a.c.Logger.Info("applied", "revision", in.snapshot.Revision, "written", plan.Writes(), "took", took.Round(time.Microsecond))
+		a.c.Logger.Info("applied", "revision", in.snapshot.Revision, "written", plan.Writes(), "took", took.Round(time.Microsecond).String())
 	default:
 		a.c.Logger.Debug("nothing to do", "revision", in.snapshot.Revision)
 	}
@@ -209,10 +212,12 @@ func (a *Agent) publish(in inbox, plan *rules.Plan, problems []cluster.Problem) 
 
 func (a *Agent) note(problems []cluster.Problem) {
 	a.mu.Lock()
-	changed := !slices.Equal(a.status.Problems, problems)
+	before := a.status.Problems
 	a.status.Problems = problems
 	a.mu.Unlock()
-	if changed {
+	if !slices.Equal(before, problems) {
+		a.logProblems(before, problems)
+		a.c.Metrics.problems.Set(float64(len(problems)))
 		a.teller.Kick()
 	}
 }

@@ -278,8 +278,25 @@ func TestReportIsBounded(t *testing.T) {
 		n.after(time.Second)
 		reports := n.store.told()
 		require.Len(t, reports, 1)
-		require.Len(t, reports[0].Problems, maxProblems+1)
-		require.Contains(t, reports[0].Problems[maxProblems].What, "980 more problems")
+		require.Len(t, reports[0].Problems, maxProblems)
+		require.Equal(t, 1000, reports[0].ProblemCount)
 		require.Len(t, n.Status().Problems, 1000)
+		require.Equal(t, maxProblems, n.log.count("msg=problem "), "the log is bounded too")
+		require.Contains(t, n.log.String(), "problems=980")
+	})
+}
+
+// TestProblemsAreLogged once when they come and once when they go.
+func TestProblemsAreLogged(t *testing.T) {
+	inBubble(t, nil, func(n *node) {
+		h := newHistory()
+		h.draft.Problem("net/x", &cluster.Problem{Object: "key net/x", What: "bad", Fix: "mend it"})
+		n.deliver(h.snapshot())
+		n.deliver(h.service(1, 1).snapshot())
+		require.Equal(t, 1, n.log.count("msg=problem "))
+		require.Contains(t, n.log.String(), `object="key net/x" field="" what=bad fix="mend it"`)
+		h.draft.Problem("net/x", nil)
+		n.deliver(h.service(1, 2).snapshot())
+		require.Equal(t, 1, n.log.count(`msg="problem is gone"`))
 	})
 }

@@ -40,17 +40,14 @@ func (s Status) held() *cluster.Held {
 	return s.Snapshot.Held
 }
 
-// maxProblems bounds a report: it is one value in etcd, for each node.
-const maxProblems = 20
-
 // applied is the status as others see it.
 func (s Status) applied() cluster.Applied {
 	out := cluster.Applied{Held: s.held(), TookMS: float64(s.Took.Microseconds()) / 1000, Problems: s.Problems, Refused: s.Refused, Stale: s.Stale, At: s.At}
 	if s.Snapshot != nil {
 		out.Revision = s.Snapshot.Revision
 	}
-	if more := len(out.Problems) - maxProblems; more > 0 {
-		out.Problems = append(out.Problems[:maxProblems:maxProblems], cluster.Problem{Object: "node", What: fmt.Sprintf("%d more problems", more), Fix: "see /debug/problems on the node"})
+	if len(out.Problems) > maxProblems {
+		out.Problems, out.ProblemCount = out.Problems[:maxProblems], len(out.Problems)
 	}
 	return out
 }

@@ -77,11 +77,12 @@ type Config struct {
 
 // Applied is what a node last told about itself.
 type Applied struct {
-	Revision int64     `json:"revision"`           // the newest revision that its kernel holds
-	TookMS   float64   `json:"took_ms"`            // from the snapshot's arrival to the verified rules
-	Problems []Problem `json:"problems,omitempty"` // what it could not do
-	Refused  []string  `json:"refused,omitempty"`  // services of which its kernel refused a frontend
-	Stale    bool      `json:"stale,omitempty"`    // it works from its cache file, without etcd
-	Held     *Held     `json:"held,omitempty"`     // deletions that it holds back
-	At       time.Time `json:"at,omitzero"`
+	Revision     int64     `json:"revision"`                // the newest revision that its kernel holds
+	TookMS       float64   `json:"took_ms"`                 // from the snapshot's arrival to the verified rules
+	Problems     []Problem `json:"problems,omitempty"`      // what it could not do, the first of them
+	ProblemCount int       `json:"problem_count,omitempty"` // how many there are, where Problems does not hold all
+	Refused      []string  `json:"refused,omitempty"`       // services of which its kernel refused a frontend
+	Stale        bool      `json:"stale,omitempty"`         // it works from its cache file, without etcd
+	Held         *Held     `json:"held,omitempty"`          // deletions that it holds back
+	At           time.Time `json:"at,omitzero"`
 }

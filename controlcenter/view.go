@@ -57,6 +57,8 @@ type NodeRow struct {
 	Age       time.Duration     `json:"-"` // of what it last told; 0: it told nothing
 	At        time.Time         `json:"at,omitzero"`
 	Problems  []cluster.Problem `json:"problems,omitempty"`
+	// ProblemCount is how many problems there are: of many, only the first are told.
+	ProblemCount int `json:"problem_count"`
 }
 
 // Services are all services, or the one that is named.
@@ -165,6 +167,7 @@ func Nodes(s *cluster.Snapshot, fleet Fleet, name string, now time.Time) ([]Node
 	for n, a := range fleet.Applied {
 		r := row(n)
 		r.Applied, r.TookMS, r.Stale, r.Problems, r.At, r.Age = a.Revision, a.TookMS, a.Stale, a.Problems, a.At, age(a.At, now)
+		r.ProblemCount = max(a.ProblemCount, len(a.Problems))
 	}
 	for n, node := range s.Nodes.All() {
 		r := row(n)
