@@ -32,7 +32,10 @@ const (
 
 // Step is one rule that said something about a packet. Chains bear the names of the nft tables, where the name of a
 // balancer's chain also has the number of its map: lb-3 stands there as lb-0-3 to lb-15-3.
-type Step struct{ Chain, What string }
+type Step struct {
+	Chain string `json:"chain"`
+	What  string `json:"what"`
+}
 
 // Verdict is what becomes of a packet, and why.
 type Verdict struct {

@@ -54,8 +54,13 @@ func (o *explainOptions) parse(args []string) (err error) {
 			return fmt.Errorf("client %q: want an address, or local: %w", args[0], err)
 		}
 	}
-	o.frontend, err = cluster.ParseFrontend(args[1])
-	return err
+	if o.frontend, err = cluster.ParseFrontend(args[1]); err != nil {
+		return err
+	}
+	if o.client.IsValid() && o.client.Is4() != o.frontend.VIP.Is4() {
+		return fmt.Errorf("%s cannot connect to %s: they are of different address families", o.client, o.frontend.VIP)
+	}
+	return nil
 }
 
 // explanation is the whole answer.
@@ -108,50 +113,75 @@ func (o *explainOptions) explain(ctx context.Context, snapshot *cluster.Snapshot
 	if o.client.IsValid() {
 		e.Client = o.client.String()
 	}
-	local := !o.client.IsValid() || o.client.IsLoopback()
-	if o.node != "" {
-		node, known := snapshot.Nodes.Get(o.node)
-		if !known {
-			return nil, fmt.Errorf("there is no node %q: see weir get nodes", o.node)
-		}
-		local = local || slices.Contains(node.Addresses, o.client)
-	}
-	state, err := o.state(ctx, snapshot, e)
+	addresses, here, err := o.addresses(snapshot)
 	if err != nil {
 		return nil, err
 	}
+	local := !o.client.IsValid() || o.client.IsLoopback() || slices.Contains(addresses, o.client)
 	source := o.client
 	if local {
-		source = o.localSource(snapshot, e)
+		source = sourceOf(addresses, o.frontend.VIP)
+	}
+	state, err := o.state(ctx, snapshot, here, e)
+	if err != nil {
+		return nil, err
 	}
 	verdict := rules.Trace(state, rules.Packet{Source: source, To: o.frontend, Local: local})
 	e.Steps, e.Outcome = verdict.Steps, string(verdict.Outcome)
 	e.chances(state.Placed[o.frontend], verdict)
 	e.instances(snapshot, o.frontend)
+	if local && e.Basis == ofThisKernel {
+		e.Route, _ = agent.RouteTo(o.frontend.VIP)
+	}
+	if e.Service != "" && verdict.Outcome == rules.Passes {
+		e.Notes = append(e.Notes, fmt.Sprintf("etcd says that service %s is there, but this kernel does not hold it: see weir rules diff, and whether the agent runs", e.Service))
+	}
 	if o.client.IsLoopback() {
 		e.Notes = append(e.Notes, "a socket that is bound to a loopback address cannot reach a VIP: its packets never leave lo")
 	}
 	return e, nil
 }
 
+// addresses are those of the node that is asked about, and whether that is this one.
+func (o *explainOptions) addresses(snapshot *cluster.Snapshot) (addresses []netip.Addr, here bool, err error) {
+	mine, mineErr := agent.Addresses()
+	if o.node == "" {
+		return mine, true, mineErr
+	}
+	node, known := snapshot.Nodes.Get(o.node)
+	if !known {
+		return nil, false, fmt.Errorf("there is no node %q: see weir get nodes", o.node)
+	}
+	return node.Addresses, mineErr == nil && slices.Equal(node.Addresses, mine), nil
+}
+
+// sourceOf is the address that a process of the node would use.
+func sourceOf(addresses []netip.Addr, vip netip.Addr) netip.Addr {
+	for _, a := range addresses {
+		if a.Is4() == vip.Is4() {
+			return a
+		}
+	}
+	return vip // without an address of the family the kernel has nothing else
+}
+
+const ofThisKernel = "the kernel of this node"
+
 // state is what the node's kernel holds, where it is this one, else what etcd implies.
-func (o *explainOptions) state(ctx context.Context, snapshot *cluster.Snapshot, e *explanation) (*rules.State, error) {
-	addresses, err := agent.Addresses()
-	node, _ := snapshot.Nodes.Get(o.node)
-	if here := o.node == "" || err == nil && slices.Equal(node.Addresses, addresses); here {
-		if state, err := readKernel(ctx); err == nil {
-			e.Basis = "the kernel of this node"
+func (o *explainOptions) state(ctx context.Context, snapshot *cluster.Snapshot, here bool, e *explanation) (*rules.State, error) {
+	if here {
+		state, err := readKernel(ctx)
+		if err == nil {
+			e.Basis = ofThisKernel
 			for _, damage := range state.Damage {
 				e.Notes = append(e.Notes, fmt.Sprintf("%s: %s", damage.Object, damage.What))
 			}
-			e.Route, _ = agent.RouteTo(o.frontend.VIP)
 			if e.Flows, err = agent.FlowsTo(o.frontend, o.client); err != nil {
 				e.Notes = append(e.Notes, err.Error())
 			}
 			return state, nil
-		} else if o.node == "" {
-			e.Notes = append(e.Notes, "this kernel cannot be read: "+err.Error())
 		}
+		e.Notes = append(e.Notes, "this kernel cannot be read: "+err.Error())
 	}
 	e.Basis = fmt.Sprintf("etcd at revision %d: the kernel is asked on the node itself, as root", snapshot.Revision)
 	want := rules.Build(nil, snapshot, rules.Options{KeepSource: o.keepSource.prefixes})
@@ -167,21 +197,6 @@ func readKernel(ctx context.Context) (*rules.State, error) {
 	}
 	state, err := d.Read(ctx)
 	return state, errors.Join(err, d.Close())
-}
-
-// localSource is the address that a process of the node would use.
-func (o *explainOptions) localSource(snapshot *cluster.Snapshot, e *explanation) netip.Addr {
-	addresses, _ := agent.Addresses()
-	if node, ok := snapshot.Nodes.Get(o.node); ok {
-		addresses = node.Addresses
-	}
-	for _, a := range addresses {
-		if a.Is4() == o.frontend.VIP.Is4() {
-			return a
-		}
-	}
-	e.Notes = append(e.Notes, "the node has no address of the VIP's family")
-	return o.frontend.VIP
 }
 
 // chances are where a connection may go: one place with affinity, else each target in proportion to its slots.

@@ -135,13 +135,23 @@ func percent(share *float64) string {
 	return fmt.Sprintf("%.1f%%", *share)
 }
 
+// firstProblems keeps a line a line: -o json has more of them, /debug/problems on the node all.
+func firstProblems(r controlcenter.NodeRow) string {
+	const few = 3
+	text := errorsOf(r.Problems[:min(few, len(r.Problems))])
+	if more := r.ProblemCount - few; more > 0 {
+		text += fmt.Sprintf("; %d more", more)
+	}
+	return text
+}
+
 func nodesListing(rows []controlcenter.NodeRow) listing {
-	l := listing{columns: []string{"NAME", "STATE", "APPLIED", "LAG", "PROBLEMS", "STALE", "AGE", "VERSION", "TOOK", "INSTANCES", "ADDRESSES", "REASON"}, narrow: 8, data: orEmpty(rows)}
+	l := listing{columns: []string{"NAME", "STATE", "APPLIED", "LAG", "PROBLEMS", "STALE", "AGE", "VERSION", "TOOK", "INSTANCES", "ADDRESSES", "REASON", "WHAT"}, narrow: 8, data: orEmpty(rows)}
 	for _, r := range rows {
 		l.names = append(l.names, "node/"+r.Name)
 		l.rows = append(l.rows, []string{
-			r.Name, r.State, strconv.FormatInt(r.Applied, 10), strconv.FormatInt(r.Lag, 10), strconv.Itoa(len(r.Problems)), strconv.FormatBool(r.Stale),
-			ago(r.Age), r.Version, fmt.Sprintf("%.1f ms", r.TookMS), strconv.Itoa(r.Instances), strings.Join(r.Addresses, ","), r.Reason,
+			r.Name, r.State, strconv.FormatInt(r.Applied, 10), strconv.FormatInt(r.Lag, 10), strconv.Itoa(r.ProblemCount), strconv.FormatBool(r.Stale),
+			ago(r.Age), r.Version, fmt.Sprintf("%.1f ms", r.TookMS), strconv.Itoa(r.Instances), strings.Join(r.Addresses, ","), r.Reason, firstProblems(r),
 		})
 	}
 	return l

@@ -204,7 +204,7 @@ func newRulesCleanCmd(a *app) *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE:  func(c *cobra.Command, _ []string) error { return runRulesClean(c.Context(), o) },
 	}
-	c.Flags().BoolVar(&o.force, "force", false, "also while an agent runs (it will write them again), and where the table must be taken over first")
+	c.Flags().BoolVar(&o.force, "force", false, "also while an agent runs that does not own the tables (it will write them again), and tables that a dead owner left")
 	return c
 }
 
@@ -213,7 +213,7 @@ func runRulesClean(ctx context.Context, o *rulesCleanOptions) error {
 	if !o.force {
 		lock, err := lockNode()
 		if err != nil {
-			return fmt.Errorf("%w; --force removes its rules all the same", err)
+			return err
 		}
 		defer lock.Close()
 	}
