@@ -42,6 +42,10 @@ func (a *app) execute(ctx context.Context, args []string) int {
 	root.SetIn(a.in)
 	root.SetOut(a.out)
 	root.SetErr(a.err)
+	a.completionCommand(root)
+	if viaLink(args) && len(args) > 1 && args[1] == "completion" {
+		root.Use = linkName // the script is for the name that the operator types
+	}
 	err := root.ExecuteContext(ctx)
 	if err != nil && !a.started {
 		err = &usageError{err}

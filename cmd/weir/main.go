@@ -8,6 +8,8 @@ import (
 	"os/signal"
 	"path/filepath"
 	"syscall"
+
+	"github.com/spf13/cobra"
 )
 
 func main() { os.Exit(run(os.Args, os.Stdin, os.Stdout, os.Stderr)) }
@@ -19,10 +21,17 @@ func run(args []string, in io.Reader, out, err io.Writer) int {
 	return newApp(in, out, err).execute(ctx, args)
 }
 
-// subcommands are what the arguments say. A link named controlcenter beside the binary means "weir controlcenter".
+// subcommands are what the arguments say. A link named controlcenter beside the binary means "weir controlcenter"; what the
+// shell's completion asks of it stays what it is.
 func subcommands(args []string) []string {
-	if filepath.Base(args[0]) == "controlcenter" {
-		return append([]string{"controlcenter"}, args[1:]...)
+	rest := args[1:]
+	if !viaLink(args) || len(rest) > 0 && rest[0] == "completion" {
+		return rest
 	}
-	return args[1:]
+	if len(rest) > 0 && (rest[0] == cobra.ShellCompRequestCmd || rest[0] == cobra.ShellCompNoDescRequestCmd) {
+		return append([]string{rest[0]}, subcommands(append(args[:1:1], rest[1:]...))...)
+	}
+	return append([]string{linkName}, rest...)
 }
+
+func viaLink(args []string) bool { return filepath.Base(args[0]) == linkName }
