@@ -3,6 +3,7 @@ package controlcenter
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/goccy/go-yaml"
@@ -17,13 +18,14 @@ type Entry struct {
 	Service *cluster.Service
 	File    string         // "" when it was not read from a file
 	lines   map[string]int // by field as Problem.Field names it; "" is the whole service
+	faults  []Fault        // what could not be read; a service with any is never planned
 }
 
 // maxDepth bounds the nesting of a file: the parser recurses, and a service needs four levels.
 const maxDepth = 32
 
 // ReadFile reads services from YAML or JSON, one or several documents. The error is a *Refusal that names every mistake
-// with its line; file is the name to say there.
+// with its line; file is the name to say there. What could be read comes with it.
 func ReadFile(file string, data []byte) ([]Entry, error) {
 	if why := unreadable(data); why != "" {
 		return nil, &Refusal{[]Fault{{File: file, Problem: cluster.Problem{
@@ -41,8 +43,13 @@ func ReadFile(file string, data []byte) ([]Entry, error) {
 			continue // an empty document, as a leading "---" makes it
 		}
 		r := &reader{file: file, object: "service", lines: map[string]int{}}
-		entries = append(entries, Entry{Service: r.service(doc.Body), File: file, lines: r.lines})
+		service := r.service(doc.Body)
+		entries = append(entries, Entry{Service: service, File: file, lines: r.lines, faults: r.faults})
 		refusal.Faults = append(refusal.Faults, r.faults...)
+	}
+	if len(refusal.Faults) > 0 { // it will not come to a plan, so say now what else is wrong
+		_, err := planAll(offlineLedger(), entries)
+		return entries, err
 	}
 	if len(entries) == 0 {
 		refusal.Faults = append(refusal.Faults, Fault{File: file, Problem: cluster.Problem{
@@ -107,13 +114,42 @@ func (e Entry) locate(faults []Fault) {
 	}
 }
 
+// unexplained drops the faults that only follow from what could not be read.
+func (e Entry) unexplained(faults []Fault) []Fault {
+	return slices.DeleteFunc(faults, func(f Fault) bool {
+		return slices.ContainsFunc(e.faults, func(read Fault) bool { return e.explains(read.Problem, f.Field) })
+	})
+}
+
+// explains says whether a field seems wrong because of what could not be read: the field itself, a part of it or what it
+// is part of; what an address decides with it; or a field that is missing because it is misspelt.
+func (e Entry) explains(read cluster.Problem, field string) bool {
+	if partOf(read.Field, field) || partOf(field, read.Field) && field != "" {
+		return true
+	}
+	parent, isAddress := strings.CutSuffix(read.Field, ".address")
+	if isAddress && (field == parent+".id" || field == parent+".ports") {
+		return true
+	}
+	_, written := e.lines[field]
+	return read.What == unknownField && !written && above(read.Field) == above(field)
+}
+
+// partOf says whether a field lies within another, or is it.
+func partOf(outer, field string) bool {
+	rest, ok := strings.CutPrefix(field, outer)
+	return ok && (outer == "" || rest == "" || rest[0] == '.' || rest[0] == '[')
+}
+
+func above(field string) string { return field[:max(0, strings.LastIndexAny(field, ".["))] }
+
 // line finds the nearest written field: a mistake may be that a field is missing.
 func (e Entry) line(field string) int {
 	for {
 		if line, ok := e.lines[field]; ok || field == "" {
 			return line
 		}
-		field = field[:max(0, strings.LastIndexAny(field, ".["))]
+		field = above(field)
 	}
 }
 

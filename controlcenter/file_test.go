@@ -15,6 +15,7 @@ import (
 
 	"github.com/weir-lb/weir/cluster"
 	"github.com/weir-lb/weir/controlcenter"
+	"github.com/weir-lb/weir/controlcenter/storetest"
 )
 
 const whole = `
@@ -118,6 +119,44 @@ func TestReadFileReportsEverythingAtOnce(t *testing.T) {
 	for i, want := range []string{"f:1: service a: vips[0]", "f:2: service a: ports[0].port", "f:2: service a: ports[0].proto", "f:4: service a: instances[0]", "f:5: service a: instances[1].address", "f:6: service a: foo", "f:10: service b: bar"} {
 		require.True(t, strings.HasPrefix(lines[i], want), "line %d: %s", i, lines[i])
 	}
+}
+
+// What cannot be read in one document hides neither its other mistakes nor those of the others.
+func TestReadFileAlsoValidatesWhatItCouldRead(t *testing.T) {
+	t.Parallel()
+	entries, err := controlcenter.ReadFile("f", []byte(`name: a
+balance: fair
+ports: [{port: 80}]
+vips: [10.0.0.1]
+instances:
+- {address: "127.0.0.1:80", weight: 1001}
+---
+name: b
+affinity: cookie
+vips: [10.0.0.1]
+ports: [{port: 80}]
+---
+name: a
+ports: [{port: 1}]
+`))
+	require.Len(t, entries, 3)
+	require.EqualError(t, err, `f:6: service a: instances[0].weight: 1001 is outside 0..1000
+f:2: service a: balance: "fair" is unknown: use uniform, static or adaptive
+f:6: service a: instances[0].address: 127.0.0.1 is a loopback address: it would be another host on every node: use the address of a host that all nodes can reach
+f:9: service b: affinity: "cookie" is unknown: use none or source
+f:10: service b: vips[0]: 10.0.0.1:80 is taken by service a: choose another VIP or port, or withdraw a
+f:13: service a: name: it is given twice: remove one`)
+}
+
+func TestPlanRefusesWhatCouldNotBeRead(t *testing.T) {
+	t.Parallel()
+	entries, err := controlcenter.ReadFile("f", []byte("name: a\nvips: [10.9.0.1]\nports: [{port: 70000}]\n"))
+	require.Error(t, err)
+	f := storetest.New()
+	f.Edit(func(d *cluster.Draft) { d.Config(config("10.10.0.0/24")) })
+	_, err = controlcenter.PlanAll(snapshot(t, f), entries)
+	require.ErrorContains(t, err, "ports[0].port: 70000 is outside")
+	require.ErrorContains(t, err, "10.9.0.1 is outside the VIP pools")
 }
 
 // A field that the store knows and the file reader does not would be refused as unknown.

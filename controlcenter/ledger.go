@@ -18,6 +18,7 @@ type ledger struct {
 	frontends map[cluster.Frontend][]string // services that claim it, the oldest first
 	vips      map[netip.Addr][]string       // services that claim it
 	hosts     map[netip.Addr][]holder
+	offline   bool // the cluster is not known: no VIP can be chosen
 }
 
 // holder is somebody real at an address.
@@ -43,6 +44,13 @@ func newLedger(s *cluster.Snapshot) *ledger {
 	for _, service := range all {
 		l.enter(service)
 	}
+	return l
+}
+
+// offlineLedger finds the mistakes that show without the cluster.
+func offlineLedger() *ledger {
+	l := newLedger(&cluster.Snapshot{})
+	l.offline = true
 	return l
 }
 

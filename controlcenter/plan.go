@@ -63,10 +63,15 @@ func PlanPublish(snapshot *cluster.Snapshot, service *cluster.Service) (Plan, er
 
 // PlanAll plans several services as if they were published one after the other.
 func PlanAll(snapshot *cluster.Snapshot, entries []Entry) ([]Plan, error) {
-	l, refusal, seen := newLedger(snapshot), &Refusal{}, map[string]bool{}
+	return planAll(newLedger(snapshot), entries)
+}
+
+func planAll(l *ledger, entries []Entry) ([]Plan, error) {
+	refusal, seen := &Refusal{}, map[string]bool{}
 	var plans []Plan
 	for _, e := range entries {
-		if seen[e.Service.Name] {
+		refusal.Faults = append(refusal.Faults, e.faults...)
+		if e.Service.Name != "" && seen[e.Service.Name] { // a missing name is a mistake of its own
 			refusal.Faults = append(refusal.Faults, Fault{File: e.File, Line: e.line("name"), Problem: cluster.Problem{
 				Object: "service " + e.Service.Name, Field: "name", What: "it is given twice", Fix: "remove one",
 			}})
@@ -75,7 +80,7 @@ func PlanAll(snapshot *cluster.Snapshot, entries []Entry) ([]Plan, error) {
 		seen[e.Service.Name] = true
 		plan, faults := l.plan(e.Service)
 		e.locate(faults)
-		refusal.Faults = append(refusal.Faults, faults...)
+		refusal.Faults = append(refusal.Faults, e.unexplained(faults)...)
 		plans = append(plans, plan)
 	}
 	if err := refusal.err(); err != nil {
@@ -95,7 +100,7 @@ func (l *ledger) plan(wanted *cluster.Service) (Plan, []Fault) {
 	}
 	if len(next.VIPs) == 0 && previous != nil && len(previous.VIPs) > 0 {
 		next.VIPs = previous.VIPs // clients know it by now
-	} else if len(next.VIPs) == 0 {
+	} else if len(next.VIPs) == 0 && !l.offline {
 		vips, problem := l.allocate(&next)
 		if problem != nil {
 			refusal.add(*problem)

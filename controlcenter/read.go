@@ -21,6 +21,8 @@ type reader struct {
 	faults []Fault
 }
 
+const unknownField = "this field is unknown"
+
 // fields says what may stand in a mapping, and what reads it.
 type fields map[string]func(field string, n ast.Node)
 
@@ -122,7 +124,7 @@ func (r *reader) mapping(field string, n ast.Node, known fields) {
 				names = append(names, name)
 			}
 			slices.Sort(names)
-			r.fault(f, n, "this field is unknown", "use one of "+strings.Join(names, ", "))
+			r.fault(f, n, unknownField, "use one of "+strings.Join(names, ", "))
 			return
 		}
 		read(f, n)
