@@ -118,6 +118,10 @@ func runAgent(ctx context.Context, app *app, o *agentOptions) error {
 		return err
 	}
 	defer store.Close()
+	registerGauges(registry, store, driver)
+	if store.Status().Insecure {
+		logger.Warn("--insecure-etcd: plain http or no authentication is accepted, so whoever reaches etcd, or the way to it, decides where connections go")
+	}
 	config.Driver, config.Source, config.Report = driver, source{store}, store
 	a, err := agent.New(config)
 	if err != nil {
@@ -171,17 +175,25 @@ func runOnce(ctx context.Context, app *app, o *agentOptions, a *agent.Agent) err
 	ctx, cancel := context.WithTimeout(ctx, app.etcd.timeout)
 	defer cancel()
 	if !o.dryRun {
-		return a.Once(ctx)
+		return adviseEtcd(a.Once(ctx))
 	}
 	plan, err := a.Plan(ctx)
 	if err != nil {
-		return err
+		return adviseEtcd(err)
 	}
 	if plan.Empty() {
 		app.say("nothing would change")
 	}
 	fmt.Fprint(app.out, plan)
 	return nil
+}
+
+// adviseEtcd says what to do where nothing came of etcd: a one-shot agent does not go on trying.
+func adviseEtcd(err error) error {
+	if errors.Is(err, cluster.ErrUnreachable) {
+		return fmt.Errorf("%w: see that etcd runs and that --etcd names it, or give it longer with --timeout", err)
+	}
+	return err
 }
 
 // served is what one agent process consists of.
@@ -271,7 +283,7 @@ func (s source) Connected() error {
 		return nil
 	}
 	if status.LastError == "" {
-		return errors.New("etcd has not answered yet")
+		return fmt.Errorf("%w: it has not answered yet", cluster.ErrUnreachable)
 	}
-	return fmt.Errorf("etcd is away since %s: %s", status.Since.Format(time.RFC3339), status.LastError)
+	return fmt.Errorf("%w since %s: %s", cluster.ErrUnreachable, status.Since.Format(time.RFC3339), status.LastError)
 }
