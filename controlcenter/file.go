@@ -59,9 +59,12 @@ func ReadFile(file string, data []byte) ([]Entry, error) {
 	return entries, refusal.err()
 }
 
+// tooLarge does not say how large: of a large file only the beginning is read.
+var tooLarge = fmt.Sprintf("it is larger than %d MiB, the most that is kept as one value of etcd", cluster.MaxFileBytes>>20)
+
 func unreadable(data []byte) string {
 	if len(data) > cluster.MaxFileBytes {
-		return fmt.Sprintf("%d bytes are more than the %d that etcd takes as one value", len(data), cluster.MaxFileBytes)
+		return tooLarge
 	}
 	if nested(string(data)) > maxDepth {
 		return fmt.Sprintf("it nests deeper than %d levels", maxDepth)

@@ -110,7 +110,7 @@ func (l *ledger) plan(wanted *cluster.Service) (Plan, []Fault) {
 	refusal.add(next.Validate(l.config)...)
 	refusal.Faults = append(refusal.Faults, l.check(&next)...)
 	if text, err := json.Marshal(&next); err == nil && len(text) > cluster.MaxFileBytes {
-		refusal.add(cluster.Problem{Object: "service " + next.Name, What: fmt.Sprintf("%d bytes are more than the %d that etcd takes as one value", len(text), cluster.MaxFileBytes), Fix: "shorten the labels, or split the service"})
+		refusal.add(cluster.Problem{Object: "service " + next.Name, What: tooLarge, Fix: "shorten the labels, or split the service"})
 	}
 	l.enter(&next)
 	p.Steps, p.Warnings = steps(previous, &next), l.warnings(&next)

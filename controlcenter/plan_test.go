@@ -65,6 +65,25 @@ func TestPlanPublishShowsWhatChanges(t *testing.T) {
 	require.Equal(t, int64(101), plan.Service.ModRevision, "planned on what stands there")
 }
 
+func TestPlanShowsPortsAndLabelsOfInstances(t *testing.T) {
+	t.Parallel()
+	f := storetest.New()
+	s := storetest.Service(t, "a", "10.10.1.128:80", "192.168.10.1")
+	s.Ports = []cluster.Port{{Name: "web", Port: 80, Protocol: cluster.TCP}, {Name: "dns", Port: 53, Protocol: cluster.UDP}}
+	s.Instances[0].Ports = map[string]uint16{"web": 8080, "dns": 5353}
+	s.Instances[0].Labels = map[string]string{"zone": "east"}
+	plan, err := controlcenter.PlanPublish(snapshot(t, f), s)
+	require.NoError(t, err)
+	require.Contains(t, plan.String(), `+ instance 192.168.10.1: 192.168.10.1, ports {dns: 5353, web: 8080}, weight 1, labels {"zone"="east"}`)
+	f.Put(t, s)
+	next := *s
+	next.Instances = slices.Clone(s.Instances)
+	next.Instances[0].Ports = map[string]uint16{"web": 8081, "dns": 5353}
+	plan, err = controlcenter.PlanPublish(snapshot(t, f), &next)
+	require.NoError(t, err)
+	require.Equal(t, "service a changes\n  ~ instance 192.168.10.1 ports: {dns: 5353, web: 8080} -> {dns: 5353, web: 8081}", plan.String())
+}
+
 func TestPlanPublishOfTheSameIsNothing(t *testing.T) {
 	t.Parallel()
 	f := storetest.New()
@@ -145,7 +164,7 @@ func TestPlanPublishRefusesWhatIsTooLargeForEtcd(t *testing.T) {
 		s.Instances = append(s.Instances, inst)
 	}
 	_, err := controlcenter.PlanPublish(snapshot(t, storetest.New()), s)
-	require.ErrorContains(t, err, "bytes are more than the 1048576 that etcd takes")
+	require.ErrorContains(t, err, "service a: it is larger than 1 MiB")
 }
 
 func TestPlanAllocatesTheLowestFreeVIP(t *testing.T) {

@@ -55,7 +55,7 @@ func (r *reader) port(field string, n ast.Node) cluster.Port {
 	p := cluster.Port{Protocol: cluster.TCP}
 	r.mapping(field, n, fields{
 		"name": func(f string, n ast.Node) { p.Name = r.text(f, n) },
-		"port": func(f string, n ast.Node) { p.Port = uint16(r.number(f, n, 65535)) },
+		"port": func(f string, n ast.Node) { p.Port = uint16(r.number(f, n, 1, 65535)) },
 		"protocol": func(f string, n ast.Node) {
 			proto, err := cluster.ParseProto(r.text(f, n))
 			if err != nil {
@@ -82,14 +82,14 @@ func (r *reader) instance(field string, n ast.Node) cluster.Instance {
 			i.ID, i.Addr, i.Port = at.ID, at.Addr, at.Port
 		},
 		"id":     func(f string, n ast.Node) { id = r.text(f, n) },
-		"weight": func(f string, n ast.Node) { i.Weight = r.number(f, n, cluster.MaxWeight) },
+		"weight": func(f string, n ast.Node) { i.Weight = r.number(f, n, 0, cluster.MaxWeight) },
 		"labels": func(f string, n ast.Node) {
 			i.Labels = map[string]string{}
 			r.entries(f, n, func(key, f string, n ast.Node) { i.Labels[key] = r.text(f, n) })
 		},
 		"ports": func(f string, n ast.Node) {
 			i.Ports = map[string]uint16{}
-			r.entries(f, n, func(key, f string, n ast.Node) { i.Ports[key] = uint16(r.number(f, n, 65535)) })
+			r.entries(f, n, func(key, f string, n ast.Node) { i.Ports[key] = uint16(r.number(f, n, 1, 65535)) })
 		},
 	})
 	if id != "" {
@@ -183,15 +183,15 @@ func (r *reader) text(field string, n ast.Node) string {
 	return ""
 }
 
-func (r *reader) number(field string, n ast.Node, limit int) int {
+func (r *reader) number(field string, n ast.Node, least, most int) int {
 	integer, ok := n.(*ast.IntegerNode)
 	if !ok {
-		r.fault(field, n, "a whole number is wanted here, not "+kind(n), fmt.Sprintf("write 0..%d without quotes", limit))
+		r.fault(field, n, "a whole number is wanted here, not "+kind(n), fmt.Sprintf("write %d..%d without quotes", least, most))
 		return 1
 	}
 	value, err := strconv.ParseInt(fmt.Sprint(integer.Value), 10, 64)
-	if err != nil || value < 0 || value > int64(limit) {
-		r.fault(field, n, fmt.Sprintf("%v is outside 0..%d", integer.Value, limit), "")
+	if err != nil || value < int64(least) || value > int64(most) {
+		r.fault(field, n, fmt.Sprintf("%v is outside %d..%d", integer.Value, least, most), "")
 		return 1
 	}
 	return int(value)

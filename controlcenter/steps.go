@@ -94,16 +94,38 @@ func instanceSteps(old, new *cluster.Service) (out []Step) {
 		a, was := before[id]
 		b := after[id]
 		if !was {
-			out = append(out, Step{Sign: "+", What: "instance " + id, To: fmt.Sprintf("%s, weight %d", b.Address(), b.Weight)})
+			out = append(out, Step{Sign: "+", What: "instance " + id, To: described(b)})
 			continue
 		}
 		what := "instance " + id
 		out = changed(out, what+" address", a.Address(), b.Address())
 		out = changed(out, what+" weight", fmt.Sprint(a.Weight), fmt.Sprint(b.Weight))
-		out = changed(out, what+" ports", fmt.Sprint(a.Ports), fmt.Sprint(b.Ports))
+		out = changed(out, what+" ports", numbers(a.Ports), numbers(b.Ports))
 		out = changed(out, what+" labels", pairs(a.Labels), pairs(b.Labels))
 	}
 	return out
+}
+
+// described is a new instance with everything that is said of it.
+func described(i cluster.Instance) string {
+	s := i.Address()
+	if len(i.Ports) > 0 {
+		s += ", ports " + numbers(i.Ports)
+	}
+	s += fmt.Sprintf(", weight %d", i.Weight)
+	if len(i.Labels) > 0 {
+		s += ", labels " + pairs(i.Labels)
+	}
+	return s
+}
+
+// numbers are ports as a service file writes them.
+func numbers(ports map[string]uint16) string {
+	out := []string{}
+	for _, name := range slices.Sorted(maps.Keys(ports)) {
+		out = append(out, fmt.Sprintf("%s: %d", name, ports[name]))
+	}
+	return "{" + strings.Join(out, ", ") + "}"
 }
 
 func instances(s *cluster.Service) map[string]cluster.Instance {
