@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime/debug"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -79,8 +80,8 @@ func (o *agentOptions) register(cmd *cobra.Command) {
 }
 
 func runAgent(ctx context.Context, app *app, o *agentOptions) error {
-	if why := cluster.ValidName(o.node); why != "" {
-		return &usageError{fmt.Errorf("--node: %s", why)}
+	if err := o.check(); err != nil {
+		return err
 	}
 	logger, err := o.logs.logger(app.err)
 	if err != nil {
@@ -132,6 +133,38 @@ func runAgent(ctx context.Context, app *app, o *agentOptions) error {
 	}
 	logger.Info("starting", "node", o.node, "driver", driver.Name(), "owned", driver.Owning())
 	return serveAgent(ctx, o, served{a, store, registry, logger})
+}
+
+// check finds what can be known before anything is opened.
+func (o *agentOptions) check() error {
+	if why := cluster.ValidName(o.node); why != "" {
+		return &usageError{fmt.Errorf("--node: %s", why)}
+	}
+	if o.listen == "" {
+		return nil
+	}
+	err := o.pages(nil).Check()
+	if errors.Is(err, ops.ErrRemote) {
+		return fmt.Errorf("%w: --listen %s: whoever reaches it reads the pages, for they have no login: use a loopback address, or --listen-remote", cluster.ErrUnsafe, o.listen)
+	}
+	if err != nil {
+		return &usageError{fmt.Errorf("--listen: %w", err)}
+	}
+	return nil
+}
+
+// pages are the pages' options.
+func (o *agentOptions) pages(metrics prometheus.Gatherer) ops.Options {
+	return ops.Options{Address: o.listen, AllowRemote: o.allowRemote, Hosts: o.listenHosts, Metrics: metrics, Pprof: o.pprof}
+}
+
+// openPages opens the listener of the pages.
+func (o *agentOptions) openPages(metrics prometheus.Gatherer) (*ops.Server, error) {
+	server, err := ops.Listen(o.pages(metrics))
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("%w: choose another address with --listen, or none with --listen=", err)
+	}
+	return server, err
 }
 
 // config turns the flags into the agent's configuration and says everything that is wrong with them.
@@ -207,7 +240,7 @@ type served struct {
 func serveAgent(ctx context.Context, o *agentOptions, s served) error {
 	g, ctx := errgroup.WithContext(ctx)
 	if o.listen != "" {
-		server, err := ops.Listen(ops.Options{Address: o.listen, AllowRemote: o.allowRemote, Hosts: o.listenHosts, Metrics: s.registry, Pprof: o.pprof})
+		server, err := o.openPages(s.registry)
 		if err != nil {
 			return err
 		}

@@ -2,6 +2,12 @@ package main
 
 import (
 	"bytes"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -25,5 +31,69 @@ func TestOnceWithoutEtcd(t *testing.T) {
 		err = runOnce(t.Context(), app, &agentOptions{dryRun: dryRun}, a)
 		require.Equal(t, 5, exitCode(err), "%v", err)
 		require.ErrorContains(t, err, "see that etcd runs and that --etcd names it")
+	}
+}
+
+func TestListen(t *testing.T) {
+	t.Parallel()
+	state := filepath.Join(t.TempDir(), "state")
+	for _, command := range []string{"agent", "up"} {
+		for address, want := range map[string]struct {
+			code int
+			says string
+		}{
+			"0.0.0.0:9000": {3, "--listen-remote"},
+			":9000":        {3, "--listen-remote"},
+			"nowhere":      {2, "--listen: "},
+		} {
+			r := weir(t, newFake(), command, "--listen", address, "--state-dir", state)
+			require.Equal(t, want.code, r.code, r.err)
+			require.Contains(t, r.err, want.says)
+			require.NoDirExists(t, state, "nothing was opened")
+		}
+	}
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer taken.Close()
+	_, err = (&agentOptions{listen: taken.Addr().String()}).openPages(nil)
+	require.ErrorContains(t, err, "choose another address with --listen")
+}
+
+// TestMain is weir itself for a test that needs it as another user.
+func TestMain(m *testing.M) {
+	if line, as := os.LookupEnv("WEIR_TEST_COMMAND"); as {
+		os.Exit(run(append([]string{"weir"}, strings.Fields(line)...), strings.NewReader(""), os.Stdout, os.Stderr))
+	}
+	os.Exit(m.Run())
+}
+
+func TestWithoutPermission(t *testing.T) {
+	t.Parallel()
+	if os.Getuid() != 0 {
+		t.Skip("needs root, to be somebody else")
+	}
+	dir, err := os.MkdirTemp("/tmp", "weir") // not t.TempDir: that is root's alone
+	require.NoError(t, err)
+	defer os.RemoveAll(dir)
+	require.NoError(t, os.Chmod(dir, 0o777))
+	program := filepath.Join(dir, "weir")
+	self, err := os.ReadFile("/proc/self/exe")
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(program, self, 0o755))
+	state := filepath.Join(dir, "state")
+	for line, want := range map[string]string{
+		"demo": "run as root or with sudo",
+		"up --etcd-listen 127.0.0.1:0 --state-dir " + state: "run as root or give the process CAP_NET_ADMIN",
+	} {
+		cmd := exec.Command(program)
+		cmd.Dir, cmd.Env = dir, append(os.Environ(), "WEIR_TEST_COMMAND="+line)
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+		var out, talk bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &out, &talk
+		require.Error(t, cmd.Run())
+		require.Equal(t, 1, cmd.ProcessState.ExitCode())
+		require.Empty(t, out.String(), line)
+		require.Contains(t, talk.String(), want)
+		require.NoDirExists(t, state)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/weir-lb/weir/internal/demo"
+	"github.com/weir-lb/weir/internal/lab"
 )
 
 type demoOptions struct {
@@ -37,6 +38,9 @@ It needs root. The cluster stays up to play with until Ctrl-C, and is then remov
 				return &usageError{fmt.Errorf("there is no output %q: use text or json", o.output)}
 			case o.Connections < 1 || o.Connections > 25_000:
 				return &usageError{fmt.Errorf("--connections %d is outside 1..25000", o.Connections)}
+			}
+			if err := lab.CheckRoot(); err != nil { // before the show begins
+				return err
 			}
 			return demo.Balance(cmd.Context(), o.Options)
 		},

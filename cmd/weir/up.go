@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 
@@ -9,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/weir-lb/weir/etcd/embedded"
+	"github.com/weir-lb/weir/rules/nft"
 )
 
 type upOptions struct {
@@ -31,7 +33,19 @@ func newUpCmd(a *app) *cobra.Command {
 	return cmd
 }
 
+// mayChangeRules asks the kernel, for an etcd that starts and ends again would hide why.
+func mayChangeRules() error {
+	driver, err := nft.New(nft.Options{Ownership: nft.ReadOnly})
+	if err != nil {
+		return err
+	}
+	return driver.Close()
+}
+
 func runUp(ctx context.Context, a *app, o *upOptions) error {
+	if err := errors.Join(o.agent.check(), mayChangeRules()); err != nil {
+		return err
+	}
 	logger, err := o.agent.logs.logger(a.err)
 	if err != nil {
 		return err

@@ -31,14 +31,22 @@ type Lab struct {
 	closers    []io.Closer
 }
 
+// CheckRoot says why New would refuse this user, for a program that has something to say before it makes a lab.
+func CheckRoot() error {
+	if os.Geteuid() != 0 {
+		return errors.New("network namespaces can only be made by root: run as root or with sudo")
+	}
+	return nil
+}
+
 // New returns an empty lab, after removing what labs of dead processes left behind. The name is 1 to 24 of a-z and 0-9;
 // pid and a number are added, so equal names do not collide.
 func New(name string) (*Lab, error) {
 	if !nameForm.MatchString(name) {
 		return nil, fmt.Errorf("lab name %q: want 1 to 24 of a-z and 0-9", name)
 	}
-	if os.Geteuid() != 0 {
-		return nil, errors.New("a lab needs root to make network namespaces")
+	if err := CheckRoot(); err != nil {
+		return nil, err
 	}
 	if err := prepareRunDir(); err != nil {
 		return nil, err

@@ -33,6 +33,15 @@ type Server struct {
 	pages    pages
 }
 
+// ErrRemote says that an address is not loopback, without AllowRemote.
+var ErrRemote = errors.New("not loopback, and these pages have no login")
+
+// Check says what is wrong with the address without opening it, for a program that has much else to open first.
+func (o Options) Check() error {
+	_, err := listenAddress(o.Address, o.AllowRemote)
+	return err
+}
+
 // Listen opens the listener, so that a wrong or taken address is known at once; nothing is answered before Run.
 func Listen(o Options) (*Server, error) {
 	addr, err := listenAddress(o.Address, o.AllowRemote)
@@ -68,7 +77,7 @@ func listenAddress(address string, allowRemote bool) (netip.AddrPort, error) {
 		return netip.AddrPort{}, fmt.Errorf("ops address %q: want IP:port or localhost:port", address)
 	}
 	if !addr.Addr().Unmap().IsLoopback() && !allowRemote {
-		return netip.AddrPort{}, fmt.Errorf("ops address %q is not loopback, and these pages have no login: remote access must be allowed explicitly", address)
+		return netip.AddrPort{}, fmt.Errorf("ops address %q is %w: remote access must be allowed explicitly", address, ErrRemote)
 	}
 	return addr, nil
 }

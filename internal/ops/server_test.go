@@ -211,6 +211,8 @@ func TestListenAddress(t *testing.T) {
 		require.NoError(t, err, tc.address)
 		require.Equal(t, tc.want, got.String())
 	}
+	require.ErrorIs(t, Options{Address: "0.0.0.0:0"}.Check(), ErrRemote)
+	require.NoError(t, Options{Address: "0.0.0.0:0", AllowRemote: true}.Check())
 	_, err := Listen(Options{Address: "0.0.0.0:0"})
 	require.ErrorContains(t, err, "not loopback")
 }
