@@ -2,10 +2,12 @@ package etcd
 
 import (
 	"bytes"
+	"encoding"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 	"strings"
 	"time"
 
@@ -46,12 +48,46 @@ func decode[T any](value []byte) (*T, error) {
 	d := json.NewDecoder(bytes.NewReader(value))
 	d.DisallowUnknownFields()
 	if err := d.Decode(out); err != nil {
-		return nil, err
+		return nil, plain(err)
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return nil, errors.New("something follows the value")
 	}
 	return out, nil
+}
+
+// plain says what is wrong with JSON without the names of Go's types.
+func plain(err error) error {
+	var mistyped *json.UnmarshalTypeError
+	if !errors.As(err, &mistyped) {
+		return errors.New(strings.TrimPrefix(err.Error(), "json: "))
+	}
+	field := "the value"
+	if mistyped.Field != "" {
+		field = "field " + mistyped.Field
+	}
+	return fmt.Errorf("%s: %s is wanted, not %s", field, wanted(mistyped.Type), mistyped.Value)
+}
+
+func wanted(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.Uint16:
+		return "a port in 1..65535"
+	case reflect.Int, reflect.Int64:
+		return "a whole number"
+	case reflect.Bool:
+		return "true or false"
+	case reflect.Slice:
+		return "a list"
+	case reflect.Map:
+		return "an object"
+	case reflect.Struct, reflect.Pointer, reflect.Uint8:
+		if reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextUnmarshaler]()) {
+			return "a text"
+		}
+		return "an object"
+	}
+	return "a text"
 }
 
 // decodeValue reads what a key under net/ holds. The result is what feed takes for that kind.
@@ -166,9 +202,16 @@ func checkConfig(_ Key, c *cluster.Config) error {
 
 // malformed is the Problem of a key whose value, or whose very name, cannot be read.
 func malformed(key string, err error) *cluster.Problem {
+	object, what := "key "+printable(key), printable(err.Error())
+	if rest, named := strings.CutPrefix(what, object); named { // one naming is enough
+		what = "it" + rest
+		if detail, ok := strings.CutPrefix(rest, ": "); ok {
+			what = detail
+		}
+	}
 	return &cluster.Problem{
-		Object: "key " + printable(key),
-		What:   printable(err.Error()),
+		Object: object,
+		What:   what,
 		Fix:    "write it again, or delete it; until then its last good value, if there was one, stays in force",
 	}
 }

@@ -228,3 +228,22 @@ func TestViewTellsThatAllWeightsAreZero(t *testing.T) {
 	require.Equal(t, "service a: instances: all weights are 0, so nobody would be served: give at least one instance a weight, or drain them instead", r.Problems[0].Error())
 	require.Len(t, r.Frontends, 1)
 }
+
+func TestMalformedSpeaksPlainly(t *testing.T) {
+	t.Parallel()
+	for value, says := range map[string]string{
+		`{"name":"a","ports":[{"port":70000}]}`: "key net/services/a: field ports.port: a port in 1..65535 is wanted, not number 70000: ",
+		`{"name":5}`:                            "key net/services/a: field name: a text is wanted, not number: ",
+		`{"name":"a","vips":"x"}`:               "key net/services/a: field vips: a list is wanted, not string: ",
+		`{"name":"a","vips":[7]}`:               "a text is wanted, not number: ",
+		`[]`:                                    "key net/services/a: the value: an object is wanted, not array: ",
+		`{"name":"a","instances":[{"address":"1.2.3.4:5","weight":"x"}]}`: "weight: a whole number is wanted, not string: ",
+		`{"name":"a","colour":1}`: `key net/services/a: unknown field "colour": `,
+	} {
+		require.Contains(t, decodeError(t, "net/services/a", value), says)
+	}
+	_, err := ParseKey("net/odd/a")
+	require.Contains(t, malformed("net/odd/a", err).Error(), "key net/odd/a: it is unknown: ")
+	_, err = ParseKey("net/services/A")
+	require.Equal(t, 1, strings.Count(malformed("net/services/A", err).Error(), "key net/services/A"))
+}
