@@ -46,6 +46,14 @@ func (c *Config) RefuseVIP(addr netip.Addr) string {
 	return ""
 }
 
+// vipFix says what to do about a VIP that is refused.
+func (c *Config) vipFix(addr netip.Addr) string {
+	if unroutable(addr) == "" && c != nil && len(c.VIPPools) > 0 && !within(c.VIPPools, addr) {
+		return "choose one in the pools"
+	}
+	return "choose a free address that routes to no host"
+}
+
 // RefuseInstance says why an address cannot be an instance under this configuration, or "". The node is the one that
 // registered the instance; "" when it was published by hand.
 func (c *Config) RefuseInstance(addr netip.Addr, node string) string {

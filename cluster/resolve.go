@@ -96,7 +96,7 @@ func (in *Inputs) complaints() []Problem {
 	var out []Problem
 	for i, vip := range in.Service.VIPs {
 		if why := in.refuseVIP(vip); why != "" {
-			out = append(out, Problem{object, fmt.Sprintf("vips[%d]", i), why, "choose a free address that routes to no host"})
+			out = append(out, Problem{object, fmt.Sprintf("vips[%d]", i), why, in.Config.vipFix(vip)})
 		}
 	}
 	for _, f := range in.Service.Frontends() {

@@ -103,7 +103,7 @@ func (s *Service) validateVIPs(c *complaint, config *Config) {
 	for i, vip := range s.VIPs {
 		field := fmt.Sprintf("vips[%d]", i)
 		if why := config.RefuseVIP(vip); why != "" {
-			c.add(field, why, "choose a free address that routes to no host")
+			c.add(field, why, config.vipFix(vip))
 		}
 		if seen[vip] {
 			c.add(field, fmt.Sprintf("%s is given twice", vip), "remove one")
