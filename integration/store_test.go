@@ -189,6 +189,7 @@ func TestMalformed(t *testing.T) {
 	require.Less(t, len(told.Problems), bad, "a report is bounded")
 	require.Equal(t, bad, told.ProblemCount)
 	require.EqualValues(t, bad, w.Agents[0].Metric("weir_agent_problems"))
+	require.EqualValues(t, 1, w.Agents[0].Metric("weir_agent_etcd_connected"))
 	require.Contains(t, w.Agents[0].Log(), "msg=problem ")
 	w.Agents[0].AwaitReady(time.Second)
 }
