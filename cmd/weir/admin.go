@@ -7,7 +7,9 @@ import (
 	"strconv"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
+	"github.com/weir-lb/weir/cluster"
 	"github.com/weir-lb/weir/controlcenter"
 )
 
@@ -40,6 +42,14 @@ func newWeightCmd(a *app, runF runAdminFunc) *cobra.Command {
 	o := &adminOptions{app: a}
 	c := o.command("weight SERVICE INSTANCE {N | --clear}", "Set the weight of an instance by hand, or take that back", runF)
 	c.Flags().BoolVar(&o.word.ClearWeight, "clear", false, "take back a weight that was set by hand")
+	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		// A negative weight looks like a flag.
+		var unknown *pflag.NotExistError
+		if errors.As(err, &unknown) && len(unknown.GetSpecifiedShortnames()) > 0 && isDigit(unknown.GetSpecifiedShortnames()[0]) {
+			return fmt.Errorf("weight -%s is outside 0..%d: 0 sends no new connections, --clear takes back a weight that was set by hand", unknown.GetSpecifiedShortnames(), cluster.MaxWeight)
+		}
+		return c.Parent().FlagErrorFunc()(c, err)
+	})
 	c.Args = func(_ *cobra.Command, args []string) error {
 		if o.word.ClearWeight == (len(args) == 3) || len(args) < 2 || len(args) > 3 {
 			return errors.New("give SERVICE, INSTANCE and either a weight or --clear")
@@ -55,6 +65,8 @@ func newWeightCmd(a *app, runF runAdminFunc) *cobra.Command {
 	}
 	return c
 }
+
+func isDigit(c byte) bool { return '0' <= c && c <= '9' }
 
 func (o *adminOptions) command(use, short string, runF runAdminFunc) *cobra.Command {
 	c := &cobra.Command{
@@ -72,6 +84,23 @@ func (o *adminOptions) command(use, short string, runF runAdminFunc) *cobra.Comm
 	c.Flags().StringVar(&o.word.Reason, "reason", "", "why; shown wherever the instance is listed")
 	c.Flags().BoolVar(&o.word.Force, "force", false, "also when no instance would take new connections afterwards")
 	return c
+}
+
+// done says what is so now. The instance may have been named by its address: what is said of it is said by its id.
+func (o *adminOptions) done(change cluster.Change) string {
+	id := o.target[1]
+	if set, ok := change.(cluster.SetAdmin); ok {
+		id = set.ID
+	}
+	switch {
+	case o.word.Weight != nil:
+		return fmt.Sprintf("%s has weight %d, set by hand", id, *o.word.Weight)
+	case o.word.ClearWeight:
+		return id + " has no weight set by hand any more"
+	case *o.word.Drain:
+		return id + " is drained"
+	}
+	return id + " is no longer drained"
 }
 
 func runAdmin(ctx context.Context, o *adminOptions) error {
@@ -92,7 +121,7 @@ func runAdmin(ctx context.Context, o *adminOptions) error {
 		if err != nil {
 			return err
 		}
-		o.say("written at revision %d", revision)
+		o.say("service %s: %s, written at revision %d", o.target[0], o.done(change), revision)
 		_, err = o.wait.wait(ctx, o.app, s, controlcenter.Awaited{Revision: revision, Services: o.target[:1]})
 		return err
 	})

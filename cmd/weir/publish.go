@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/weir-lb/weir/cluster"
 	"github.com/weir-lb/weir/controlcenter"
 )
 
@@ -53,6 +54,7 @@ func runPublish(ctx context.Context, o *publishOptions) error {
 	if err != nil {
 		return err
 	}
+	o.warnAdaptive(entries)
 	return o.with(ctx, func(s store) error {
 		if o.dryRun {
 			plans, err := o.planAll(ctx, s, entries)
@@ -67,6 +69,15 @@ func runPublish(ctx context.Context, o *publishOptions) error {
 		}
 		return o.publish(ctx, s, entries)
 	})
+}
+
+// warnAdaptive keeps an operator from waiting for weights that nobody moves: what writes them does not exist yet.
+func (a *app) warnAdaptive(entries []controlcenter.Entry) {
+	for _, e := range entries {
+		if e.Service.Balance == cluster.BalanceAdaptive {
+			a.say("warning: service %s: balance adaptive: nothing moves the weights by itself yet: those of the file count", e.Service.Name)
+		}
+	}
 }
 
 func (a *app) planAll(ctx context.Context, s store, entries []controlcenter.Entry) ([]controlcenter.Plan, error) {
