@@ -199,9 +199,19 @@ func (o *agentOptions) config(logger *slog.Logger, registry prometheus.Registere
 func lockNode() (io.Closer, error) {
 	l, err := net.Listen("unix", "@weir-agent")
 	if err != nil {
-		return nil, fmt.Errorf("%w: another weir agent runs on this node: stop it first", rules.ErrOwned)
+		return nil, lockError(err)
 	}
 	return l, nil
+}
+
+// errSecondAgent says nothing of the tables: whose they are, the lock does not know.
+var errSecondAgent = errors.New("another weir agent runs in this network namespace: stop it first")
+
+func lockError(err error) error {
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return errSecondAgent
+	}
+	return fmt.Errorf("make sure that no other agent runs in this network namespace: %w", err)
 }
 
 func runOnce(ctx context.Context, app *app, o *agentOptions, a *agent.Agent) error {

@@ -59,6 +59,17 @@ func TestListen(t *testing.T) {
 	require.ErrorContains(t, err, "choose another address with --listen")
 }
 
+func TestSecondAgent(t *testing.T) {
+	t.Parallel()
+	if first, err := lockNode(); err == nil { // else an agent of this machine is the first
+		defer first.Close()
+	}
+	_, err := lockNode()
+	require.EqualError(t, err, "another weir agent runs in this network namespace: stop it first")
+	require.Equal(t, 4, exitCode(err))
+	require.Equal(t, 1, exitCode(lockError(syscall.EMFILE)), "that is not another agent")
+}
+
 // TestMain is weir itself for a test that needs it as another user.
 func TestMain(m *testing.M) {
 	if line, as := os.LookupEnv("WEIR_TEST_COMMAND"); as {

@@ -38,7 +38,7 @@ func exitCode(err error) int {
 		return 6
 	case errors.Is(err, cluster.ErrUnsafe):
 		return 3
-	case errors.Is(err, cluster.ErrConflict), errors.Is(err, rules.ErrOwned):
+	case errors.Is(err, cluster.ErrConflict), errors.Is(err, rules.ErrOwned), errors.Is(err, errSecondAgent):
 		return 4
 	case errors.Is(err, cluster.ErrUnreachable):
 		return 5
