@@ -210,7 +210,7 @@ func TestSecondAgent(t *testing.T) {
 	defer second.finish()
 	second.Start()
 	require.Equal(t, 4, second.AwaitEnd())
-	require.Contains(t, second.Log(), "another weir agent runs on this node: stop it first")
+	require.Contains(t, second.Log(), "another weir agent runs in this network namespace: stop it first")
 	w.Agents[0].AwaitReady(time.Second)
 }
 
