@@ -290,6 +290,30 @@ func (r *Resolved) route(in *Inputs) {
 			r.targets[f] = r.targetsOf(vip, port)
 		}
 	}
+	r.unreached()
+}
+
+// unreached takes out the instances that no frontend of the service can lead to. Publish refuses them, but a value may
+// have been written past it.
+func (r *Resolved) unreached() {
+	if len(r.Frontends) == 0 {
+		return // then it is the service that has no frontend
+	}
+	for s := range r.in() {
+		reached := slices.ContainsFunc(r.Frontends, func(f Frontend) bool { return r.leads(f, s.Instance) })
+		if !reached {
+			const why = "no VIP of its address family has a port that it gives a number for, so nothing leads to it"
+			s.out(Refused, why, time.Time{})
+			r.Problems = append(r.Problems, Problem{"service " + r.Service.Name, "instance " + s.Instance.ID, why, "add a VIP of that family, or give the instance its port"})
+		}
+	}
+}
+
+func (r *Resolved) leads(f Frontend, inst Instance) bool {
+	return slices.ContainsFunc(r.Service.Ports, func(p Port) bool {
+		address, ok := inst.Target(p)
+		return ok && p.Port == f.Port && p.Protocol == f.Proto && address.Addr().Is4() == f.VIP.Is4()
+	})
 }
 
 func (r *Resolved) targetsOf(vip netip.Addr, port Port) []Target {

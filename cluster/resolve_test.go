@@ -259,3 +259,26 @@ func TestResolveLeavesItsInputsAlone(t *testing.T) {
 	cluster.Resolve(&cluster.Inputs{Service: s, Registered: []cluster.Instance{instance(t, "192.168.1.1:1")}})
 	require.Equal(t, before, s.Instances)
 }
+
+// What was written past publish is not left out in silence.
+func TestResolveTellsOfInstancesThatNothingLeadsTo(t *testing.T) {
+	t.Parallel()
+	reached, _ := cluster.ParseInstance("192.168.10.1:80")
+	family, _ := cluster.ParseInstance("[fd00::1]:80")
+	portless, _ := cluster.ParseInstance("192.168.10.2")
+	draft := cluster.NewDraft()
+	draft.Service("a", &cluster.Service{
+		Name: "a", VIPs: []netip.Addr{netip.MustParseAddr("10.10.1.1")}, Ports: []cluster.Port{{Port: 80, Protocol: cluster.TCP}},
+		Instances: []cluster.Instance{reached, family, portless},
+	})
+	in, _ := draft.Snapshot(1).Services.Get("a")
+	r := cluster.Resolve(in)
+	got := map[string]cluster.Status{}
+	for _, s := range r.Instances {
+		got[s.Instance.ID] = s.Status
+	}
+	require.Equal(t, map[string]cluster.Status{"192.168.10.1:80": cluster.Serving, "[fd00::1]:80": cluster.Refused, "192.168.10.2": cluster.Refused}, got)
+	require.Len(t, r.Problems, 2)
+	require.Contains(t, r.Problems[0].Error()+r.Problems[1].Error(), "nothing leads to it")
+	require.Len(t, r.Targets(r.Frontends[0]), 1)
+}
