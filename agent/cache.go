@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/internal/runner"
 )
 
 // maxCacheBytes bounds what is read of a file that somebody may have replaced.
@@ -42,12 +43,8 @@ func (a *Agent) save(context.Context) error {
 
 // coldStart uses the snapshot file when etcd does not answer soon after the start.
 func (a *Agent) coldStart(ctx context.Context) error {
-	timer := time.NewTimer(a.c.ColdStart)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
+	if !runner.Sleep(ctx, a.c.ColdStart) {
 		return nil
-	case <-timer.C:
 	}
 	a.mu.Lock()
 	known := a.inbox.snapshot != nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/weir-lb/weir/internal/runner"
 	"github.com/weir-lb/weir/rules"
 )
 
@@ -17,12 +18,8 @@ func (a *Agent) watchDrift(ctx context.Context) error {
 		}
 		a.c.Metrics.failures.WithLabelValues("watch rules").Inc()
 		a.c.Logger.Error("watch rules", "err", err, "retry", time.Second)
-		timer := time.NewTimer(time.Second)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
+		if !runner.Sleep(ctx, time.Second) {
 			return nil
-		case <-timer.C:
 		}
 		a.foreign(rules.Foreign{What: "the watch was interrupted"})
 	}

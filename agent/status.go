@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/internal/runner"
 	"github.com/weir-lb/weir/rules"
 )
 
@@ -147,17 +148,10 @@ func (a *Agent) tell(ctx context.Context) error {
 
 // tellRegularly kicks the report with jitter, so that a thousand nodes do not write at once.
 func (a *Agent) tellRegularly(ctx context.Context) error {
-	for {
-		wait := time.Duration(float64(a.c.ReportEvery) * (0.8 + 0.4*rand.Float64()))
-		timer := time.NewTimer(wait)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return nil
-		case <-timer.C:
-			a.teller.Kick()
-		}
+	for runner.Sleep(ctx, time.Duration(float64(a.c.ReportEvery)*(0.8+0.4*rand.Float64()))) {
+		a.teller.Kick()
 	}
+	return nil
 }
 
 func itoa(n int64) string { return strconv.FormatInt(n, 10) }

@@ -23,6 +23,7 @@ import (
 	"github.com/weir-lb/weir/cluster"
 	"github.com/weir-lb/weir/etcd"
 	"github.com/weir-lb/weir/internal/ops"
+	"github.com/weir-lb/weir/internal/runner"
 	"github.com/weir-lb/weir/rules"
 	"github.com/weir-lb/weir/rules/nft"
 )
@@ -294,12 +295,8 @@ func join(ctx context.Context, o *agentOptions, s served) error {
 			s.logger.Debug("join", "err", err)
 			wait = 2 * time.Second
 		}
-		timer := time.NewTimer(wait)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
+		if !runner.Sleep(ctx, wait) {
 			return nil
-		case <-timer.C:
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/weir-lb/weir/controlcenter"
+	"github.com/weir-lb/weir/internal/runner"
 	"github.com/weir-lb/weir/rules/nft"
 )
 
@@ -16,12 +17,8 @@ func sampleCounts(ctx context.Context, d time.Duration) controlcenter.Counts {
 	if len(before) == 0 {
 		return nil
 	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
+	if !runner.Sleep(ctx, d) {
 		return nil
-	case <-timer.C:
 	}
 	return readCounts(ctx).Since(before)
 }
