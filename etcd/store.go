@@ -2,6 +2,7 @@ package etcd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 )
 
 // DefaultPrefix is where all keys of one Weir live. Several can share an etcd by different prefixes.
@@ -110,7 +112,15 @@ func (s *Store) do(ctx context.Context, doing string, call func(context.Context,
 	var b backoff
 	begin := time.Now()
 	for n := 0; n < len(s.config.Endpoints) || time.Since(begin) < patience; n++ {
-		if err = s.once(ctx, call); err == nil || ctx.Err() != nil || !lost(err) {
+		failure := s.once(ctx, call)
+		if failure == nil {
+			return nil
+		}
+		// That somebody else left the member under this request does not say why: an earlier reason is worth more.
+		if err == nil || !errors.Is(failure, errTurned) {
+			err = failure
+		}
+		if ctx.Err() != nil || !lost(failure) {
 			break
 		}
 		b.wait(ctx)
@@ -126,8 +136,13 @@ func (s *Store) once(ctx context.Context, call func(context.Context, *clientv3.C
 	}
 	limited, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	if err = call(limited, l.client); err != nil && ctx.Err() == nil && lost(err) {
-		s.members.turn(l)
+	err = call(limited, l.client)
+	switch {
+	case err == nil || ctx.Err() != nil || !lost(err):
+		return err
+	case codeOf(err) == codes.Canceled && l.client.Ctx().Err() != nil:
+		return errTurned
 	}
+	s.members.turn(l)
 	return err
 }
