@@ -116,7 +116,7 @@ func TestAliveLeavesAFrozenMember(t *testing.T) {
 	alive(t, s, "n1")
 	presentAs(t, direct, map[string]bool{"n1": true})
 	before := leaseOf(t, direct, "n1")
-	bad.freeze(true)
+	bad.Freeze(true)
 	begin := time.Now()
 	publish(t, direct, svc("a", 1))
 	w.until(t, "a", has("a"))

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/internal/lab"
 )
 
 func TestCommitConflicts(t *testing.T) {
@@ -185,7 +186,7 @@ func TestCommitWhoseAnswerIsLost(t *testing.T) {
 }
 
 // lostAnswer commits through a connection whose answers stop between planning and sending.
-func lostAnswer(t *testing.T, s *Store, deaf *proxy, direct *Store, change cluster.Change) {
+func lostAnswer(t *testing.T, s *Store, deaf proxy, direct *Store, change cluster.Change) {
 	t.Helper()
 	s.members.mu.Lock()
 	s.members.at = 0
@@ -201,7 +202,7 @@ func lostAnswer(t *testing.T, s *Store, deaf *proxy, direct *Store, change clust
 	require.NoError(t, err)
 	before, err := direct.Snapshot(ctx)
 	require.NoError(t, err)
-	deaf.mute[answers].Store(true)
+	deaf.Mute(lab.Answers, true)
 	// What try does, with the plan made before the answers stopped.
 	l, err := s.members.link()
 	require.NoError(t, err)
@@ -212,8 +213,8 @@ func lostAnswer(t *testing.T, s *Store, deaf *proxy, direct *Store, change clust
 	c.pending = planned
 	s.members.turn(l)
 	revision, done, err := c.settle(ctx, err)
-	deaf.mute[answers].Store(false)
-	deaf.cut()
+	deaf.Mute(lab.Answers, false)
+	deaf.Cut()
 	require.NoError(t, err)
 	require.True(t, done)
 	require.Greater(t, revision, before.Barrier)
@@ -230,7 +231,7 @@ func TestCommitGoesOnThroughAnotherMember(t *testing.T) {
 	s := open(t, deaf.endpoint(), e.Endpoint())
 	s.members.at = 0
 	publish(t, s, svc("a", 1))
-	deaf.mute[answers].Store(true)
+	deaf.Mute(lab.Answers, true)
 	revision := publish(t, s, svc("b", 2))
 	require.Equal(t, revision, stored(t, s, "b").ModRevision)
 }
@@ -244,9 +245,7 @@ func TestCommitThatCannotBeSettledSaysSo(t *testing.T) {
 	require.NoError(t, err)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
-	p.freeze(true)
-	p.cut()
-	_ = p.listener.Close()
+	require.NoError(t, p.Close())
 	c := commit{store: s, change: cluster.Publish{Service: svc("a", 1)}, pending: planned}
 	_, done, err := c.settle(ctx, context.DeadlineExceeded)
 	require.True(t, done)
@@ -295,7 +294,7 @@ func TestCommitHappensOnceWhereverTheAnswersStop(t *testing.T) {
 			deaf := forward(t, e.Endpoint())
 			s := openAs(t, Config{Endpoints: []string{deaf.endpoint(), e.Endpoint()}, Prefix: fmt.Sprintf("/once/%d/", n)})
 			s.members.at = 0
-			deaf.left.Store(int64(n + 1))
+			deaf.MuteAfter(n + 1)
 			first := publish(t, s, svc("a", 1))
 			next := stored(t, s, "a")
 			next.Balance = cluster.BalanceUniform

@@ -41,8 +41,8 @@ func TestCompactionWhileAway(t *testing.T) {
 	w := watch(t, s, quick)
 	w.until(t, "both", func(s *cluster.Snapshot) bool { return has("gone")(s) && has("stays")(s) })
 
-	p.freeze(true)
-	p.cut()
+	p.Freeze(true)
+	p.Cut()
 	away(t, s)
 	_, err := writer.Commit(t.Context(), cluster.Withdraw{Service: stored(t, writer, "gone")})
 	require.NoError(t, err)
@@ -55,8 +55,8 @@ func TestCompactionWhileAway(t *testing.T) {
 	require.NoError(t, err)
 	_, err = raw(t, writer).Compact(t.Context(), now.Revision)
 	require.NoError(t, err)
-	p.freeze(false)
-	p.cut()
+	p.Freeze(false)
+	p.Cut()
 
 	got := w.until(t, "what happened meanwhile", reached(revision))
 	require.True(t, has("new")(got) && has("stays")(got) && lacks("gone")(got))
@@ -149,7 +149,7 @@ func TestFrozenMemberIsLeft(t *testing.T) {
 	w.until(t, "a", has("a"))
 	require.Equal(t, bad.endpoint(), s.Status().Endpoint)
 
-	bad.freeze(true)
+	bad.Freeze(true)
 	begin := time.Now()
 	publish(t, writer, svc("b", 2))
 	w.until(t, "b", has("b"))
@@ -209,11 +209,11 @@ func TestQuietWhileEtcdIsAway(t *testing.T) {
 	p := forward(t, nowhere) // accepts, then closes: it counts the attempts
 	s := open(t, p.endpoint())
 	watch(t, s, WatchOptions{})
-	require.Eventually(t, func() bool { return p.accepted.Load() >= 3 }, soon, 10*time.Millisecond)
-	begin, before := time.Now(), p.accepted.Load()
+	require.Eventually(t, func() bool { return p.Accepted() >= 3 }, soon, 10*time.Millisecond)
+	begin, before := time.Now(), p.Accepted()
 	require.Eventually(t, func() bool { return time.Since(begin) > 5*time.Second }, soon, 100*time.Millisecond)
-	attempts := p.accepted.Load() - before
-	require.Less(t, attempts, int64(40))
+	attempts := p.Accepted() - before
+	require.Less(t, attempts, 40)
 	t.Logf("%d connections in 5 s while etcd is away", attempts)
 }
 

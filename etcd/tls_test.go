@@ -127,7 +127,7 @@ func TestCertificatesAreReadAnew(t *testing.T) {
 	p := forwardTLS(t, &tls.Config{GetConfigForClient: current, MinVersion: tls.VersionTLS12}, e.Endpoint())
 	dir := t.TempDir()
 	c := Config{
-		Endpoints: []string{"https://" + p.listener.Addr().String()},
+		Endpoints: []string{"https://" + p.Addr().String()},
 		CA:        filepath.Join(dir, "ca"), Cert: filepath.Join(dir, "cert"), Key: filepath.Join(dir, "key"),
 	}
 	keep(t, c, first, first.issue(t, "n1", time.Hour))
@@ -137,7 +137,7 @@ func TestCertificatesAreReadAnew(t *testing.T) {
 	w.until(t, "a", has("a"))
 
 	serving = second // both sides are rotated; the old CA is worth nothing any more
-	p.cut()
+	p.Cut()
 	away(t, s)
 	_, err := s.Snapshot(t.Context())
 	require.ErrorIs(t, err, cluster.ErrUnreachable)

@@ -94,13 +94,7 @@ func (a *Agent) AwaitLog(text string, within time.Duration) {
 
 // Get asks a page of the agent. Code 0 means that nobody answers.
 func (a *Agent) Get(path string) (code int, body string) {
-	client := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{
-		DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-			return a.Host.Dial(ctx, network, address)
-		},
-	}}
-	r, err := client.Get("http://127.0.0.1:9646" + path)
+	r, err := insideClient(a.Host.Namespace, 5*time.Second).Get("http://127.0.0.1:9646" + path)
 	if err != nil {
 		return 0, err.Error()
 	}
@@ -110,6 +104,14 @@ func (a *Agent) Get(path string) (code int, body string) {
 		return 0, err.Error()
 	}
 	return r.StatusCode, string(text)
+}
+
+// insideClient asks pages that only listen inside a namespace.
+func insideClient(ns *lab.Namespace, timeout time.Duration) *http.Client {
+	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
+		return ns.Dial(ctx, network, address)
+	}
+	return &http.Client{Timeout: timeout, Transport: &http.Transport{DisableKeepAlives: true, DialContext: dial}}
 }
 
 // AwaitReady waits until the agent says that it is ready.
@@ -137,14 +139,20 @@ func (a *Agent) Metric(name string) float64 {
 	return 0
 }
 
-// CPU is the processor time that the process has used so far, by its own clock: /proc counts whole ticks, and an idle
-// agent ends its work between two.
+// CPU is the processor time that the process has used so far.
 func (a *Agent) CPU() time.Duration {
 	a.w.t.Helper()
+	used, err := processCPU(a.Pid())
+	require.NoError(a.w.t, err)
+	return used
+}
+
+// processCPU asks a process's own clock: /proc counts whole ticks, and an idle agent ends its work between two.
+func processCPU(pid int) (time.Duration, error) {
 	const scheduled = 2 // CPUCLOCK_SCHED: the clock of all threads of a process is made of its pid and this
 	var used unix.Timespec
-	require.NoError(a.w.t, unix.ClockGettime(int32(^a.Pid()<<3|scheduled), &used))
-	return time.Duration(used.Nano())
+	err := unix.ClockGettime(int32(^pid<<3|scheduled), &used)
+	return time.Duration(used.Nano()), err
 }
 
 // finish ends the process if it still runs, and fails the test if the race detector had something to say.

@@ -19,11 +19,14 @@ type server interface {
 	endpoint() string
 }
 
-func newServer(program, dir string) server {
-	if program == "" {
-		return &embeddedServer{dir: dir}
+func newServer(o Options, dir string) server {
+	switch {
+	case o.Members != nil:
+		return o.Members
+	case o.Etcd != "":
+		return &process{program: o.Etcd, dir: dir}
 	}
-	return &process{program: program, dir: dir}
+	return &embeddedServer{dir: dir}
 }
 
 type embeddedServer struct {

@@ -38,6 +38,7 @@ type Options struct {
 	Instances int      // hosts for instances, default 3
 	Owner     string   // --table-owner of the agents, default auto
 	Etcd      string   // an etcd binary to run as a process; "": the embedded server
+	Members   *Members // an etcd that runs already, used in place of the two
 	Idle      bool     // the agents are not started
 	AgentArgs []string // further flags of the agents
 }
@@ -69,15 +70,15 @@ func NewWorld(t TB, o Options) *World {
 	w.Dir, err = os.MkdirTemp("", "weir-world-") // short: the path of a unix socket has at most 107 bytes
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, os.RemoveAll(w.Dir)) })
-	w.server = newServer(o.Etcd, filepath.Join(w.Dir, "etcd"))
-	t.Cleanup(w.server.stop)
 	require.NoError(t, os.Mkdir(filepath.Join(w.Dir, "etcd"), 0o700))
+	w.server = newServer(o, filepath.Join(w.Dir, "etcd"))
+	t.Cleanup(w.server.stop)
 	require.NoError(t, w.server.start())
 	w.Lab = lab.Test(t)
 	w.Cluster, err = lab.NewCluster(w.Lab, o.Nodes, o.Instances)
 	require.NoError(t, err)
 	require.NoError(t, w.RouteVIPs(w.Client, w.Nodes[0], VIPs4, VIPs6))
-	w.Store, err = etcd.Open(context.Background(), etcd.Config{Endpoints: []string{w.server.endpoint()}})
+	w.Store, err = etcd.Open(context.Background(), etcd.Config{Endpoints: strings.Split(w.server.endpoint(), ",")})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, w.Store.Close()) })
 	for i, host := range w.Nodes {
@@ -105,7 +106,7 @@ func (w *World) With(t TB) *World {
 	return &same
 }
 
-// Endpoint of the etcd.
+// Endpoint of the etcd; several are separated by commas.
 func (w *World) Endpoint() string { return w.server.endpoint() }
 
 // StopEtcd ends the etcd; its data stays.
