@@ -2,6 +2,7 @@ package integration
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"io"
 	"net"
@@ -27,6 +28,8 @@ type Agent struct {
 	Host     *lab.Host
 	StateDir string
 	Args     []string // of the next start
+	Program  string   // of the next start; "": the World's
+	Env      []string // of the next start, beside that of this process
 
 	w    *World
 	cmd  *exec.Cmd
@@ -46,7 +49,8 @@ func (w *World) NewAgent(name string, host *lab.Host) *Agent {
 func (a *Agent) Start() {
 	a.w.t.Helper()
 	a.log.reset()
-	a.cmd = exec.Command(a.w.o.Program, a.Args...)
+	a.cmd = exec.Command(cmp.Or(a.Program, a.w.o.Program), a.Args...)
+	a.cmd.Env = append(os.Environ(), a.Env...)
 	a.cmd.Stdout, a.cmd.Stderr = &a.log, &a.log
 	require.NoError(a.w.t, a.Host.Start(a.cmd))
 	cmd, done := a.cmd, make(chan struct{})
@@ -55,6 +59,12 @@ func (a *Agent) Start() {
 		defer close(done)
 		_ = cmd.Wait() // how it ended is in cmd.ProcessState
 	}()
+}
+
+// Signal sends the process a signal that does not end it.
+func (a *Agent) Signal(signal syscall.Signal) {
+	a.w.t.Helper()
+	require.NoError(a.w.t, a.cmd.Process.Signal(signal))
 }
 
 // Kill ends the process without warning.

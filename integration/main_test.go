@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 )
@@ -25,21 +24,13 @@ func run(m *testing.M) int {
 	program = plain
 	if racing {
 		program = filepath.Join(dir, "weir-race")
-		err = build(program, "-race")
+		err = Build(program, "-race")
 	}
-	if err = errors.Join(err, build(plain)); err != nil {
+	if err = errors.Join(err, Build(plain)); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	return m.Run()
-}
-
-func build(out string, flags ...string) error {
-	args := append([]string{"build", "-o", out}, append(flags, "../cmd/weir")...)
-	if said, err := exec.Command("go", args...).CombinedOutput(); err != nil {
-		return fmt.Errorf("go %v: %w\n%s", args, err, said)
-	}
-	return nil
 }
 
 // world is a World of the program under test.

@@ -33,6 +33,8 @@ var allowed = map[string][]string{
 	"integration":     anything,
 
 	"integration/bench":       anything,
+	"integration/chaos":       anything,
+	"integration/chaos/suite": anything,
 	"controlcenter/storetest": {"controlcenter", "cluster"},
 }
 

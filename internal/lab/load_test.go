@@ -249,3 +249,22 @@ func TestResultLine(t *testing.T) {
 	require.Equal(t, time.Duration(4), r.Percentile(1))
 	require.Equal(t, time.Duration(1), r.Percentile(0))
 }
+
+func TestDatagrams(t *testing.T) {
+	c, server, frontend := oneInstance(t)
+	d, err := StartDatagrams(c.Client.Namespace, DatagramOptions{Frontend: frontend, Port: 4242, Interval: time.Millisecond})
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { return d.Snapshot().Answered >= 20 }, 5*time.Second, time.Millisecond)
+	require.NoError(t, server.Close())
+	require.Eventually(t, func() bool { return d.Snapshot().LongestGap > 100*time.Millisecond }, 5*time.Second, time.Millisecond)
+	d.Forget()
+	require.Less(t, d.Snapshot().LongestGap, 100*time.Millisecond)
+	_, err = Serve(c.Instances[0].Namespace, "b", frontend)
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { return d.Snapshot().Last == "b" }, 5*time.Second, time.Millisecond)
+	r := d.Stop()
+	require.Equal(t, map[string]int{"a": r.ByID["a"], "b": r.ByID["b"]}, r.ByID)
+	require.Equal(t, r.Answered, r.ByID["a"]+r.ByID["b"])
+	require.Greater(t, r.Sent, r.Answered)
+	require.Equal(t, r, d.Stop(), "nothing changes after the end")
+}

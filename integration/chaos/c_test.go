@@ -1,0 +1,3 @@
+package chaos
+
+var storeCases = map[string]func(*run){}

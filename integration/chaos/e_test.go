@@ -1,0 +1,3 @@
+package chaos
+
+var inputCases = map[string]func(*run){}

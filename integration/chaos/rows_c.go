@@ -1,0 +1,4 @@
+package chaos
+
+// storeRows are faults of etcd.
+var storeRows []Row

@@ -1,0 +1,4 @@
+package chaos
+
+// inputRows are bad inputs.
+var inputRows []Row

@@ -1,0 +1,98 @@
+package chaos
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"github.com/weir-lb/weir/integration"
+)
+
+// run is one variant of a row under way.
+type run struct {
+	*testing.T
+	Variant
+	line Line
+}
+
+// start runs a row and prints its line, also when it fails half-way.
+func start(t *testing.T, row Row, v Variant, do func(*run)) {
+	r := &run{T: t, Variant: v, line: Line{
+		Row: row.ID, Driver: v.Driver, Owner: v.Owner, Target: row.Target,
+		Figures: map[string]float64{}, At: time.Now().UTC().Truncate(time.Second), Kernel: kernel(t),
+	}}
+	began := time.Now()
+	defer func() { // also after FailNow
+		r.line.OK, r.line.Took = !t.Failed(), round(time.Since(began).Seconds(), 1)
+		text, err := json.Marshal(r.line)
+		require.NoError(t, err)
+		fmt.Println(string(text))
+	}()
+	do(r)
+}
+
+// Errorf keeps the first reason for the line.
+func (r *run) Errorf(format string, args ...any) {
+	r.Helper()
+	if r.line.Why == "" {
+		r.line.Why = brief(fmt.Sprintf(format, args...))
+	}
+	r.T.Errorf(format, args...)
+}
+
+// brief makes one line of what testify says in many.
+func brief(text string) string {
+	_, after, found := strings.Cut(text, "Error:")
+	if !found {
+		after = text
+	}
+	after, _, _ = strings.Cut(after, "Test:")
+	after = strings.Join(strings.Fields(after), " ")
+	return after[:min(len(after), 200)]
+}
+
+// world is a cluster of three nodes and four instances whose agents run as the variant says.
+func (r *run) world(o integration.Options) *integration.World {
+	r.Helper()
+	if o.Program == "" {
+		o.Program = program
+	}
+	if o.Nodes == 0 {
+		o.Nodes = 3
+	}
+	o.Instances, o.Owner = max(o.Instances, 4), r.Owner
+	if r.Driver != "nft" {
+		o.AgentArgs = append([]string{"--driver", r.Driver}, o.AgentArgs...)
+	}
+	return integration.NewWorld(r, o)
+}
+
+// figure notes one of the row's own figures.
+func (r *run) figure(name string, value float64) { r.line.Figures[name] = round(value, 3) }
+
+// repaired notes the longest repair so far.
+func (r *run) repaired(took time.Duration) { r.line.Repair = max(r.line.Repair, milliseconds(took)) }
+
+// detected notes the longest detection so far.
+func (r *run) detected(took time.Duration) { r.line.Detect = max(r.line.Detect, milliseconds(took)) }
+
+func milliseconds(d time.Duration) float64 { return round(float64(d)/1e6, 2) }
+
+func round(x float64, digits int) float64 {
+	scale := 1.0
+	for range digits {
+		scale *= 10
+	}
+	return float64(int64(x*scale+0.5)) / scale
+}
+
+func kernel(t *testing.T) string {
+	var name unix.Utsname
+	require.NoError(t, unix.Uname(&name))
+	return unix.ByteSliceToString(name.Release[:])
+}

@@ -1,0 +1,15 @@
+package integration
+
+import (
+	"fmt"
+	"os/exec"
+)
+
+// Build makes the weir binary of this checkout.
+func Build(out string, flags ...string) error {
+	args := append([]string{"build", "-o", out}, append(flags, "github.com/weir-lb/weir/cmd/weir")...)
+	if said, err := exec.Command("go", args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("go %v: %w\n%s", args, err, said)
+	}
+	return nil
+}
