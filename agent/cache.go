@@ -17,7 +17,9 @@ import (
 // maxCacheBytes bounds what is read of a file that somebody may have replaced.
 const maxCacheBytes = 256 << 20
 
-func (a *Agent) cacheFile() string { return filepath.Join(a.c.StateDir, "snapshot.json") }
+const snapshotFile = "snapshot.json"
+
+func (a *Agent) cacheFile() string { return filepath.Join(a.c.StateDir, snapshotFile) }
 
 // save writes the snapshot file: aside first, then in place, so that a crash leaves the old one or the new one.
 func (a *Agent) save(context.Context) error {
@@ -82,4 +84,13 @@ func load(name string) (*cluster.Snapshot, error) {
 		return nil, err
 	}
 	return cluster.FromArchive(file)
+}
+
+// CheckSnapshotFile says why the snapshot file of a state directory could not be used; nil where there is none.
+func CheckSnapshotFile(dir string) error {
+	_, err := load(filepath.Join(dir, snapshotFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }

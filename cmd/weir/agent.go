@@ -60,6 +60,7 @@ Pages on --listen: /livez /readyz /metrics /debug/snapshot /debug/rules /debug/p
 	o.register(cmd)
 	cmd.Flags().BoolVar(&o.once, "once", false, "bring the node up to date once, then leave")
 	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "print what would change, and change nothing")
+	cmd.AddCommand(newAgentDoctorCmd(a))
 	return cmd
 }
 

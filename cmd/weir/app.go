@@ -50,7 +50,7 @@ func (a *app) execute(ctx context.Context, args []string) int {
 	if err != nil && !a.started {
 		err = &usageError{err}
 	}
-	if err != nil && err != errChanges {
+	if err != nil && err != errChanges && err != errFound {
 		a.say("error: %v", err)
 	}
 	return exitCode(err)

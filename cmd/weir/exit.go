@@ -17,7 +17,8 @@ const exitHelp = `Exit codes:
   3  refused as unsafe
   4  conflict: a VIP is taken, somebody else changed it in between, or another agent has the node
   5  etcd cannot be reached
-  6  timed out; of a change: it is written, but the nodes did not apply it in time`
+  6  timed out; of a change: it is written, but the nodes did not apply it in time
+  7  of "doctor --check", that something is wrong`
 
 // usageError is a mistake in the command line.
 type usageError struct{ error }
@@ -26,6 +27,9 @@ func (e *usageError) Unwrap() error { return e.error }
 
 // errChanges is not an error: "plan --detailed-exitcode" says by it that something would change.
 var errChanges = errors.New("something would change")
+
+// errFound is not an error either: "doctor --check" says by it that something is wrong.
+var errFound = errors.New("something is wrong")
 
 func exitCode(err error) int {
 	var usage *usageError
@@ -42,6 +46,8 @@ func exitCode(err error) int {
 		return 4
 	case errors.Is(err, cluster.ErrUnreachable):
 		return 5
+	case errors.Is(err, errFound):
+		return 7
 	case errors.Is(err, context.DeadlineExceeded):
 		return 6
 	}

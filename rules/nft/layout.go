@@ -10,7 +10,7 @@ import (
 	"github.com/weir-lb/weir/rules"
 )
 
-// tableName is our table in each family. Nothing outside it is ever read, changed or needed.
+// tableName is our table in each family. Nothing outside it is ever changed or needed, nor read but by Neighbours.
 const tableName = "weir"
 
 // shards is the number of endpoint maps: dumping one big map takes time beyond proportion to its size (200,000 elements

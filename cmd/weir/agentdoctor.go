@@ -1,0 +1,117 @@
+package main
+
+import (
+	"context"
+	"net/netip"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/weir-lb/weir/agent"
+	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/internal/doctor"
+	"github.com/weir-lb/weir/internal/runner"
+	"github.com/weir-lb/weir/rules"
+	"github.com/weir-lb/weir/rules/nft"
+)
+
+type agentDoctorOptions struct {
+	doctorOptions
+	node       string
+	stateDir   string
+	root       string // of /etc and of the list of processes; tests have another
+	keepSource keepSourceFlag
+	budget     int
+}
+
+func newAgentDoctorCmd(a *app) *cobra.Command {
+	o := &agentDoctorOptions{doctorOptions: doctorOptions{app: a}}
+	c := &cobra.Command{
+		Use:   "doctor",
+		Short: "Look for what keeps this node from working, or would one day, and say how to mend it",
+		Long: `Look at this node: the agent, its rules against etcd, the VIP routes, kernel settings, connection tracking, other programs'
+rules. Nothing is changed. Needs CAP_NET_ADMIN to see the rules; works without etcd, and says so then.
+Give it the flags that the agent has.`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return runAgentDoctor(c.Context(), o) },
+	}
+	name, _ := os.Hostname()
+	c.Flags().StringVar(&o.node, "node", name, "this node's name in the cluster")
+	c.Flags().StringVar(&o.stateDir, "state-dir", "/var/lib/weir", "the agent's; empty: it keeps no snapshot file")
+	c.Flags().IntVar(&o.budget, "budget", rules.DefaultBudget, "the agent's")
+	o.keepSource.register(c.Flags())
+	o.register(c)
+	return c
+}
+
+func runAgentDoctor(ctx context.Context, o *agentDoctorOptions) error {
+	h := doctor.Gather(doctor.Where{StateDir: o.stateDir, Root: o.root})
+	h.Snapshot = doctor.Learned(o.published(ctx))
+	h.Rules, h.Routes = o.lookAtRules(ctx, h)
+	return o.tell(doctor.CheckHost(h))
+}
+
+// published is what etcd says; the reason why not is a finding of its own.
+func (o *agentDoctorOptions) published(ctx context.Context) (*cluster.Snapshot, error) {
+	s, err := o.open(ctx, o.etcd)
+	if err != nil {
+		return nil, err
+	}
+	defer s.Close()
+	ctx, cancel := context.WithTimeout(ctx, o.etcd.timeout)
+	defer cancel()
+	return s.Snapshot(ctx)
+}
+
+// settle is how long an agent may take to write what was published a moment ago.
+const settle = time.Second
+
+// lookAtRules compares the kernel with etcd. Where they differ it looks again a moment later: somebody may just have
+// published.
+func (o *agentDoctorOptions) lookAtRules(ctx context.Context, h *doctor.Host) (doctor.Fact[doctor.Rules], doctor.Fact[[]agent.RouteFault]) {
+	compared, vips, err := o.compare(ctx, h.Published())
+	if err == nil && compared.Plan != nil && !compared.Plan.Empty() && runner.Sleep(ctx, settle) {
+		if again, err := o.published(ctx); err == nil {
+			h.Snapshot = doctor.Known(again)
+		}
+		compared, vips, err = o.compare(ctx, h.Published())
+	}
+	if err != nil {
+		return doctor.Learned(compared, err), doctor.Learned[[]agent.RouteFault](nil, err)
+	}
+	return doctor.Known(compared), doctor.Learned(agent.RouteFaults(compared.VIPs, vips))
+}
+
+func (o *agentDoctorOptions) compare(ctx context.Context, s *cluster.Snapshot) (r doctor.Rules, vips []netip.Addr, err error) {
+	d, err := nft.New(nft.Options{Ownership: nft.ReadOnly})
+	if err != nil {
+		return r, nil, err
+	}
+	defer d.Close()
+	have, err := d.Read(ctx)
+	if err != nil {
+		return r, nil, err
+	}
+	if r.Owned, err = d.Owned(); err != nil {
+		return r, nil, err
+	}
+	r.VIPs = have.Sets[rules.VIPs]
+	placed := have.Placed
+	if s != nil {
+		options := rules.Options{KeepSource: o.keepSource.prefixes, Budget: o.budget}
+		if len(o.keepSource.prefixes) > 0 {
+			options.Links = agent.AttachedNetworks()
+		}
+		want := rules.Build(nil, s, options)
+		r.VIPs, r.Plan = want.Sets[rules.VIPs], rules.Diff(have, want)
+	}
+	seen := map[netip.Addr]bool{}
+	for f := range placed {
+		if !seen[f.VIP] {
+			seen[f.VIP] = true
+			vips = append(vips, f.VIP)
+		}
+	}
+	return r, vips, nil
+}

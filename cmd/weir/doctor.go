@@ -1,0 +1,98 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/weir-lb/weir/internal/doctor"
+)
+
+// doctorOptions are what both doctors have.
+type doctorOptions struct {
+	*app
+	check   checkFlag
+	verbose bool
+	output  outputFlag
+}
+
+func (o *doctorOptions) register(c *cobra.Command) {
+	flags := c.Flags()
+	flags.Var(&o.check, "check", "exit with 7 when something is as bad as this: warn or fail")
+	flags.Lookup("check").NoOptDefVal = doctor.Warn.String()
+	flags.BoolVarP(&o.verbose, "verbose", "v", false, "also what is fine")
+	o.output.register(flags, "text", "text", "json", "yaml")
+}
+
+// checkFlag is --check, --check=warn or --check=fail.
+type checkFlag struct{ from doctor.Severity }
+
+func (f *checkFlag) String() string {
+	if f.from == doctor.OK {
+		return ""
+	}
+	return f.from.String()
+}
+
+func (f *checkFlag) Set(s string) error {
+	for _, severity := range []doctor.Severity{doctor.Warn, doctor.Fail} {
+		if s == severity.String() {
+			f.from = severity
+			return nil
+		}
+	}
+	return fmt.Errorf("use warn or fail")
+}
+
+// Type makes it a flag.
+func (f *checkFlag) Type() string { return "severity" }
+
+// report is what -o json prints.
+type report struct {
+	Worst    doctor.Severity  `json:"worst"`
+	Findings []doctor.Finding `json:"findings"` // what is fine, too
+}
+
+// tell prints the findings, and answers by the exit code if that is asked for.
+func (o *doctorOptions) tell(findings []doctor.Finding) error {
+	r := report{doctor.Worst(findings), findings}
+	if o.output.format == "text" {
+		printFindings(o.out, findings, o.verbose)
+		o.say("%s", summary(findings))
+	} else if err := printData(o.out, o.output.format, r); err != nil {
+		return err
+	}
+	if o.check.from != doctor.OK && r.Worst >= o.check.from {
+		return errFound
+	}
+	return nil
+}
+
+func printFindings(w io.Writer, findings []doctor.Finding, verbose bool) {
+	for _, f := range findings {
+		if f.Severity == doctor.OK && !verbose {
+			continue
+		}
+		fmt.Fprintf(w, "%-4s  %s: %s\n", f.Severity, f.Check, cell(f.Seen))
+		for _, part := range [][2]string{{"why", f.Why}, {"fix", f.Fix}} {
+			if part[1] != "" {
+				fmt.Fprintf(w, "      %s: %s\n", part[0], cell(part[1]))
+			}
+		}
+	}
+}
+
+// summary counts by severity, the worst first.
+func summary(findings []doctor.Finding) string {
+	var parts []string
+	for _, severity := range []doctor.Severity{doctor.Fail, doctor.Warn, doctor.Note, doctor.OK} {
+		n := len(slices.DeleteFunc(slices.Clone(findings), func(f doctor.Finding) bool { return f.Severity != severity }))
+		if n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, severity))
+		}
+	}
+	return strings.Join(parts, ", ")
+}
