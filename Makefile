@@ -12,7 +12,7 @@ TESTFLAGS ?= -race -p 1 -timeout 20m
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## build bin/weir, static, with a link bin/controlcenter
@@ -39,6 +39,14 @@ lint: ## gofmt, vet, staticcheck, import arrows, known vulnerabilities where the
 .PHONY: bench
 bench: packages build ## the table of docs/performance.md
 	$(SUDO) env "PATH=$$PATH" $(GO) run ./integration/bench $(BENCHFLAGS)
+
+.PHONY: chaos
+chaos: packages ## every fault of integration/chaos, or ROWS=A1,B4; writes docs/reliability.md
+	$(SUDO) env "PATH=$$PATH" $(GO) run ./integration/chaos/suite -rows '$(ROWS)'
+
+.PHONY: chaos-mutants
+chaos-mutants: packages ## show that each row, or ROWS=A1,B4, turns red when what it tests is taken away
+	$(SUDO) env "PATH=$$PATH" $(GO) run ./integration/chaos/suite -mutants -rows '$(ROWS)'
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME (default 30s)

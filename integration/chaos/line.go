@@ -31,6 +31,13 @@ type Line struct {
 // Variant that the line is of.
 func (l Line) Variant() Variant { return Variant{l.Driver, l.Owner} }
 
+// Write writes the line as JSON.
+func (l Line) Write(w io.Writer) error {
+	out := json.NewEncoder(w)
+	out.SetEscapeHTML(false) // targets have "<" in them, and people read this
+	return out.Encode(l)
+}
+
 // ReadLines picks the lines out of what the tests print.
 func ReadLines(r io.Reader) (lines []Line, err error) {
 	in := bufio.NewScanner(r)

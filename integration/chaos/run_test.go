@@ -1,8 +1,8 @@
 package chaos
 
 import (
-	"encoding/json"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -29,9 +29,9 @@ func start(t *testing.T, row Row, v Variant, do func(*run)) {
 	began := time.Now()
 	defer func() { // also after FailNow
 		r.line.OK, r.line.Took = !t.Failed(), round(time.Since(began).Seconds(), 1)
-		text, err := json.Marshal(r.line)
-		require.NoError(t, err)
-		fmt.Println(string(text))
+		if err := r.line.Write(os.Stdout); err != nil {
+			t.Error(err)
+		}
 	}()
 	do(r)
 }
@@ -45,15 +45,15 @@ func (r *run) Errorf(format string, args ...any) {
 	r.T.Errorf(format, args...)
 }
 
-// brief makes one line of what testify says in many.
+// brief makes one line of what testify says in many: the error and the message, without the trace and the test's name.
 func brief(text string) string {
-	_, after, found := strings.Cut(text, "Error:")
-	if !found {
-		after = text
+	if _, after, found := strings.Cut(text, "Error:"); found {
+		said, rest, _ := strings.Cut(after, "Test:")
+		_, message, _ := strings.Cut(rest, "Messages:")
+		text = said + " " + message
 	}
-	after, _, _ = strings.Cut(after, "Test:")
-	after = strings.Join(strings.Fields(after), " ")
-	return after[:min(len(after), 200)]
+	text = strings.Join(strings.Fields(text), " ")
+	return strings.ToValidUTF8(text[:min(len(text), 200)], "")
 }
 
 // world is a cluster of three nodes and four instances whose agents run as the variant says.
