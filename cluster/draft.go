@@ -128,6 +128,9 @@ func (d *Draft) Node(name string, n *Node) {
 		return
 	}
 	d.index.setNode(name, n)
+	if zoneOf(old) != zoneOf(n) {
+		d.dirtyHostedBy(name)
+	}
 	if d.index.hostsAny(old) || d.index.hostsAny(n) || len(d.index.nodes) <= observers {
 		d.dirtyAll()
 	}
@@ -168,11 +171,9 @@ func (d *Draft) Snapshot(revision int64) *Snapshot {
 	clear(d.dirty)
 	nodes := d.last.Nodes.Edit()
 	d.index.flushNodes(nodes)
-	vips := d.last.VIPs.Edit()
-	d.index.flushVIPs(vips)
 	d.last = &Snapshot{
 		Revision: revision, Ready: d.ready, Barrier: d.barrier, Config: d.config, Held: d.held,
-		Services: services.Map(), Nodes: nodes.Map(), VIPs: vips.Map(),
+		Services: services.Map(), Nodes: nodes.Map(),
 		Problems: slices.SortedFunc(maps.Values(d.problems), Problem.Compare),
 	}
 	return d.last
@@ -215,7 +216,7 @@ func (d *Draft) gather(name string) *Inputs {
 			set(&in.Health, inst.ID, h)
 		}
 		if host != "" {
-			set(&in.Hosts, inst.ID, Host{Node: host, Down: d.down[host], Admin: d.nodeAdmin[host]})
+			set(&in.Hosts, inst.ID, Host{Node: host, Zone: zoneOf(d.index.nodes[host]), Down: d.down[host], Admin: d.nodeAdmin[host]})
 		}
 	}
 	return in
@@ -279,6 +280,13 @@ func (d *Draft) dirtyAll() {
 	for name := range d.services {
 		d.dirty[name] = true
 	}
+}
+
+func zoneOf(n *Node) string {
+	if n == nil {
+		return ""
+	}
+	return n.Labels[ZoneLabel]
 }
 
 func put[V any](m map[string]*V, key string, v *V) {

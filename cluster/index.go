@@ -15,7 +15,6 @@ type index struct {
 	nodes     map[string]*Node
 	nodeOf    map[netip.Addr][]string // sorted; almost always one
 	touched   map[string]bool         // nodes since the last flush
-	moved     map[netip.Addr]bool     // VIPs since the last flush
 }
 
 type claim struct {
@@ -29,7 +28,7 @@ func (a claim) compare(b claim) int {
 
 func newIndex() index {
 	return index{
-		claims: map[Frontend][]claim{}, vips: counted{}, instances: counted{}, moved: map[netip.Addr]bool{},
+		claims: map[Frontend][]claim{}, vips: counted{}, instances: counted{},
 		nodes: map[string]*Node{}, nodeOf: map[netip.Addr][]string{}, touched: map[string]bool{},
 	}
 }
@@ -61,7 +60,6 @@ func (x *index) replace(name string, old, new *Service) (rivals []string) {
 func (x *index) each(s *Service, vip, instance func(netip.Addr)) {
 	for _, v := range s.VIPs {
 		vip(v)
-		x.moved[v] = true
 	}
 	for _, i := range s.Instances {
 		instance(i.Addr)
@@ -119,20 +117,6 @@ func (x *index) setNode(name string, n *Node) {
 		x.nodeOf[a] = append(x.nodeOf[a], name)
 		slices.Sort(x.nodeOf[a])
 	}
-}
-
-func (x *index) flushVIPs(into *MapEdit[netip.Addr, int]) {
-	for a := range x.moved {
-		n := x.vips[a]
-		switch before, _ := into.Get(a); {
-		case n == before: // a new form of the same service
-		case n > 0:
-			into.Set(a, n)
-		default:
-			into.Delete(a)
-		}
-	}
-	clear(x.moved)
 }
 
 func (x *index) flushNodes(into *MapEdit[string, *Node]) {

@@ -28,6 +28,7 @@ const (
 type State struct {
 	Instance Instance
 	Node     string // where it runs, "" when no node of ours is known to have its address
+	Zone     string // its own label, else its node's; "" when neither says
 	Status   Status
 	Weight   int       // relative weight of new connections; 0 when it takes none
 	Reason   string    // why it is not simply serving
@@ -67,12 +68,13 @@ func (r *Resolved) Targets(f Frontend) []Target { return r.targets[f] }
 // The weight is the operator's, else the leader's, else the file's.
 func Resolve(in *Inputs) *Resolved {
 	r := &Resolved{Service: in.Service}
-	r.Problems = append(r.Problems, in.complaints()...)
+	r.Problems = append(append(r.Problems, in.complaints()...), in.shutOut()...)
 	mean, all := in.mean(), in.all()
 	r.Instances = make([]State, 0, len(all))
 	for _, inst := range all {
 		r.Instances = append(r.Instances, State{
-			Instance: inst, Node: in.Hosts[inst.ID].Node, Status: Serving, Weight: in.weight(inst, mean),
+			Instance: inst, Node: in.Hosts[inst.ID].Node, Zone: orElse(inst.Labels[ZoneLabel], in.Hosts[inst.ID].Zone),
+			Status: Serving, Weight: in.weight(inst, mean),
 		})
 	}
 	r.refuse(in)
@@ -287,7 +289,7 @@ func (r *Resolved) route(in *Inputs) {
 				continue
 			}
 			r.Frontends = append(r.Frontends, f)
-			r.targets[f] = r.targetsOf(vip, port)
+			r.targets[f] = r.targetsOf(vip, port, nil)
 		}
 	}
 	r.unreached()
@@ -309,6 +311,11 @@ func (r *Resolved) unreached() {
 	}
 }
 
+func (r *Resolved) portOf(f Frontend) Port {
+	i := slices.IndexFunc(r.Service.Ports, func(p Port) bool { return p.Port == f.Port && p.Protocol == f.Proto })
+	return r.Service.Ports[i]
+}
+
 func (r *Resolved) leads(f Frontend, inst Instance) bool {
 	return slices.ContainsFunc(r.Service.Ports, func(p Port) bool {
 		address, ok := inst.Target(p)
@@ -316,9 +323,13 @@ func (r *Resolved) leads(f Frontend, inst Instance) bool {
 	})
 }
 
-func (r *Resolved) targetsOf(vip netip.Addr, port Port) []Target {
+// targetsOf are the targets behind one port; only those that are wanted, unless that is nil.
+func (r *Resolved) targetsOf(vip netip.Addr, port Port, wanted func(*State) bool) []Target {
 	var out []Target
 	for s := range r.in() {
+		if wanted != nil && !wanted(s) {
+			continue
+		}
 		if address, ok := s.Instance.Target(port); ok && vip.Is4() == address.Addr().Is4() {
 			out = append(out, Target{address, s.Weight})
 		}

@@ -27,22 +27,38 @@ const (
 	AffinitySource Affinity = "source" // by the client's address, alike on every node
 )
 
+// Locality says which instances a node prefers.
+type Locality string
+
+// The kinds of locality. Left out means LocalityNone. Where none of the preferred instances is well, all are used.
+const (
+	LocalityNone Locality = "none"        // all instances alike
+	LocalityNode Locality = "prefer-node" // those on the node itself
+	LocalityZone Locality = "prefer-zone" // those in the node's zone, which the label "zone" names
+)
+
+// ZoneLabel of a node names its zone; of an instance too, where it differs from its node's.
+const ZoneLabel = "zone"
+
 // Limits of one service. They bound what one mistake can cost; ARCHITECTURE and README state them.
 const (
 	MaxInstances = 1000
 	MaxFrontends = 100
+	MaxSources   = 256
 	MaxWeight    = 1000
 	MaxFileBytes = 1 << 20 // one etcd value; etcd itself takes 1.5 MiB a request
 )
 
 // Service is what an operator publishes, and what one etcd value holds.
 type Service struct {
-	Name      string       `json:"name"`
-	VIPs      []netip.Addr `json:"vips,omitempty"` // IPv4 and IPv6; none: one is taken from the pools at publish
-	Ports     []Port       `json:"ports"`
-	Balance   Balance      `json:"balance,omitempty"`
-	Affinity  Affinity     `json:"affinity,omitempty"`
-	Instances []Instance   `json:"instances,omitempty"` // published by hand; launched and registered ones add to these
+	Name      string         `json:"name"`
+	VIPs      []netip.Addr   `json:"vips,omitempty"` // IPv4 and IPv6; none: one is taken from the pools at publish
+	Ports     []Port         `json:"ports"`
+	Balance   Balance        `json:"balance,omitempty"`
+	Affinity  Affinity       `json:"affinity,omitempty"`
+	Locality  Locality       `json:"locality,omitempty"`
+	Sources   []netip.Prefix `json:"sources,omitzero"`    // who may connect; nil: everybody; empty, which is refused: nobody
+	Instances []Instance     `json:"instances,omitempty"` // published by hand; launched and registered ones add to these
 
 	// Revisions of the etcd key; zero before the service is written. The oldest CreateRevision wins a contested
 	// frontend, on every node alike.

@@ -13,9 +13,8 @@ type Snapshot struct {
 	Config   *Config
 	Services Map[string, *Inputs]
 	Nodes    Map[string, *Node]
-	VIPs     Map[netip.Addr, int] // how many services claim each VIP
-	Problems []Problem            // values that could not be read, sorted; they are not used, or their last good form is
-	Held     *Held                // deletions that are held back, or nil
+	Problems []Problem // values that could not be read, sorted; they are not used, or their last good form is
+	Held     *Held     // deletions that are held back, or nil
 }
 
 // Held says that a list of etcd looked so wrong that its deletions are not believed yet.
@@ -44,6 +43,7 @@ type Inputs struct {
 // Host is the part of a node's state that decides over its instances.
 type Host struct {
 	Node  string     `json:"node"`
+	Zone  string     `json:"zone,omitempty"`
 	Down  *Down      `json:"down,omitempty"`
 	Admin *NodeAdmin `json:"admin,omitempty"`
 }

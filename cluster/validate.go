@@ -58,6 +58,7 @@ func (s *Service) Validate(config *Config) []Problem {
 	s.validateModes(c)
 	s.validatePorts(c)
 	s.validateVIPs(c, config)
+	s.validateSources(c)
 	s.validateInstances(c, config)
 	return c.problems
 }
@@ -68,6 +69,9 @@ func (s *Service) validateModes(c *complaint) {
 	}
 	if !slices.Contains([]Affinity{"", AffinityNone, AffinitySource}, s.Affinity) {
 		c.add("affinity", fmt.Sprintf("%q is unknown", s.Affinity), "use none or source")
+	}
+	if !slices.Contains([]Locality{"", LocalityNone, LocalityNode, LocalityZone}, s.Locality) {
+		c.add("locality", fmt.Sprintf("%q is unknown", s.Locality), "use none, prefer-node or prefer-zone")
 	}
 }
 

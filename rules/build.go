@@ -15,6 +15,7 @@ type built struct {
 	frontends []cluster.Frontend
 	vips      []netip.Addr
 	hairpin   []netip.Addr
+	local     []cluster.Listener
 	problems  []cluster.Problem
 	size      size
 }
@@ -30,31 +31,33 @@ func (o Options) over(s size) bool { return s.loose > cmp.Or(o.Budget, DefaultBu
 // Build decides what the kernel should hold for a snapshot. It builds on an earlier result (nil: from scratch) and then
 // costs what changed since; the result is the same either way.
 func Build(prev *Ruleset, snapshot *cluster.Snapshot, options Options) *Ruleset {
-	if prev == nil || !prev.options.equal(options) {
-		prev = &Ruleset{snapshot: &cluster.Snapshot{}, options: options}
+	place := snapshot.Place(options.Node)
+	if prev == nil || !prev.options.equal(options) || prev.place != place {
+		prev = &Ruleset{snapshot: &cluster.Snapshot{}, options: options, place: place}
 	}
 	next, spanning := prev.advance(snapshot, prev.options.over(prev.size))
 	if next.options.over(next.size) != prev.options.over(prev.size) {
 		// The budget was crossed: every weighted service changes its size, so this is one of the rare full builds.
-		scratch := &Ruleset{snapshot: &cluster.Snapshot{}, options: options}
+		scratch := &Ruleset{snapshot: &cluster.Snapshot{}, options: options, place: place}
 		next, _ = scratch.advance(snapshot, next.options.over(next.size))
 		spanning = true // the budget's problem comes or goes, and the scratch cannot tell which services went
 	}
 	if spanning || snapshot.Config != prev.snapshot.Config || prev.Revision == 0 {
 		next.span()
 	} else {
-		next.Sets, next.Problems = prev.Sets, prev.Problems
+		next.Sets, next.Local, next.Problems = prev.Sets, prev.Local, prev.Problems
 	}
 	return next
 }
 
 func (o Options) equal(p Options) bool {
-	return o.Budget == p.Budget && slices.Equal(o.KeepSource, p.KeepSource) && slices.Equal(o.Links, p.Links)
+	return o.Budget == p.Budget && o.Node == p.Node && o.Ping == p.Ping && o.NoTables == p.NoTables &&
+		slices.Equal(o.KeepSource, p.KeepSource) && slices.Equal(o.Links, p.Links)
 }
 
 // advance rebuilds the services that changed since r, and says whether anything changed that spans the services.
 func (r *Ruleset) advance(snapshot *cluster.Snapshot, tight bool) (next *Ruleset, spanning bool) {
-	next = &Ruleset{Revision: snapshot.Revision, snapshot: snapshot, options: r.options, size: r.size}
+	next = &Ruleset{Revision: snapshot.Revision, snapshot: snapshot, place: r.place, options: r.options, size: r.size}
 	balancers, services := r.Balancers.Edit(), r.services.Edit()
 	var changed []*cluster.Inputs
 	// All old frontends go before any new one comes: a frontend may pass from one service to another.
@@ -72,7 +75,7 @@ func (r *Ruleset) advance(snapshot *cluster.Snapshot, tight bool) (next *Ruleset
 		}
 	}
 	for _, inputs := range changed {
-		service := r.options.build(inputs, tight, balancers, r.Balancers)
+		service := r.build(inputs, tight, balancers)
 		services.Set(inputs.Service.Name, service)
 		next.size = next.size.plus(service.size)
 		old, _ := r.services.Get(inputs.Service.Name)
@@ -84,25 +87,31 @@ func (r *Ruleset) advance(snapshot *cluster.Snapshot, tight bool) (next *Ruleset
 
 // spansLike says whether two forms of a service mean the same for what spans the services.
 func (b *built) spansLike(old *built) bool {
-	return old != nil && slices.Equal(b.vips, old.vips) && slices.Equal(b.hairpin, old.hairpin) && slices.Equal(b.problems, old.problems)
+	return old != nil && slices.Equal(b.vips, old.vips) && slices.Equal(b.hairpin, old.hairpin) &&
+		slices.Equal(b.local, old.local) && slices.Equal(b.problems, old.problems)
 }
 
 // build resolves one service and sets its balancers. A balancer that did not change keeps its pointer.
-func (o Options) build(inputs *cluster.Inputs, tight bool, into *cluster.MapEdit[cluster.Frontend, *Balancer], before cluster.Map[cluster.Frontend, *Balancer]) *built {
+func (r *Ruleset) build(inputs *cluster.Inputs, tight bool, into *cluster.MapEdit[cluster.Frontend, *Balancer]) *built {
 	resolved := cluster.Resolve(inputs)
-	out := &built{inputs: inputs, frontends: resolved.Frontends, problems: resolved.Problems}
+	out := &built{inputs: inputs, frontends: resolved.Frontends, problems: append(resolved.Problems, resolved.Misplaced(r.place)...)}
+	out.local = resolved.On(r.options.Node)
 	for _, f := range resolved.Frontends {
 		if !slices.Contains(out.vips, f.VIP) {
 			out.vips = append(out.vips, f.VIP)
 		}
-		next, loose := balancerOf(resolved, f, tight)
-		if old, ok := before.Get(f); ok && old.equal(next) {
+		near, _ := resolved.Near(f, r.place)
+		next, loose := r.options.lay(resolved.Service, merge(near), tight)
+		if next.Guarded = resolved.Service.Guarded(); next.Guarded {
+			next.Sources = disjoint(resolved.Service.SourcesOf(f.VIP))
+		}
+		if old, ok := r.Balancers.Get(f); ok && old.equal(next) {
 			next = old
 		}
 		into.Set(f, next)
 		out.size = out.size.plus(size{loose: loose, tight: next.Slots()})
 		for _, share := range next.Shares {
-			if a := share.Target.Addr(); contains(o.KeepSource, a) && !slices.Contains(out.hairpin, a) {
+			if a := share.Target.Addr(); contains(r.options.KeepSource, a) && !slices.Contains(out.hairpin, a) {
 				out.hairpin = append(out.hairpin, a)
 			}
 		}
@@ -110,14 +119,17 @@ func (o Options) build(inputs *cluster.Inputs, tight bool, into *cluster.MapEdit
 	return out
 }
 
-// balancerOf lays out one frontend and says how many slots it has on a node that is within its budget.
-func balancerOf(resolved *cluster.Resolved, f cluster.Frontend, tight bool) (b *Balancer, loose int) {
-	name, targets := resolved.Service.Name, merge(resolved.Targets(f))
-	if len(targets) == 0 {
-		return &Balancer{Service: name, Mode: Refuse}, 0
+// lay lays out the targets of one frontend and says how many slots it has on a node that is within its budget.
+func (o Options) lay(service *cluster.Service, targets []cluster.Target, tight bool) (b *Balancer, loose int) {
+	if b = (&Balancer{Service: service.Name, Mode: Random}); len(targets) == 0 {
+		b.Mode = Refuse
+		return b, 0
 	}
-	if resolved.Service.Affinity == cluster.AffinitySource {
-		b = &Balancer{Service: name, Mode: Source, Table: maglev(targets)}
+	if service.Affinity == cluster.AffinitySource {
+		b.Mode = Source
+	}
+	if b.Mode == Source && !o.NoTables {
+		b.Table = maglev(targets)
 		counts := map[netip.AddrPort]int{}
 		for _, target := range b.Table {
 			counts[target]++
@@ -131,11 +143,10 @@ func balancerOf(resolved *cluster.Resolved, f cluster.Frontend, tight bool) (b *
 	for i, t := range targets {
 		weights[i] = t.Weight
 	}
-	slots, least := layout(weights, resolved.Service.Balance == cluster.BalanceAdaptive)
+	slots, least := layout(weights, service.Balance == cluster.BalanceAdaptive)
 	if loose = total(slots); tight {
 		slots = least
 	}
-	b = &Balancer{Service: name, Mode: Random}
 	for i, t := range targets {
 		b.Shares = append(b.Shares, Share{t.Address, slots[i]})
 	}
@@ -163,15 +174,17 @@ func total(slots []int) (n int) {
 }
 
 func (b *Balancer) equal(c *Balancer) bool {
-	return b.Service == c.Service && b.Mode == c.Mode && slices.Equal(b.Shares, c.Shares) && slices.Equal(b.Table, c.Table)
+	return b.Service == c.Service && b.Mode == c.Mode && slices.Equal(b.Shares, c.Shares) && slices.Equal(b.Table, c.Table) &&
+		b.Guarded == c.Guarded && slices.Equal(b.Sources, c.Sources)
 }
 
 // span derives what spans the services: a pass over all of them, and rare.
 func (r *Ruleset) span() {
 	pools := r.pools()
-	vips, hairpins := slices.Clone(pools), []netip.Prefix(nil)
+	vips, hairpins, own := slices.Clone(pools), []netip.Prefix(nil), []netip.Prefix(nil)
 	for _, service := range r.services.All() {
 		for _, vip := range service.vips {
+			own = append(own, host(vip))
 			if !contains(pools, vip) {
 				vips = append(vips, host(vip))
 			}
@@ -179,12 +192,18 @@ func (r *Ruleset) span() {
 		for _, a := range service.hairpin {
 			hairpins = append(hairpins, host(a))
 		}
+		r.Local = append(r.Local, service.local...)
 		r.Problems = append(r.Problems, service.problems...)
 	}
+	slices.SortFunc(r.Local, cluster.Listener.Compare)
+	r.Local = slices.Compact(r.Local)
 	r.Sets[VIPs] = disjoint(vips)
 	r.Sets[Hairpin] = disjoint(hairpins)
 	if r.Sets[KeepSource] = disjoint(r.options.KeepSource); len(r.options.KeepSource) > 0 {
 		r.Sets[SameLink] = disjoint(r.options.Links)
+	}
+	if r.options.Ping {
+		r.Sets[Pingable] = disjoint(own)
 	}
 	if r.options.over(r.size) {
 		r.Problems = append(r.Problems, cluster.Problem{
@@ -229,9 +248,7 @@ func disjoint(prefixes []netip.Prefix) []netip.Prefix {
 	for _, p := range prefixes {
 		sorted = append(sorted, p.Masked())
 	}
-	slices.SortFunc(sorted, func(a, b netip.Prefix) int {
-		return cmp.Or(a.Addr().Compare(b.Addr()), cmp.Compare(a.Bits(), b.Bits()))
-	})
+	slices.SortFunc(sorted, comparePrefixes)
 	var out []netip.Prefix
 	for _, p := range sorted {
 		if last := len(out) - 1; p.IsValid() && (last < 0 || !out[last].Overlaps(p)) {

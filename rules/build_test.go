@@ -62,6 +62,7 @@ func balancers(r *rules.Ruleset) map[cluster.Frontend]rules.Balancer {
 func equal(t require.TestingT, want, have *rules.Ruleset) {
 	require.Equal(t, balancers(want), balancers(have))
 	require.Equal(t, want.Sets, have.Sets)
+	require.Equal(t, want.Local, have.Local)
 	require.Equal(t, want.Problems, have.Problems)
 	require.Equal(t, want.Slots(), have.Slots())
 	require.Equal(t, want.String(), have.String())
@@ -73,6 +74,9 @@ func options(t *rapid.T) rules.Options {
 		KeepSource: rapid.SampledFrom([][]netip.Prefix{nil, prefixes("192.168.10.0/29")}).Draw(t, "keep"),
 		Links:      prefixes("192.168.10.0/24"),
 		Budget:     rapid.SampledFrom([]int{0, 300}).Draw(t, "budget"),
+		Node:       rapid.SampledFrom(append([]string{""}, rulestest.Nodes...)).Draw(t, "node"),
+		Ping:       rapid.Bool().Draw(t, "ping"),
+		NoTables:   rapid.Bool().Draw(t, "no tables"),
 	}
 }
 
@@ -122,7 +126,8 @@ func TestBuildKeepsPointers(t *testing.T) {
 }
 
 func equalBalancer(a, b rules.Balancer) bool {
-	return a.Service == b.Service && a.Mode == b.Mode && slices.Equal(a.Shares, b.Shares) && slices.Equal(a.Table, b.Table)
+	return a.Service == b.Service && a.Mode == b.Mode && slices.Equal(a.Shares, b.Shares) && slices.Equal(a.Table, b.Table) &&
+		a.Guarded == b.Guarded && slices.Equal(a.Sources, b.Sources)
 }
 
 // All nodes must fill an affinity table alike, in whatever order they heard of the instances.

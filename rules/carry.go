@@ -25,7 +25,7 @@ func Carry(ctx context.Context, d Driver, have *State, plan *Plan) ([]cluster.Pr
 		return nil, fmt.Errorf("apply plan: %w", err)
 	}
 	// What spans the frontends goes first and alone: were it the cause, no frontend would be.
-	frame := &Plan{Revision: plan.Revision, Repairs: plan.Repairs, Sets: plan.Sets}
+	frame := &Plan{Revision: plan.Revision, Repairs: plan.Repairs, Sets: plan.Sets, Local: plan.Local}
 	if err := d.Apply(ctx, frame); err != nil {
 		return nil, fmt.Errorf("apply plan without its frontends: %w", err)
 	}

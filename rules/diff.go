@@ -18,6 +18,8 @@ import (
 //	a: x y z        a: x z          the size and slot 1 (z fills the hole), then slot 2 goes
 //	a: x            -               the entry, then its slot
 //	-               a: (no target)  the entry, which refuses
+//	a: x            a: x, guarded   the guard and its sources, then the entry
+//	a: x, guarded   a: x            the entry, then the guard and its sources
 //
 // Frontends that share their balancer with the last applied ruleset are skipped unseen.
 func Diff(have *State, want *Ruleset) *Plan {
@@ -26,6 +28,9 @@ func Diff(have *State, want *Ruleset) *Plan {
 		if change := diffSet(set, have.Sets[set], want.Sets[set]); change != nil {
 			p.Sets = append(p.Sets, *change)
 		}
+	}
+	if add, remove := differences(have.Local, want.Local, cluster.Listener.Compare); len(add)+len(remove) > 0 {
+		p.Local = &LocalChange{Remove: remove, Add: add, After: want.Local}
 	}
 	for f := range have.candidates(want) {
 		b, _ := want.Balancers.Get(f)
@@ -71,20 +76,30 @@ func (s *State) candidates(want *Ruleset) func(func(cluster.Frontend) bool) {
 	}
 }
 
-// place decides which slot holds which target. A slot whose target is still wanted keeps it; the others are filled in
-// the order of the targets.
+// place decides what a frontend should hold, given what it has.
 func place(have Placement, b *Balancer) Placement {
 	switch {
 	case b == nil:
 		return Placement{}
-	case have.holds(b):
+	case have.holds(b) && have.guards(b):
 		return have
-	case b.Mode == Source:
-		return Placement{Mode: Source, Size: len(b.Table), Slots: b.Table}
 	}
-	next := Placement{Mode: b.Mode, Size: b.Slots()}
+	next := Placement{Mode: b.Mode, Size: b.Slots(), Slots: b.Table, Guarded: b.Guarded, Sources: b.Sources}
+	switch {
+	case have.holds(b):
+		next.Slots = have.Slots
+	case b.Table == nil:
+		next.Slots = slotsFor(have, b)
+	}
+	return next
+}
+
+// slotsFor decides which slot holds which target. A slot whose target is still wanted keeps it; the others are filled in
+// the order of the targets.
+func slotsFor(have Placement, b *Balancer) []netip.AddrPort {
+	next := Placement{Size: b.Slots()}
 	if next.Size == 0 {
-		return next
+		return nil
 	}
 	next.Slots = make([]netip.AddrPort, next.Size)
 	left := make(map[netip.AddrPort]int, len(b.Shares))
@@ -106,38 +121,46 @@ func place(have Placement, b *Balancer) Placement {
 			next.Slots[hole] = s.Target
 		}
 	}
-	return next
+	return next.Slots
 }
 
 func diffSet(set Set, have, want []netip.Prefix) *SetChange {
-	change := &SetChange{Set: set, After: want}
-	i, j := 0, 0
-	for i < len(have) || j < len(want) {
-		switch order := comparePrefixes(have[i:], want[j:]); {
-		case order < 0:
-			change.Remove = append(change.Remove, have[i])
-			i++
-		case order > 0:
-			change.Add = append(change.Add, want[j])
-			j++
-		default:
-			i++
-			j++
-		}
-	}
-	if len(change.Add) == 0 && len(change.Remove) == 0 {
+	add, remove := differences(have, want, comparePrefixes)
+	if len(add) == 0 && len(remove) == 0 {
 		return nil
 	}
-	return change
+	return &SetChange{Set: set, Remove: remove, Add: add, After: want}
 }
 
-// comparePrefixes orders the heads of two sorted lists; an exhausted list comes last.
-func comparePrefixes(a, b []netip.Prefix) int {
-	switch {
-	case len(a) == 0:
-		return 1
-	case len(b) == 0:
-		return -1
+// differences are what must come and go for one sorted list to become another.
+func differences[T any](have, want []T, compare func(a, b T) int) (add, remove []T) {
+	i, j := 0, 0
+	for i < len(have) || j < len(want) {
+		order := 0
+		switch {
+		case i == len(have):
+			order = 1
+		case j == len(want):
+			order = -1
+		default:
+			order = compare(have[i], want[j])
+		}
+		if order <= 0 {
+			i++
+		}
+		if order >= 0 {
+			j++
+		}
+		if order < 0 {
+			remove = append(remove, have[i-1])
+		}
+		if order > 0 {
+			add = append(add, want[j-1])
+		}
 	}
-	return cmp.Or(a[0].Addr().Compare(b[0].Addr()), cmp.Compare(a[0].Bits(), b[0].Bits()))
+	return add, remove
+}
+
+func comparePrefixes(a, b netip.Prefix) int {
+	return cmp.Or(a.Addr().Compare(b.Addr()), cmp.Compare(a.Bits(), b.Bits()))
 }

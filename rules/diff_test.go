@@ -170,7 +170,7 @@ func keepable(have []netip.AddrPort, want Placement) (n int) {
 // in the next. Where the last target goes there is nothing to lose.
 func generations(t *rapid.T, c Change) {
 	size, slots := c.Have.Size, slices.Clone(c.Have.Slots)
-	for phase := range 2 {
+	for phase := range Phases {
 		before := size
 		for _, w := range c.SlotsIn(phase) {
 			for len(slots) <= w.Slot {

@@ -14,7 +14,8 @@ type Plan struct {
 	Revision int64
 	Repairs  []Damage
 	Sets     []SetChange
-	Changes  []Change // sorted by frontend
+	Local    *LocalChange // nil: none
+	Changes  []Change     // sorted by frontend
 
 	want    *Ruleset
 	skipped map[cluster.Frontend]bool // in quarantine
@@ -25,6 +26,12 @@ type SetChange struct {
 	Set         Set
 	Remove, Add []netip.Prefix
 	After       []netip.Prefix
+}
+
+// LocalChange changes which instances of this node are counted.
+type LocalChange struct {
+	Remove, Add []cluster.Listener
+	After       []cluster.Listener
 }
 
 // Change takes one frontend from what it is to what it should be.
@@ -41,7 +48,9 @@ type SlotWrite struct {
 }
 
 // Empty says that there is nothing to do.
-func (p *Plan) Empty() bool { return len(p.Repairs) == 0 && len(p.Sets) == 0 && len(p.Changes) == 0 }
+func (p *Plan) Empty() bool {
+	return len(p.Repairs) == 0 && len(p.Sets) == 0 && p.Local == nil && len(p.Changes) == 0
+}
 
 func (p *Plan) skip(f cluster.Frontend) {
 	if p.skipped == nil {
@@ -50,29 +59,69 @@ func (p *Plan) skip(f cluster.Frontend) {
 	p.skipped[f] = true
 }
 
-// A packet looks up its frontend's size first and the slot afterwards, and may see two generations of the rules in
-// between. So a change of size is two transactions: the slots that a packet may still, or already, look for exist in
-// the generation before and after. Growing, the slots come first; shrinking, they go last, and until then lead to
-// targets that are wanted.
+// Phases is how many transactions a plan has at most; those in which nothing is written are left out.
+const Phases = 3
 
-// shrinks says whether the entry is written in the first transaction.
-func (c Change) shrinks() bool { return c.Want.Size < c.Have.Size || c.Want.Size == 0 }
+// A packet looks up its frontend's entry first, then the guard where that leads there, and the slot last, and may see two
+// generations of the rules in between. So what a packet may still, or already, look for exists in the generation before
+// and after, and a change takes up to three transactions: what the new way needs, then the turn to it, then what only the
+// old way needed goes. Shrinking, the turn needs nothing new and comes first; until the last slots go they lead to targets
+// that are wanted. A guard stands before the entry leads to it, and goes after it no longer does; both transactions
+// apart, since some kernels show new elements of an interval set a moment later than the rest of their transaction.
 
-// EntryChanges says whether the frontend's entry (its mode and size) has to be written at all.
-func (c Change) EntryChanges() bool { return c.Have.Mode != c.Want.Mode || c.Have.Size != c.Want.Size }
+// turn is the transaction after which new connections go the new way.
+func (c Change) turn() int {
+	stays := c.Have.Mode == c.Want.Mode && c.Have.Size == c.Want.Size && c.Have.Guarded == c.Want.Guarded
+	shrinks := c.Want.Size < c.Have.Size || c.Want.Size == 0
+	if stays || shrinks && (c.Have.Guarded || !c.Want.Guarded) {
+		return 0
+	}
+	return 1
+}
 
-// EntryIn says whether the frontend's entry is written in a phase, 0 or 1.
-func (c Change) EntryIn(phase int) bool { return c.EntryChanges() && c.shrinks() == (phase == 0) }
+// EntryChanges says whether the frontend's entry has to be written at all.
+func (c Change) EntryChanges() bool { return c.Have.Entry() != c.Want.Entry() }
 
-// SlotsIn are the slots that are written in a phase, 0 or 1.
+// EntryIn says whether the frontend's entry is written in a phase.
+func (c Change) EntryIn(phase int) bool { return c.EntryChanges() && phase == c.turn() }
+
+// GuardIn says whether it is written in a phase where the guard leads; what comes before is Have.Guard, and what
+// comes after Want.Guard, whose zero is nothing.
+func (c Change) GuardIn(phase int) bool { return c.Have.Guard() != c.Want.Guard() && phase == c.guardPhase(c.turn()) }
+
+// SourcesIn are the sources that go and come in a phase. Where one goes that another one covers, both are in the same.
+func (c Change) SourcesIn(phase int) (remove, add []netip.Prefix) {
+	if phase == c.guardPhase(0) {
+		add, remove = differences(c.Have.Sources, c.Want.Sources, comparePrefixes)
+	}
+	return remove, add
+}
+
+// guardPhase is when what belongs to the guard is written; turning, where it leads both before and after.
+func (c Change) guardPhase(turning int) int {
+	switch {
+	case !c.Want.Guarded:
+		return Phases - 1
+	case c.Have.Guarded:
+		return turning
+	}
+	return 0
+}
+
+// SlotsIn are the slots that are written in a phase: those that the new way needs in the first, and those that only the
+// old way needed behind the turn.
 func (c Change) SlotsIn(phase int) (writes []SlotWrite) {
+	gone := c.turn() + 1
+	if phase != 0 && phase != gone {
+		return nil
+	}
 	for i := range max(len(c.Have.Slots), len(c.Want.Slots)) {
 		old, final := c.Have.slot(i), c.Want.slot(i)
 		between := final
 		if i >= len(c.Want.Slots) {
 			between = c.lingering(i, old)
 		}
-		if phase == 1 {
+		if phase == gone {
 			old, between = between, final
 		}
 		if old != between {
@@ -91,17 +140,34 @@ func (c Change) lingering(slot int, old netip.AddrPort) netip.AddrPort {
 	return c.Want.Slots[slot%len(c.Want.Slots)]
 }
 
-// Writes counts the entries, slots and set elements that the plan touches, and the repairs.
-func (p *Plan) Writes() int {
-	n := len(p.Repairs)
-	for _, s := range p.Sets {
-		n += len(s.Add) + len(s.Remove)
+// Writes counts the entries, guards, slots and set elements that the plan touches, and the repairs.
+func (p *Plan) Writes() (n int) {
+	for phase := range Phases {
+		n += p.WritesIn(phase)
+	}
+	return n
+}
+
+// WritesIn counts them in one phase.
+func (p *Plan) WritesIn(phase int) (n int) {
+	if phase == 0 {
+		n += len(p.Repairs)
+		for _, s := range p.Sets {
+			n += len(s.Add) + len(s.Remove)
+		}
+		if p.Local != nil {
+			n += len(p.Local.Add) + len(p.Local.Remove)
+		}
 	}
 	for _, c := range p.Changes {
-		if c.EntryChanges() {
+		remove, add := c.SourcesIn(phase)
+		n += len(c.SlotsIn(phase)) + len(remove) + len(add)
+		if c.EntryIn(phase) {
 			n++
 		}
-		n += len(c.SlotsIn(0)) + len(c.SlotsIn(1))
+		if c.GuardIn(phase) {
+			n++
+		}
 	}
 	return n
 }
@@ -125,6 +191,14 @@ func (p *Plan) String() string {
 			fmt.Fprintf(&b, "%s + %s\n", s.Set, prefix)
 		}
 	}
+	if p.Local != nil {
+		for _, l := range p.Local.Remove {
+			fmt.Fprintf(&b, "local - %s\n", l)
+		}
+		for _, l := range p.Local.Add {
+			fmt.Fprintf(&b, "local + %s\n", l)
+		}
+	}
 	for _, c := range p.Changes {
 		b.WriteString(c.String() + "\n")
 	}
@@ -135,7 +209,7 @@ func (p *Plan) String() string {
 func (c Change) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %s", c.Frontend, c.Have.summary())
-	if c.EntryChanges() {
+	if c.Have.summary() != c.Want.summary() {
 		fmt.Fprintf(&b, " -> %s", c.Want.summary())
 	}
 	delta := map[netip.AddrPort]int{}
@@ -173,8 +247,26 @@ func signed(n int, t netip.AddrPort) string {
 }
 
 func (p Placement) summary() string {
-	if p.Size == 0 {
-		return p.Mode.String()
+	lead := Lead{Mode: p.Mode, Size: p.Size}
+	if p.Guarded {
+		return lead.String() + " for " + sourcesText(p.Sources)
 	}
-	return fmt.Sprintf("%s %d", p.Mode, p.Size)
+	if left := len(p.Sources); p.Stale != (Lead{}) || left > 0 {
+		return fmt.Sprintf("%s, a guard left over (%s, %d sources)", lead, p.Stale, left)
+	}
+	return lead.String()
+}
+
+func (l Lead) String() string {
+	if l.Size == 0 {
+		return l.Mode.String()
+	}
+	return fmt.Sprintf("%s %d", l.Mode, l.Size)
+}
+
+func sourcesText(sources []netip.Prefix) string {
+	if len(sources) == 0 {
+		return "nobody"
+	}
+	return strings.Trim(fmt.Sprint(sources), "[]")
 }

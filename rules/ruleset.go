@@ -35,7 +35,9 @@ type Balancer struct {
 	Service string // whose frontend it is: for messages, never for the kernel
 	Mode    Mode
 	Shares  []Share          // sorted by target
-	Table   []netip.AddrPort // Source only: the target of each slot; for Random, Diff places the slots
+	Table   []netip.AddrPort // Source only, where the driver has tables: the target of each slot; else Diff places the slots
+	Guarded bool             // only Sources may connect, others are refused and counted
+	Sources []netip.Prefix   // sorted, disjoint, of the frontend's family; none of a guarded frontend: nobody may
 }
 
 // Slots is the number of slots of all shares.
@@ -56,14 +58,15 @@ const (
 	KeepSource            // forwarded clients whose address the instance may see, because replies pass this node
 	SameLink              // directly attached networks: there, replies would bypass this node
 	Hairpin               // instances inside KeepSource, which may call their own VIP
+	Pingable              // VIPs of services, which answer ping
 	setCount
 )
 
 // Sets are all sets, in the order in which they are written.
-var Sets = [setCount]Set{VIPs, KeepSource, SameLink, Hairpin}
+var Sets = [setCount]Set{VIPs, KeepSource, SameLink, Hairpin, Pingable}
 
 func (s Set) String() string {
-	return [...]string{"vips", "keep-source", "same-link", "hairpin"}[s]
+	return [...]string{"vips", "keep-source", "same-link", "hairpin", "pingable"}[s]
 }
 
 // Ruleset is what a node's kernel should hold. It is immutable, and shares with the one that it was built on.
@@ -71,9 +74,11 @@ type Ruleset struct {
 	Revision  int64
 	Balancers cluster.Map[cluster.Frontend, *Balancer]
 	Sets      [setCount][]netip.Prefix // sorted, disjoint
+	Local     []cluster.Listener       // instances of this node, whose new connections are counted; sorted
 	Problems  []cluster.Problem        // sorted
 
 	snapshot *cluster.Snapshot
+	place    cluster.Place
 	services cluster.Map[string, *built]
 	options  Options
 	size     size
@@ -84,6 +89,9 @@ type Options struct {
 	KeepSource []netip.Prefix // clients whose return path passes this node: they are not masqueraded
 	Links      []netip.Prefix // the networks that the node is directly attached to; used only with KeepSource
 	Budget     int            // elements of this node; 0: DefaultBudget
+	Node       string         // this node: for locality, and for what is counted here; "": none, every instance is far
+	Ping       bool           // VIPs of services answer ping
+	NoTables   bool           // the driver cannot look up the slot of a client's hash: Source balancers have no Table
 }
 
 // DefaultBudget is how many slots a node may hold before weights are approximated more coarsely. 250,000 elements are

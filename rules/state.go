@@ -9,10 +9,39 @@ import (
 
 // Placement is what the kernel holds for one frontend. The zero Placement is nothing at all.
 type Placement struct {
-	Mode  Mode
-	Size  int              // how many slots the mode chooses from
-	Slots []netip.AddrPort // by slot; more than Size after an interrupted change, invalid where one is missing
+	Mode    Mode             // for those who may connect; Absent too where only the guard is left of what leads there
+	Size    int              // how many slots the mode chooses from
+	Slots   []netip.AddrPort // by slot; more than Size after an interrupted change, invalid where one is missing
+	Guarded bool             // the frontend's entry leads to the guard, which lets Sources pass and refuses the others
+	Sources []netip.Prefix   // sorted, disjoint
+	Stale   Lead             // of a frontend that is not guarded: where the guard still leads, after an interrupted change
 }
+
+// Lead is where one lookup of a frontend leads: to slots, to a refusal, or to the guard.
+type Lead struct {
+	Mode  Mode
+	Size  int
+	Guard bool // to the guard; then there is neither mode nor size
+}
+
+// Entry is where the frontend's own entry leads.
+func (p Placement) Entry() Lead {
+	if p.Guarded {
+		return Lead{Guard: true}
+	}
+	return Lead{Mode: p.Mode, Size: p.Size}
+}
+
+// Guard is where the guard leads those whom it lets pass.
+func (p Placement) Guard() Lead {
+	if p.Guarded {
+		return Lead{Mode: p.Mode, Size: p.Size}
+	}
+	return p.Stale
+}
+
+// Admits says whether a client may connect.
+func (p Placement) Admits(client netip.Addr) bool { return !p.Guarded || contains(p.Sources, client) }
 
 func (p Placement) slot(i int) netip.AddrPort {
 	if i < len(p.Slots) {
@@ -22,15 +51,21 @@ func (p Placement) slot(i int) netip.AddrPort {
 }
 
 func (p Placement) equal(q Placement) bool {
-	return p.Mode == q.Mode && p.Size == q.Size && slices.Equal(p.Slots, q.Slots)
+	return p.Mode == q.Mode && p.Size == q.Size && slices.Equal(p.Slots, q.Slots) &&
+		p.Guarded == q.Guarded && p.Stale == q.Stale && slices.Equal(p.Sources, q.Sources)
 }
 
-// holds says whether a placement is one that the balancer asks for: for Random any order of the slots is.
+// guards says whether it lets those pass whom the balancer wants to, and nothing is left of another guard.
+func (p Placement) guards(b *Balancer) bool {
+	return p.Guarded == b.Guarded && p.Stale == Lead{} && slices.Equal(p.Sources, b.Sources)
+}
+
+// holds says whether the slots of a placement are what the balancer asks for: without a table any order of them is.
 func (p Placement) holds(b *Balancer) bool {
 	switch {
 	case p.Mode != b.Mode || p.Size != len(p.Slots):
 		return false
-	case b.Mode == Source:
+	case b.Table != nil:
 		return slices.Equal(p.Slots, b.Table)
 	case p.Size != b.Slots():
 		return false
@@ -58,6 +93,7 @@ type Damage struct {
 type State struct {
 	Damage []Damage
 	Sets   [setCount][]netip.Prefix // sorted
+	Local  []cluster.Listener       // sorted
 	Placed map[cluster.Frontend]Placement
 
 	// For every frontend whose balancer is the same pointer in reached, Placed is right; those in unsettled are looked
@@ -83,6 +119,9 @@ func (s *State) Commit(p *Plan) {
 	for _, set := range p.Sets {
 		s.Sets[set.Set] = set.After
 	}
+	if p.Local != nil {
+		s.Local = p.Local.After
+	}
 	s.place(p.Changes)
 	s.reached, s.unsettled = p.want, p.skipped
 	for f := range s.quarantined {
@@ -94,7 +133,7 @@ func (s *State) Commit(p *Plan) {
 
 func (s *State) place(changes []Change) {
 	for _, c := range changes {
-		if c.Want.Mode == Absent {
+		if c.Want.equal(Placement{}) {
 			delete(s.Placed, c.Frontend)
 		} else {
 			s.Placed[c.Frontend] = c.Want

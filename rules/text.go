@@ -13,12 +13,14 @@ import (
 // String prints what should be, one line for each thing, sorted:
 //
 //	vips 10.10.1.0/24
+//	local 192.168.10.100:80
 //	10.10.1.128:8080 random 4 (service a): 192.168.10.100:80 192.168.10.101:80 x3
 //	10.10.1.129:80 refuse (service b)
+//	10.10.1.130:80 random 1 for 10.30.0.0/24 (service c): 192.168.10.100:80
 //	problem service c: ...
 func (r *Ruleset) String() string {
 	var b strings.Builder
-	writeSets(&b, r.Sets)
+	writeSets(&b, r.Sets, r.Local)
 	for _, f := range slices.SortedFunc(keys(r.Balancers), cluster.Frontend.Compare) {
 		balancer, _ := r.Balancers.Get(f)
 		fmt.Fprintf(&b, "%s %s\n", f, balancer)
@@ -31,7 +33,7 @@ func (r *Ruleset) String() string {
 
 // String is one line: mode, size, service, and each target with its slots.
 func (b *Balancer) String() string {
-	head := Placement{Mode: b.Mode, Size: b.Slots()}.summary()
+	head := Placement{Mode: b.Mode, Size: b.Slots(), Guarded: b.Guarded, Sources: b.Sources}.summary()
 	return fmt.Sprintf("%s (service %s)%s", head, b.Service, shareText(b.Shares))
 }
 
@@ -41,7 +43,7 @@ func (s *State) String() string {
 	for _, d := range s.Damage {
 		fmt.Fprintf(&b, "damaged %s: %s\n", d.Object, d.What)
 	}
-	writeSets(&b, s.Sets)
+	writeSets(&b, s.Sets, s.Local)
 	for _, f := range slices.SortedFunc(maps.Keys(s.Placed), cluster.Frontend.Compare) {
 		fmt.Fprintf(&b, "%s %s\n", f, s.Placed[f])
 	}
@@ -77,11 +79,14 @@ func shareText(shares []Share) string {
 	return b.String()
 }
 
-func writeSets(b *strings.Builder, sets [setCount][]netip.Prefix) {
+func writeSets(b *strings.Builder, sets [setCount][]netip.Prefix, local []cluster.Listener) {
 	for _, set := range Sets {
 		for _, p := range sets[set] {
 			fmt.Fprintf(b, "%s %s\n", set, p)
 		}
+	}
+	for _, l := range local {
+		fmt.Fprintf(b, "local %s\n", l)
 	}
 }
 

@@ -54,6 +54,12 @@ func Trace(s *State, p Packet) Verdict {
 	}
 	v.step(hook, "jump dispatch")
 	placed := s.Placed[p.To]
+	from := "dispatch"
+	if placed.Guarded {
+		if from = "guarded"; !v.guard(placed, p) {
+			return *v
+		}
+	}
 	switch {
 	case placed.Mode == Absent && !contains(s.Sets[VIPs], p.To.VIP):
 		v.step("dispatch", "%s is neither a frontend nor a VIP", p.To)
@@ -62,19 +68,48 @@ func Trace(s *State, p Packet) Verdict {
 		v.step("other", "goto refuse")
 		v.refuse(p)
 	case placed.Mode == Refuse:
-		v.step("dispatch", "%s in @services: goto no-endpoint", p.To)
+		v.step(from, "%s in @%s: goto no-endpoint", p.To, mapOf(from))
 		v.step("no-endpoint", "goto refuse")
 		v.refuse(p)
 	case placed.Mode == Random || placed.Mode == Source:
-		v.balance(p, placed)
+		v.balance(p, placed, from)
 		if v.Outcome == Sent {
 			v.masquerade(s, p)
 		}
 	default:
 		v.Outcome = Unclear
-		v.step("dispatch", "%s in @services leads to something that is not ours", p.To)
+		v.step(from, "%s in @%s leads to something that is not ours", p.To, mapOf(from))
 	}
 	return *v
+}
+
+// mapOf is the map of the lookup in a chain.
+func mapOf(chain string) string {
+	if chain == "guarded" {
+		return "guards"
+	}
+	return "services"
+}
+
+// guard says whether a packet to a guarded frontend may go on.
+func (v *Verdict) guard(placed Placement, p Packet) bool {
+	v.step("dispatch", "%s in @services: goto guarded", p.To)
+	switch {
+	case !p.Source.IsValid():
+		v.Outcome = Unclear
+		v.step("guarded", "whether it may go on follows from the client's address, which is not given")
+		return false
+	case placed.Admits(p.Source) && placed.Mode != Absent:
+		v.step("guarded", "%s is in @sources of %s", p.Source, p.To)
+		return true
+	case placed.Admits(p.Source):
+		v.step("guarded", "%s is missing in @guards", p.To)
+	default:
+		v.step("guarded", "%s is not in @sources of %s", p.Source, p.To)
+	}
+	v.step("guarded", "counted in @refused: goto refuse")
+	v.refuse(p)
+	return false
 }
 
 func (v *Verdict) step(chain, format string, args ...any) {
@@ -93,12 +128,12 @@ func (v *Verdict) refuse(p Packet) {
 	}
 }
 
-func (v *Verdict) balance(p Packet, placed Placement) {
+func (v *Verdict) balance(p Packet, placed Placement, from string) {
 	chain, slot, how := fmt.Sprintf("lb-%d", placed.Size), int(scale(p.Random, placed.Size)), "numgen random"
 	if placed.Mode == Source {
 		chain, slot, how = fmt.Sprintf("lbh-%d", placed.Size), SourceSlot(p.Source, placed.Size), "jhash of "+p.Source.String()
 	}
-	v.step("dispatch", "%s in @services: goto %s", p.To, chain)
+	v.step(from, "%s in @%s: goto %s", p.To, mapOf(from), chain)
 	if placed.Mode == Source && !p.Source.IsValid() {
 		v.Outcome = Unclear
 		v.step(chain, "the slot follows from the client's address, which is not given")

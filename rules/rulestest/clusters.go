@@ -19,6 +19,9 @@ type Clusters struct {
 	revision int64
 }
 
+// Nodes are the names of the nodes of random clusters.
+var Nodes = []string{"n1", "n2"}
+
 // NewClusters starts with no service.
 func NewClusters() *Clusters {
 	return &Clusters{draft: cluster.NewDraft(), said: map[string]func(*cluster.Draft){}, revision: 1}
@@ -52,7 +55,7 @@ func (c *Clusters) Replayed(t *rapid.T) *cluster.Snapshot {
 
 func (c *Clusters) change(t *rapid.T) {
 	name := fmt.Sprintf("s%d", rapid.IntRange(0, 4).Draw(t, "service"))
-	switch rapid.IntRange(0, 9).Draw(t, "kind") {
+	switch rapid.IntRange(0, 10).Draw(t, "kind") {
 	case 0:
 		c.say("service "+name, func(d *cluster.Draft) { d.Service(name, nil) })
 	case 1:
@@ -75,10 +78,27 @@ func (c *Clusters) change(t *rapid.T) {
 		}
 		config := &cluster.Config{VIPPools: rapid.SampledFrom(pools).Draw(t, "pools")}
 		c.say("config", func(d *cluster.Draft) { d.Config(config) })
+	case 5:
+		c.node(t, rapid.SampledFrom(Nodes).Draw(t, "node"))
 	default:
 		service := c.service(t, name)
 		c.say("service "+name, func(d *cluster.Draft) { d.Service(name, service) })
 	}
+}
+
+// node joins, moves to another zone, gets other addresses, or leaves.
+func (c *Clusters) node(t *rapid.T, name string) {
+	node := &cluster.Node{Labels: map[string]string{}}
+	if zone := rapid.SampledFrom([]string{"", "east", "west"}).Draw(t, "zone"); zone != "" {
+		node.Labels[cluster.ZoneLabel] = zone
+	}
+	for range rapid.IntRange(0, 4).Draw(t, "addresses") {
+		node.Addresses = append(node.Addresses, instance(t, rapid.Bool().Draw(t, "v4")).Addr)
+	}
+	if rapid.IntRange(0, 4).Draw(t, "gone") == 0 {
+		node = nil
+	}
+	c.say("node "+name, func(d *cluster.Draft) { d.Node(name, node) })
 }
 
 func (c *Clusters) service(t *rapid.T, name string) *cluster.Service {
@@ -89,6 +109,8 @@ func (c *Clusters) service(t *rapid.T, name string) *cluster.Service {
 		Affinity: rapid.SampledFrom([]cluster.Affinity{cluster.AffinityNone, cluster.AffinityNone, cluster.AffinitySource}).Draw(t, "affinity"),
 		Ports:    []cluster.Port{{Port: uint16(rapid.IntRange(80, 82).Draw(t, "port")), Protocol: rapid.SampledFrom([]cluster.Proto{cluster.TCP, cluster.UDP}).Draw(t, "proto")}},
 	}
+	s.Locality = rapid.SampledFrom([]cluster.Locality{"", "", cluster.LocalityNone, cluster.LocalityNode, cluster.LocalityZone}).Draw(t, "locality")
+	s.Sources = sources(t)
 	s.VIPs = append(s.VIPs, netip.AddrFrom4([4]byte{10, 10, 1, byte(rapid.IntRange(1, 5).Draw(t, "vip"))}))
 	if rapid.Bool().Draw(t, "dual") {
 		s.VIPs = append(s.VIPs, netip.MustParseAddr(fmt.Sprintf("fd10::%d", rapid.IntRange(1, 3).Draw(t, "vip6"))))
@@ -103,6 +125,18 @@ func (c *Clusters) service(t *rapid.T, name string) *cluster.Service {
 		}
 	}
 	return s
+}
+
+// sources leave everybody in, or only some; they overlap, and may leave out a family.
+func sources(t *rapid.T) (out []netip.Prefix) {
+	if rapid.IntRange(0, 2).Draw(t, "guarded") > 0 {
+		return nil
+	}
+	some := []string{"10.30.0.0/24", "10.30.0.0/16", "10.30.0.2/32", "10.31.0.0/25", "10.31.0.128/25", "0.0.0.0/0", "fd30::/64", "fd30::2/128", "fd31::/16"}
+	for _, p := range rapid.SliceOfNDistinct(rapid.SampledFrom(some), 1, 4, rapid.ID[string]).Draw(t, "sources") {
+		out = append(out, netip.MustParsePrefix(p))
+	}
+	return out
 }
 
 func instance(t *rapid.T, v4 bool) cluster.Instance {

@@ -5,6 +5,7 @@ package rulestest
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -32,22 +33,21 @@ type slot struct {
 	number   int
 }
 
-type entry struct {
-	mode rules.Mode
-	size int
-}
-
 type generation struct {
 	framed  bool
 	sets    map[rules.Set][]netip.Prefix
-	entries map[cluster.Frontend]entry
+	local   []cluster.Listener
+	entries map[cluster.Frontend]rules.Lead
+	guards  map[cluster.Frontend]rules.Lead
+	sources map[cluster.Frontend][]netip.Prefix
 	slots   map[slot]netip.AddrPort
 }
 
 // NewFake is an empty kernel whose failures follow the seed.
 func NewFake(seed uint64) *Fake {
 	return &Fake{FailPct: 10, random: rand.New(rand.NewPCG(seed, 1)), now: generation{
-		sets: map[rules.Set][]netip.Prefix{}, entries: map[cluster.Frontend]entry{}, slots: map[slot]netip.AddrPort{},
+		sets: map[rules.Set][]netip.Prefix{}, entries: map[cluster.Frontend]rules.Lead{}, guards: map[cluster.Frontend]rules.Lead{},
+		sources: map[cluster.Frontend][]netip.Prefix{}, slots: map[slot]netip.AddrPort{},
 	}}
 }
 
@@ -84,17 +84,25 @@ func (f *Fake) Read(context.Context) (*rules.State, error) {
 		p.Slots[s.number] = target
 		state.Placed[s.frontend] = p
 	}
-	for frontend, e := range f.now.entries {
-		p := state.Placed[frontend]
-		p.Mode, p.Size = e.mode, e.size
+	state.Local = slices.Clone(f.now.local)
+	for frontend := range f.now.frontends() {
+		p, entry, guard := state.Placed[frontend], f.now.entries[frontend], f.now.guards[frontend]
+		if p.Sources = slices.Clone(f.now.sources[frontend]); entry.Guard {
+			p.Guarded, p.Mode, p.Size = true, guard.Mode, guard.Size
+		} else {
+			p.Mode, p.Size, p.Stale = entry.Mode, entry.Size, guard
+		}
 		state.Placed[frontend] = p
 	}
 	return state, nil
 }
 
-// Apply runs both phases, each as one transaction.
+// Apply runs the phases in which something is written, each as one transaction.
 func (f *Fake) Apply(_ context.Context, plan *rules.Plan) error {
-	for phase := range 2 {
+	for phase := range rules.Phases {
+		if plan.WritesIn(phase) == 0 {
+			continue
+		}
 		next, err := f.now.with(plan, phase)
 		if err != nil {
 			return err
@@ -103,7 +111,7 @@ func (f *Fake) Apply(_ context.Context, plan *rules.Plan) error {
 			return fmt.Errorf("the fake fails this time: %w", rules.ErrShadow)
 		}
 		for _, c := range plan.Changes {
-			if f.Reject != nil && f.Late == (phase == 1) && f.Reject(c) {
+			if f.Reject != nil && f.Late == (phase > 0) && f.Reject(c) {
 				return fmt.Errorf("%s: %w", c.Frontend, rules.ErrRejected)
 			}
 		}
@@ -120,11 +128,27 @@ func (g generation) clone() generation {
 	for k, v := range g.sets {
 		out.sets[k] = slices.Clone(v)
 	}
-	for k, v := range g.entries {
-		out.entries[k] = v
+	out.local = slices.Clone(g.local)
+	maps.Copy(out.entries, g.entries)
+	maps.Copy(out.guards, g.guards)
+	for k, v := range g.sources {
+		out.sources[k] = slices.Clone(v)
 	}
-	for k, v := range g.slots {
-		out.slots[k] = v
+	maps.Copy(out.slots, g.slots)
+	return out
+}
+
+// frontends are those of which there is an entry or something of a guard.
+func (g generation) frontends() map[cluster.Frontend]bool {
+	out := map[cluster.Frontend]bool{}
+	for f := range g.entries {
+		out[f] = true
+	}
+	for f := range g.guards {
+		out[f] = true
+	}
+	for f := range g.sources {
+		out[f] = true
 	}
 	return out
 }
@@ -135,6 +159,11 @@ func (g generation) with(plan *rules.Plan, phase int) (generation, error) {
 		next.framed = next.framed || len(plan.Repairs) > 0
 		for _, change := range plan.Sets {
 			if err := next.set(change); err != nil {
+				return next, err
+			}
+		}
+		if plan.Local != nil {
+			if err := next.listen(plan.Local); err != nil {
 				return next, err
 			}
 		}
@@ -150,27 +179,49 @@ func (g generation) with(plan *rules.Plan, phase int) (generation, error) {
 	return next, nil
 }
 
-func (g generation) set(change rules.SetChange) error {
-	have := g.sets[change.Set]
-	for _, p := range change.Remove {
+func (g generation) set(change rules.SetChange) (err error) {
+	g.sets[change.Set], err = exchange(change.Set.String(), g.sets[change.Set], change.Remove, change.Add)
+	return err
+}
+
+// exchange removes and adds prefixes, as strictly as an interval set does.
+func exchange(what string, have, remove, add []netip.Prefix) ([]netip.Prefix, error) {
+	for _, p := range remove {
 		i := slices.Index(have, p)
 		if i < 0 {
-			return fmt.Errorf("%s does not hold %s: %w", change.Set, p, rules.ErrShadow)
+			return nil, fmt.Errorf("%s does not hold %s: %w", what, p, rules.ErrShadow)
 		}
 		have = slices.Delete(have, i, i+1)
 	}
-	for _, p := range change.Add {
+	for _, p := range add {
 		if slices.ContainsFunc(have, p.Overlaps) {
-			return fmt.Errorf("%s: %s overlaps: %w", change.Set, p, rules.ErrShadow)
+			return nil, fmt.Errorf("%s: %s overlaps: %w", what, p, rules.ErrShadow)
 		}
 		have = append(have, p)
 	}
 	slices.SortFunc(have, func(a, b netip.Prefix) int { return a.Addr().Compare(b.Addr()) })
-	g.sets[change.Set] = have
+	return have, nil
+}
+
+func (g *generation) listen(change *rules.LocalChange) error {
+	for _, l := range change.Remove {
+		i := slices.Index(g.local, l)
+		if i < 0 {
+			return fmt.Errorf("local does not hold %s: %w", l, rules.ErrShadow)
+		}
+		g.local = slices.Delete(g.local, i, i+1)
+	}
+	for _, l := range change.Add {
+		if slices.Contains(g.local, l) {
+			return fmt.Errorf("local holds %s: %w", l, rules.ErrShadow)
+		}
+		g.local = append(g.local, l)
+	}
+	slices.SortFunc(g.local, cluster.Listener.Compare)
 	return nil
 }
 
-func (g generation) change(c rules.Change, phase int) error {
+func (g generation) change(c rules.Change, phase int) (err error) {
 	for _, w := range c.SlotsIn(phase) {
 		key := slot{c.Frontend, w.Slot}
 		if have := g.slots[key]; have != w.Old {
@@ -181,28 +232,30 @@ func (g generation) change(c rules.Change, phase int) error {
 			g.slots[key] = w.New
 		}
 	}
-	if !c.EntryIn(phase) {
-		return nil
+	remove, add := c.SourcesIn(phase)
+	if g.sources[c.Frontend], err = exchange(c.Frontend.String(), g.sources[c.Frontend], remove, add); err != nil {
+		return err
 	}
-	if have := g.entries[c.Frontend]; have != (entry{c.Have.Mode, c.Have.Size}) {
-		return fmt.Errorf("%s is %v, not %v: %w", c.Frontend, have, c.Have, rules.ErrShadow)
+	if len(g.sources[c.Frontend]) == 0 {
+		delete(g.sources, c.Frontend)
 	}
-	delete(g.entries, c.Frontend)
-	if c.Want.Mode != rules.Absent {
-		g.entries[c.Frontend] = entry{c.Want.Mode, c.Want.Size}
+	if c.GuardIn(phase) {
+		if err := lead(g.guards, c.Frontend, c.Have.Guard(), c.Want.Guard()); err != nil {
+			return err
+		}
+	}
+	if c.EntryIn(phase) {
+		return lead(g.entries, c.Frontend, c.Have.Entry(), c.Want.Entry())
 	}
 	return nil
 }
 
-// check looks for packets that read an entry in one generation and its slot in another.
-func (f *Fake) check(next generation) {
-	for _, first := range []generation{f.now, next} {
-		for frontend, e := range first.entries {
-			for n := range e.size {
-				if _, ok := next.slots[slot{frontend, n}]; !ok && next.entries[frontend].size > 0 {
-					f.Lost = append(f.Lost, fmt.Sprintf("%s: entry of size %d, slot %d missing", frontend, e.size, n))
-				}
-			}
-		}
+func lead(in map[cluster.Frontend]rules.Lead, f cluster.Frontend, old, new rules.Lead) error {
+	if have := in[f]; have != old {
+		return fmt.Errorf("%s leads to %v, not %v: %w", f, have, old, rules.ErrShadow)
 	}
+	if delete(in, f); new != (rules.Lead{}) {
+		in[f] = new
+	}
+	return nil
 }

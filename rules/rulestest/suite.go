@@ -8,23 +8,23 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
-	"github.com/weir-lb/weir/cluster"
 	"github.com/weir-lb/weir/rules"
 )
 
 // TestDriver holds a driver to the contract of rules.Driver, whatever the history. Open makes a fresh process on the same
-// kernel: what it knows, it must have read.
-func TestDriver(t *testing.T, open func(testing.TB) rules.Driver) {
-	t.Run("nothing is left to do after any history", func(t *testing.T) { history(t, open) })
+// kernel: what it knows, it must have read. The options say what the driver lacks.
+func TestDriver(t *testing.T, options rules.Options, open func(testing.TB) rules.Driver) {
+	t.Run("nothing is left to do after any history", func(t *testing.T) { history(t, options, open) })
 	t.Run("clean removes everything", func(t *testing.T) { clean(t, open) })
 }
 
-func history(t *testing.T, open func(testing.TB) rules.Driver) {
+func history(t *testing.T, options rules.Options, open func(testing.TB) rules.Driver) {
 	ctx := t.Context()
 	rapid.Check(t, func(rt *rapid.T) {
 		d := open(t)
 		require.NoError(rt, d.Clean(ctx))
-		clusters, options := NewClusters(), rules.Options{}
+		clusters, options := NewClusters(), options
+		options.Node, options.Ping = Nodes[0], rapid.Bool().Draw(rt, "ping")
 		have, err := d.Read(ctx)
 		require.NoError(rt, err)
 		var want *rules.Ruleset
@@ -34,19 +34,18 @@ func history(t *testing.T, open func(testing.TB) rules.Driver) {
 			have = Settle(rt, d, have, want)
 			require.Empty(rt, rules.Diff(have, want).String(), "after Apply")
 			if rapid.IntRange(0, 4).Draw(rt, "restart") == 0 {
-				d, have = adopt(rt, t, open, snapshot)
+				d, have = adopt(rt, t, open, rules.Build(nil, snapshot, options))
 			}
 		}
-		adopt(rt, t, open, clusters.Same())
+		adopt(rt, t, open, rules.Build(nil, clusters.Same(), options))
 	})
 }
 
 // adopt is a restart: a fresh process finds nothing to write.
-func adopt(rt *rapid.T, t *testing.T, open func(testing.TB) rules.Driver, snapshot *cluster.Snapshot) (rules.Driver, *rules.State) {
+func adopt(rt *rapid.T, t *testing.T, open func(testing.TB) rules.Driver, want *rules.Ruleset) (rules.Driver, *rules.State) {
 	fresh := open(t)
 	read, err := fresh.Read(t.Context())
 	require.NoError(rt, err)
-	want := rules.Build(nil, snapshot, rules.Options{})
 	require.Empty(rt, rules.Diff(read, want).String(), "a fresh process writes")
 	return fresh, read
 }
