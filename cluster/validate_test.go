@@ -60,6 +60,15 @@ func TestValidateNamesEachMistake(t *testing.T) {
 			s.Ports = append(s.Ports, cluster.Port{Port: 8081, Protocol: cluster.TCP})
 		}, "ports[1].name", "is given twice"},
 		{"port name", func(s *cluster.Service) { s.Ports[0].Name = "a b" }, "ports[0].name", `"a b"`},
+		{"locality", func(s *cluster.Service) { s.Locality = "near" }, "locality", `"near" is unknown`},
+		{"sources empty", func(s *cluster.Service) { s.Sources = []netip.Prefix{} }, "sources", "the list is empty, so nobody could connect"},
+		{"source twice", func(s *cluster.Service) { s.Sources = pfx("10.30.0.0/24", "10.30.0.0/24") }, "sources[1]", "10.30.0.0/24 lies in sources[0] 10.30.0.0/24"},
+		{"source in another", func(s *cluster.Service) { s.Sources = pfx("10.30.0.7/32", "10.30.0.0/24") }, "sources[0]", "10.30.0.7/32 lies in sources[1] 10.30.0.0/24, which admits it already"},
+		{"source with host bits", func(s *cluster.Service) { s.Sources = pfx("10.30.0.7/24") }, "sources[0]", "10.30.0.7/24 is no network address"},
+		{"source mapped", func(s *cluster.Service) { s.Sources = pfx("::ffff:10.30.0.0/120") }, "sources[0]", "IPv4-mapped"},
+		{"source missing", func(s *cluster.Service) { s.Sources = []netip.Prefix{{}} }, "sources[0]", "no network is given"},
+		{"source of another family", func(s *cluster.Service) { s.Sources = pfx("10.30.0.0/24", "fd00::/64") }, "sources[1]", "no VIP of the service has the address family of fd00::/64"},
+		{"257 sources", func(s *cluster.Service) { s.Sources = make([]netip.Prefix, 257) }, "sources", "257 sources are more than 256"},
 		{"VIP outside the pool", vip("10.11.0.1"), "vips[0]", "outside the VIP pools [10.10.0.0/16 fd00:10::/64]"},
 		{"VIP loopback", vip("127.0.0.1"), "vips[0]", "loopback"},
 		{"VIP zero", vip("0.0.0.0"), "vips[0]", "not the address of any host"},
@@ -210,4 +219,16 @@ func TestParseFrontend(t *testing.T) {
 		_, err := cluster.ParseFrontend(bad)
 		require.ErrorContains(t, err, fmt.Sprintf("%q", bad))
 	}
+}
+
+func TestValidateTakesSources(t *testing.T) {
+	t.Parallel()
+	for _, sources := range [][]netip.Prefix{nil, pfx("10.30.0.0/24", "10.30.1.0/24", "0.0.0.0/32"), pfx("0.0.0.0/0")} {
+		s := service(t, "a", 1)
+		s.Sources = sources
+		require.Empty(t, s.Validate(nil), "%v", sources)
+	}
+	s := service(t, "a", 1)
+	s.VIPs, s.Sources = nil, pfx("10.30.0.0/24", "fd30::/64")
+	require.Empty(t, s.Validate(nil), "the VIPs come from the pools")
 }

@@ -27,6 +27,8 @@ ports:
   - {name: dns, port: 53, protocol: udp}
 balance: uniform
 affinity: source
+locality: prefer-zone
+sources: [10.30.0.0/16, "fd30::/64"]
 instances:
   - 192.168.10.100:80
   - {address: "192.168.10.101:80", weight: 2, labels: {zone: east}}
@@ -43,7 +45,8 @@ func TestReadFile(t *testing.T) {
 	require.Equal(t, &cluster.Service{
 		Name: "a", VIPs: []netip.Addr{netip.MustParseAddr("10.10.1.128"), netip.MustParseAddr("fd00::128")},
 		Ports:   []cluster.Port{{Name: "web", Port: 8080, Protocol: cluster.TCP}, {Name: "dns", Port: 53, Protocol: cluster.UDP}},
-		Balance: cluster.BalanceUniform, Affinity: cluster.AffinitySource,
+		Balance: cluster.BalanceUniform, Affinity: cluster.AffinitySource, Locality: cluster.LocalityZone,
+		Sources: []netip.Prefix{netip.MustParsePrefix("10.30.0.0/16"), netip.MustParsePrefix("fd30::/64")},
 		Instances: []cluster.Instance{
 			{ID: "192.168.10.100:80", Addr: netip.MustParseAddr("192.168.10.100"), Port: 80, Weight: 1},
 			{ID: "192.168.10.101:80", Addr: netip.MustParseAddr("192.168.10.101"), Port: 80, Weight: 2, Labels: map[string]string{"zone": "east"}},
@@ -64,6 +67,7 @@ func TestReadFileSeveralDocuments(t *testing.T) {
 func TestReadFileRefuses(t *testing.T) {
 	t.Parallel()
 	tests := []struct{ name, file, says string }{
+		{"a source without a length", "name: a\nvips: [10.0.0.1]\nports: [{port: 1}]\nsources: [10.30.0.0]\n", "f:4: service a: sources[0]: \"10.30.0.0\" is not a network: write it as in 10.30.0.0/24"},
 		{"malformed yaml", "name: a\n  ports: 3\n", "f:1: the file: mapping value is not allowed"},
 		{"open list", "name: a\nports: [{port: 1}\n", "f:2: the file: sequence end token ']' not found"},
 		{"malformed json", "{\"name\": \"a\",\n \"ports\": [{\"port\": 1}],,}", "f:2: the file: unexpected"},
@@ -72,7 +76,7 @@ func TestReadFileRefuses(t *testing.T) {
 		{"empty", "", "f: the file: it holds no service"},
 		{"only a comment", "# nothing\n", "f: the file: it holds no service"},
 		{"a list", "- name: a\n", "f:1: service: a mapping is wanted here, not a list"},
-		{"unknown field", "name: a\nreplicas: 3\n", "f:2: service a: replicas: this field is unknown: use one of affinity, balance, instances, name, ports, vips"},
+		{"unknown field", "name: a\nreplicas: 3\n", "f:2: service a: replicas: this field is unknown: use one of affinity, balance, instances, locality, name, ports, sources, vips"},
 		{"unknown field of a port", "name: a\nports:\n- port: 1\n  protocl: udp\n", "f:4: service a: ports[0].protocl: this field is unknown: use one of name, port, protocol"},
 		{"unknown field of an instance", "name: a\ninstances:\n- {address: 10.0.0.1:80, wieght: 2}\n", "f:3: service a: instances[0].wieght: this field is unknown"},
 		{"field twice", "name: a\nname: b\n", "f:2: the file: mapping key \"name\" already defined"},

@@ -91,7 +91,7 @@ func TestPlanPublishOfTheSameIsNothing(t *testing.T) {
 	s.VIPs = append(s.VIPs, netip.MustParseAddr("10.10.1.129"))
 	f.Put(t, s)
 	same := *s
-	same.Balance, same.Affinity = cluster.BalanceStatic, cluster.AffinityNone
+	same.Balance, same.Affinity, same.Locality = cluster.BalanceStatic, cluster.AffinityNone, cluster.LocalityNone
 	same.Instances, same.VIPs = slices.Clone(s.Instances), slices.Clone(s.VIPs)
 	slices.Reverse(same.Instances)
 	slices.Reverse(same.VIPs)
@@ -103,6 +103,8 @@ func TestPlanPublishOfTheSameIsNothing(t *testing.T) {
 	for name, change := range map[string]func(*cluster.Service){
 		"balance":       func(s *cluster.Service) { s.Balance = cluster.BalanceUniform },
 		"affinity":      func(s *cluster.Service) { s.Affinity = cluster.AffinitySource },
+		"locality":      func(s *cluster.Service) { s.Locality = cluster.LocalityNode },
+		"sources":       func(s *cluster.Service) { s.Sources = []netip.Prefix{netip.MustParsePrefix("10.30.0.0/16")} },
 		"vips":          func(s *cluster.Service) { s.VIPs = s.VIPs[:1] },
 		"protocol":      func(s *cluster.Service) { s.Ports = []cluster.Port{{Port: 8080, Protocol: cluster.UDP}} },
 		"port name":     func(s *cluster.Service) { s.Ports = []cluster.Port{{Name: "web", Port: 8080, Protocol: cluster.TCP}} },

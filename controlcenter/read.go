@@ -35,6 +35,11 @@ func (r *reader) service(n ast.Node) *cluster.Service {
 		},
 		"balance":  func(f string, n ast.Node) { s.Balance = cluster.Balance(r.text(f, n)) },
 		"affinity": func(f string, n ast.Node) { s.Affinity = cluster.Affinity(r.text(f, n)) },
+		"locality": func(f string, n ast.Node) { s.Locality = cluster.Locality(r.text(f, n)) },
+		"sources": func(f string, n ast.Node) {
+			s.Sources = []netip.Prefix{} // an empty list is another thing than none
+			r.list(f, n, func(f string, n ast.Node) { s.Sources = append(s.Sources, r.network(f, n)) })
+		},
 		"vips": func(f string, n ast.Node) {
 			r.list(f, n, func(f string, n ast.Node) { s.VIPs = append(s.VIPs, r.address(f, n)) })
 		},
@@ -113,6 +118,15 @@ func (r *reader) address(field string, n ast.Node) netip.Addr {
 		r.fault(field, n, fmt.Sprintf("%q is not an IP address", text), "write it as in 10.10.1.128, without a port")
 	}
 	return a
+}
+
+func (r *reader) network(field string, n ast.Node) netip.Prefix {
+	text := r.text(field, n)
+	p, err := netip.ParsePrefix(text)
+	if err != nil {
+		r.fault(field, n, fmt.Sprintf("%q is not a network", text), "write it as in 10.30.0.0/24; a single host as in 10.30.0.7/32")
+	}
+	return p
 }
 
 func (r *reader) mapping(field string, n ast.Node, known fields) {

@@ -34,9 +34,17 @@ func steps(old, new *cluster.Service) (out []Step) {
 		old = &cluster.Service{}
 		out = append(out, Step{Sign: "+", What: "service " + new.Name})
 		out = append(out, Step{Sign: "+", What: "balance", To: balance(new)}, Step{Sign: "+", What: "affinity", To: affinity(new)})
+		if locality(new) != locality(old) {
+			out = append(out, Step{Sign: "+", What: "locality", To: locality(new)})
+		}
+		if new.Guarded() {
+			out = append(out, Step{Sign: "+", What: "sources", To: sources(new)})
+		}
 	} else {
 		out = changed(out, "balance", balance(old), balance(new))
 		out = changed(out, "affinity", affinity(old), affinity(new))
+		out = changed(out, "locality", locality(old), locality(new))
+		out = changed(out, "sources", sources(old), sources(new))
 	}
 	out = append(out, frontendSteps(old, new)...)
 	return append(out, instanceSteps(old, new)...)
@@ -54,6 +62,26 @@ func affinity(s *cluster.Service) string {
 		return string(cluster.AffinityNone)
 	}
 	return string(s.Affinity)
+}
+
+func locality(s *cluster.Service) string {
+	if s.Locality == "" {
+		return string(cluster.LocalityNone)
+	}
+	return string(s.Locality)
+}
+
+// sources are who may connect, in an order that does not depend on the file's.
+func sources(s *cluster.Service) string {
+	if !s.Guarded() {
+		return "everybody"
+	}
+	names := make([]string, 0, len(s.Sources))
+	for _, p := range s.Sources {
+		names = append(names, p.String())
+	}
+	slices.Sort(names)
+	return strings.Join(names, " ")
 }
 
 func frontendSteps(old, new *cluster.Service) (out []Step) {

@@ -54,6 +54,7 @@ func services(name string) *rapid.Generator[cluster.Service] {
 			Name:     name,
 			Balance:  rapid.SampledFrom([]cluster.Balance{"", cluster.BalanceUniform, cluster.BalanceAdaptive}).Draw(t, "balance"),
 			Affinity: rapid.SampledFrom([]cluster.Affinity{"", cluster.AffinitySource}).Draw(t, "affinity"),
+			Locality: rapid.SampledFrom([]cluster.Locality{"", cluster.LocalityNode, cluster.LocalityZone}).Draw(t, "locality"),
 		}
 		for i := range rapid.IntRange(1, 5).Draw(t, "ports") {
 			proto := rapid.SampledFrom([]cluster.Proto{cluster.TCP, cluster.UDP, cluster.SCTP}).Draw(t, "protocol")

@@ -87,7 +87,9 @@ func (c Change) EntryIn(phase int) bool { return c.EntryChanges() && phase == c.
 
 // GuardIn says whether it is written in a phase where the guard leads; what comes before is Have.Guard, and what
 // comes after Want.Guard, whose zero is nothing.
-func (c Change) GuardIn(phase int) bool { return c.Have.Guard() != c.Want.Guard() && phase == c.guardPhase(c.turn()) }
+func (c Change) GuardIn(phase int) bool {
+	return c.Have.Guard() != c.Want.Guard() && phase == c.guardPhase(c.turn())
+}
 
 // SourcesIn are the sources that go and come in a phase. Where one goes that another one covers, both are in the same.
 func (c Change) SourcesIn(phase int) (remove, add []netip.Prefix) {

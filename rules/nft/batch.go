@@ -3,7 +3,6 @@ package nft
 import (
 	"fmt"
 	"maps"
-	"slices"
 
 	"github.com/google/nftables"
 
@@ -64,7 +63,11 @@ func (b *batch) repair(damage []rules.Damage) {
 				b.d.conn.AddChain(m.spec.chain(b.table(m.family)))
 			}
 		case mendSet:
-			b.d.conn.FlushSet(&nftables.Set{Table: b.table(m.family), Name: m.name})
+			if m.missing {
+				_ = b.d.conn.AddSet(m.spec.set(b.table(m.family)), nil) // an error is kept and returned by Flush
+				continue
+			}
+			b.d.conn.FlushSet(m.spec.set(b.table(m.family)))
 		case dropElement:
 			list := b.of(m.family, m.set)
 			list.remove = append(list.remove, m.element)
@@ -83,7 +86,7 @@ func (b *batch) repair(damage []rules.Damage) {
 	}
 }
 
-// drop removes foreign sets, then foreign chains, which such sets may lead to.
+// drop removes foreign sets, then what such sets may lead to.
 func (b *batch) drop() {
 	for _, d := range b.doomed {
 		if m, ok := d.Mend.(dropSet); ok {
@@ -92,9 +95,16 @@ func (b *batch) drop() {
 		}
 	}
 	for _, d := range b.doomed {
-		if m, ok := d.Mend.(dropChain); ok {
+		switch m := d.Mend.(type) {
+		case dropChain:
 			b.used = true
 			b.d.conn.DelChain(&nftables.Chain{Table: b.table(m.family), Name: m.name})
+		case dropObject:
+			b.used = true
+			b.d.conn.DeleteObject(&nftables.NamedObj{Table: b.table(m.family), Name: m.name, Type: m.kind})
+		case dropFlowtable:
+			b.used = true
+			b.d.conn.DelFlowtable(&nftables.Flowtable{Table: b.table(m.family), Name: m.name})
 		}
 	}
 }
@@ -150,7 +160,22 @@ func (b *batch) sets(changes []rules.SetChange) {
 	}
 }
 
-// changes writes one phase of all frontends; both at once where no packet can see the generation before.
+// local changes which instances of this node are counted.
+func (b *batch) local(change *rules.LocalChange) {
+	if change == nil {
+		return
+	}
+	for _, l := range change.Remove {
+		list := b.of(familyOf(l.Address.Addr()), "local")
+		list.remove = append(list.remove, nftables.SetElement{Key: listenerKey(l)})
+	}
+	for _, l := range change.Add {
+		list := b.of(familyOf(l.Address.Addr()), "local")
+		list.add = append(list.add, nftables.SetElement{Key: listenerKey(l)})
+	}
+}
+
+// changes writes one phase of all frontends; all at once where no packet can see the generation before.
 func (b *batch) changes(plan *rules.Plan, phase int) {
 	anew := map[*family]bool{}
 	for _, damage := range plan.Repairs {
@@ -162,8 +187,9 @@ func (b *batch) changes(plan *rules.Plan, phase int) {
 		if whole := anew[familyOf(c.Frontend.VIP)]; !whole {
 			b.change(c, phase)
 		} else if phase == 0 {
-			b.change(c, 0)
-			b.change(c, 1)
+			for every := range rules.Phases {
+				b.change(c, every)
+			}
 		}
 	}
 }
@@ -184,15 +210,29 @@ func (b *batch) change(c rules.Change, phase int) {
 	if c.Want.Size > 0 && phase == 0 {
 		b.balancer(f, c.Frontend, c.Want)
 	}
-	if !c.EntryIn(phase) {
-		return
+	sources := b.of(f, "sources")
+	remove, add := c.SourcesIn(phase)
+	for _, p := range remove {
+		sources.remove = append(sources.remove, sourceElement(c.Frontend, p))
 	}
-	services := b.of(f, "services")
-	if c.Have.Mode != rules.Absent {
-		services.remove = append(services.remove, nftables.SetElement{Key: frontendKey(c.Frontend)})
+	for _, p := range add {
+		sources.add = append(sources.add, sourceElement(c.Frontend, p))
 	}
-	if c.Want.Mode != rules.Absent {
-		services.add = append(services.add, entry(c.Frontend, c.Want))
+	if c.GuardIn(phase) {
+		b.of(f, "guards").lead(c.Frontend, c.Have.Guard(), c.Want.Guard())
+	}
+	if c.EntryIn(phase) {
+		b.of(f, "services").lead(c.Frontend, c.Have.Entry(), c.Want.Entry())
+	}
+}
+
+// lead replaces where a frontend leads.
+func (e *elements) lead(f cluster.Frontend, old, new rules.Lead) {
+	if old != (rules.Lead{}) {
+		e.remove = append(e.remove, nftables.SetElement{Key: frontendKey(f)})
+	}
+	if new != (rules.Lead{}) {
+		e.add = append(e.add, verdict(f, new))
 	}
 }
 
@@ -239,7 +279,7 @@ func (b *batch) collect() {
 			if !last {
 				b.send(key, b.elements[key].remove, b.d.conn.SetDeleteElements)
 			}
-			if (key.name == "services") == last {
+			if verdicts := key.name == "services" || key.name == "guards"; verdicts == last {
 				b.send(key, b.elements[key].add, b.d.conn.SetAddElements)
 			}
 		}
@@ -250,6 +290,5 @@ func (b *batch) send(key setOf, list []nftables.SetElement, verb func(*nftables.
 	if len(list) == 0 {
 		return
 	}
-	i := slices.IndexFunc(key.family.specs, func(s setSpec) bool { return s.name == key.name })
-	_ = verb(key.family.specs[i].set(b.table(key.family)), list) // an error is kept and returned by Flush
+	_ = verb(key.family.spec(key.name).set(b.table(key.family)), list) // an error is kept and returned by Flush
 }

@@ -52,17 +52,33 @@ func (f *family) parseTarget(data []byte) (netip.AddrPort, bool) {
 	return netip.AddrPortFrom(addr, binary.BigEndian.Uint16(data[n:])), true
 }
 
-// parseEntry reads the verdict of a services element: the mode and size that it puts in force.
-func parseEntry(f cluster.Frontend, verdict []byte) rules.Placement {
+// parseSource reads an element of the sources set.
+func (f *family) parseSource(e nftables.SetElement) (cluster.Frontend, netip.Prefix, bool) {
+	n := int(f.addrLen) + 8
+	if len(e.Key) != n+int(f.addrLen) || len(e.KeyEnd) != len(e.Key) || !slices.Equal(e.Key[:n], e.KeyEnd[:n]) {
+		return cluster.Frontend{}, netip.Prefix{}, false
+	}
+	frontend, ok := f.parseFrontend(e.Key)
+	first, _ := netip.AddrFromSlice(e.Key[n:])
+	last, _ := netip.AddrFromSlice(e.KeyEnd[n:])
+	p, whole := prefixOf(first, last)
+	return frontend, p, ok && whole
+}
+
+// parseLead reads the verdict of an element of the services or the guards map.
+func parseLead(f cluster.Frontend, verdict []byte) rules.Lead {
 	chain := chainOf(verdict)
-	if chain == "no-endpoint" {
-		return rules.Placement{Mode: rules.Refuse}
+	switch chain {
+	case "no-endpoint":
+		return rules.Lead{Mode: rules.Refuse}
+	case "guarded":
+		return rules.Lead{Guard: true}
 	}
 	shard, mode, size, ok := parseBalancer(chain)
 	if !ok || shard != shardOf(f) {
-		return rules.Placement{Mode: rules.Unknown}
+		return rules.Lead{Mode: rules.Unknown}
 	}
-	return rules.Placement{Mode: mode, Size: size}
+	return rules.Lead{Mode: mode, Size: size}
 }
 
 // chainOf is the chain that a verdict goes to, or "".
@@ -85,6 +101,12 @@ func chainOf(verdict []byte) string {
 		return ""
 	}
 	return chain
+}
+
+// parseLayout reads layout-N.
+func parseLayout(chain string) (n int, ok bool) {
+	_, err := fmt.Sscanf(chain, "layout-%d", &n)
+	return n, err == nil && chain == layoutName(n)
 }
 
 // parseBalancer reads lb-SHARD-SIZE or lbh-SHARD-SIZE.
@@ -110,8 +132,11 @@ func (s setSpec) prefixes(elements []nftables.SetElement) (out []netip.Prefix, e
 		}
 	}
 	read := intervals
-	if len(s.key) == 2 {
+	switch {
+	case len(s.key) == 2:
 		read = pairs
+	case s.flags&interval == 0:
+		read = hosts
 	}
 	first, last, err := read(elements)
 	if err != nil {
@@ -143,6 +168,15 @@ func pairs(elements []nftables.SetElement) (first, last []netip.Addr, err error)
 		from, _ := netip.AddrFromSlice(e.Key[:half])
 		to, _ := netip.AddrFromSlice(end[:half])
 		first, last = append(first, from), append(last, to)
+	}
+	return first, last, nil
+}
+
+// hosts reads single addresses.
+func hosts(elements []nftables.SetElement) (first, last []netip.Addr, err error) {
+	for _, e := range elements {
+		addr, _ := netip.AddrFromSlice(e.Key)
+		first, last = append(first, addr), append(last, addr)
 	}
 	return first, last, nil
 }
@@ -203,6 +237,10 @@ func essence(e expr.Any) expr.Any {
 		c := *e
 		c.SetID = 0
 		return &c
+	case *expr.Dynset: // that it counts is the set's word
+		c := *e
+		c.SetID, c.Exprs = 0, nil
+		return &c
 	case *expr.Ct: // the library does not read the direction back
 		c := *e
 		c.Direction, c.OptDirection = 0, false
@@ -214,7 +252,7 @@ func essence(e expr.Any) expr.Any {
 // sameSet compares a set of the kernel with ours.
 func sameSet(have *nftables.Set, want setSpec) bool {
 	w := want.set(nil)
-	if have.KeyType.Bytes != w.KeyType.Bytes || have.Interval != w.Interval || have.Concatenation != w.Concatenation || have.IsMap != w.IsMap || have.HasTimeout || have.Dynamic {
+	if have.KeyType.Bytes != w.KeyType.Bytes || have.Interval != w.Interval || have.Concatenation != w.Concatenation || have.IsMap != w.IsMap || have.HasTimeout || have.Dynamic != w.Dynamic || have.Size != w.Size {
 		return false
 	}
 	return !w.IsMap || have.DataType.Name == w.DataType.Name

@@ -2,6 +2,7 @@ package nft
 
 import (
 	"fmt"
+	"net/netip"
 	"os"
 	"regexp"
 	"strings"
@@ -18,10 +19,13 @@ const docsFile = "../../docs/rules.md"
 // TestDocs keeps docs/rules.md equal to what a kernel lists. "make docs" writes it anew.
 func TestDocs(t *testing.T) {
 	ns := namespace(t)
-	install(t, open(t, ns, OwnOff), build(rules.Options{},
+	install(t, open(t, ns, OwnOff), build(rules.Options{Node: "n1", Ping: true},
 		service("a", "10.10.1.128 fd10::128", 8080, "192.168.10.100:80*1", "192.168.10.101:80*1", "192.168.10.102:80*2", "[fd00:10::100]:80"),
 		with(service("dns", "10.10.1.53", 53, "192.168.10.100:53"), func(s *cluster.Service) { s.Ports[0].Protocol = cluster.UDP }),
 		service("nobody", "10.10.1.3", 80),
+		with(service("private", "10.10.1.6", 80, "192.168.10.100:8080"), func(s *cluster.Service) {
+			s.Sources = []netip.Prefix{prefix("10.30.0.0/24"), prefix("10.40.0.7/32")}
+		}),
 		with(service("sticky", "10.10.1.4", 443, "192.168.10.100:443", "192.168.10.101:443"), func(s *cluster.Service) { s.Affinity = cluster.AffinitySource }),
 	))
 	page := docsPage(listing(t, ns))
@@ -55,7 +59,11 @@ func docsPage(listed string) string {
 var purposes = map[string]string{
 	"refuse":        "the one place that says no: a TCP reset, else port unreachable",
 	"no-endpoint":   "a service without a target; a name of its own so that a listing says why",
-	"other":         "a VIP, but no such port; or an address of a pool that nobody uses",
+	"guarded":       "a service with `sources`: who is not admitted is counted in `refused`, and refused; only such services' connections come here",
+	"local-out":     "hook: new connections to this node's instances are counted in `local`: those that are forwarded to them, or made here",
+	"local-in":      "hook: the same for instances of the node itself, where connections arrive; one that was counted on its way out is not asked about again",
+	"layout-2":      "no rule; its number says which form the table has",
+	"other":         "a VIP, but no such port; or an address of a pool that nobody uses. With `--ping` the VIPs of services answer ping from here; no VIP becomes an address of the node",
 	"dispatch":      "the entry from both hooks, for the first packet of a connection: one lookup for VIP traffic, two for everything else",
 	"prerouting":    "hook: clients that are routed through this node",
 	"output":        "hook: clients on this node",
@@ -73,7 +81,8 @@ This page is made from the kernel's own listing (` + "`make docs`" + `), and a t
 Weir keeps one table ` + "`weir`" + ` in each of the families ` + "`ip`" + ` and ` + "`ip6`" + `. The rules in it do not change: what changes are the elements of
 its maps. ` + "`services`" + ` says for each (VIP, protocol, port) which chain decides; ` + "`lb-S-N`" + ` draws one of N slots at random and looks it up
 in ` + "`endpoints-S`" + `; ` + "`lbh-S-N`" + ` takes the slot of the client address's hash. A target's share is its number of slots. S, from 0 to 15, is a
-hash of the frontend: sixteen maps are listed much faster than one large one.
+hash of the frontend: sixteen maps are listed much faster than one large one. A service with ` + "`sources`" + ` leads to ` + "`guarded`" + ` instead, and ` + "`guards`" + ` says
+where those go on whom ` + "`sources`" + ` holds.
 
 | chain | what it is for |
 |---|---|
@@ -89,8 +98,9 @@ kernel lets a table be owned (Linux 6.9), refused. Names in it are ours alone: n
 
 ## Family ip, as nft 1.0.6 lists it
 
-Four services: ` + "`a`" + ` with weights 1, 1, 2; ` + "`dns`" + ` over UDP; ` + "`nobody`" + ` without an instance; ` + "`sticky`" + ` with source affinity. Empty endpoint
-maps, counters, and all but the first elements of long maps are left out. Slots are printed as numbers of type mark.
+Five services: ` + "`a`" + ` with weights 1, 1, 2; ` + "`dns`" + ` over UDP; ` + "`nobody`" + ` without an instance; ` + "`private`" + ` with two ` + "`sources`" + `; ` + "`sticky`" + ` with source
+affinity. 192.168.10.100 is the node itself, which runs with ` + "`--ping`" + `. Empty endpoint maps, counters, and all but the first elements of long
+maps are left out. Slots are printed as numbers of type mark.
 
 ` + "```nft" + `
 %s

@@ -66,9 +66,9 @@ func (d *Driver) Name() string { return "nft" }
 // Owning says whether the tables belong to this process, so that nobody else can change them.
 func (d *Driver) Owning() bool { return d.owning }
 
-// Apply writes a plan in two transactions (see rules.Plan), in one where a family's table is made anew.
+// Apply writes a plan in its transactions (see rules.Phases), in one where a family's table is made anew.
 func (d *Driver) Apply(ctx context.Context, plan *rules.Plan) error {
-	for phase := range 2 {
+	for phase := range rules.Phases {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -76,9 +76,10 @@ func (d *Driver) Apply(ctx context.Context, plan *rules.Plan) error {
 		if phase == 0 {
 			b.repair(plan.Repairs)
 			b.sets(plan.Sets)
+			b.local(plan.Local)
 		}
 		b.changes(plan, phase)
-		if phase == 1 {
+		if phase == rules.Phases-1 {
 			b.doomed = plan.Repairs
 		}
 		if err := b.flush(); err != nil {

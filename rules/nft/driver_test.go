@@ -15,7 +15,7 @@ func TestDriver(t *testing.T) {
 		t.Run(string(ownership), func(t *testing.T) {
 			ns := namespace(t)
 			var last *Driver
-			rulestest.TestDriver(t, func(t testing.TB) rules.Driver {
+			rulestest.TestDriver(t, rules.Options{}, func(t testing.TB) rules.Driver {
 				if last != nil {
 					require.NoError(t, last.Close())
 				}

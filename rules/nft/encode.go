@@ -15,7 +15,7 @@ import (
 // in host order.
 
 func frontendKey(f cluster.Frontend) []byte {
-	key := make([]byte, 0, 28)
+	key := make([]byte, 0, 40)
 	key = append(key, f.VIP.AsSlice()...)
 	key = append(key, byte(f.Proto), 0, 0, 0)
 	return append(key, byte(f.Port>>8), byte(f.Port), 0, 0)
@@ -41,13 +41,30 @@ func shardOf(f cluster.Frontend) int {
 	return int((h ^ h>>16) % shards)
 }
 
-// entry is the element of the services map that puts a placement in force.
-func entry(f cluster.Frontend, p rules.Placement) nftables.SetElement {
-	chain := "no-endpoint"
-	if p.Size > 0 {
-		chain = balancerName(shardOf(f), p.Mode, p.Size)
+// verdict is the element of the services or the guards map that leads a frontend somewhere.
+func verdict(f cluster.Frontend, lead rules.Lead) nftables.SetElement {
+	return nftables.SetElement{Key: frontendKey(f), VerdictData: &expr.Verdict{Kind: expr.VerdictGoto, Chain: chainFor(f, lead)}}
+}
+
+func chainFor(f cluster.Frontend, lead rules.Lead) string {
+	switch {
+	case lead.Guard:
+		return "guarded"
+	case lead.Size > 0:
+		return balancerName(shardOf(f), lead.Mode, lead.Size)
 	}
-	return nftables.SetElement{Key: frontendKey(f), VerdictData: &expr.Verdict{Kind: expr.VerdictGoto, Chain: chain}}
+	return "no-endpoint"
+}
+
+// listenerKey is in the form of a frontend's: address, protocol, port.
+func listenerKey(l cluster.Listener) []byte {
+	return frontendKey(cluster.Frontend{VIP: l.Address.Addr(), Proto: l.Proto, Port: l.Address.Port()})
+}
+
+// sourceElement is how the sources set holds a prefix that may connect to a frontend. A delete must name exactly what was
+// added: one inside of it would silently take it all away.
+func sourceElement(f cluster.Frontend, p netip.Prefix) nftables.SetElement {
+	return nftables.SetElement{Key: append(frontendKey(f), p.Addr().AsSlice()...), KeyEnd: append(frontendKey(f), lastOf(p).AsSlice()...)}
 }
 
 // elements are how a set holds a prefix.
@@ -58,6 +75,8 @@ func (s setSpec) elements(p netip.Prefix) []nftables.SetElement {
 		return []nftables.SetElement{{Key: append(first, first...), KeyEnd: append(last, last...)}}
 	case len(s.key) == 2:
 		return []nftables.SetElement{{Key: append(first, first...)}}
+	case s.flags&interval == 0:
+		return []nftables.SetElement{{Key: first}}
 	}
 	elements := []nftables.SetElement{{Key: first}}
 	if end := lastOf(p).Next(); end.IsValid() {
@@ -87,6 +106,7 @@ func concat(types []nftables.SetDatatype) nftables.SetDatatype {
 func (s setSpec) set(table *nftables.Table) *nftables.Set {
 	out := &nftables.Set{
 		Table: table, Name: s.name, KeyType: concat(s.key), Counter: s.flags&counter != 0,
+		Dynamic: s.flags&dynamic != 0, Size: s.size,
 		Interval: s.flags&interval != 0, Concatenation: s.flags&interval != 0 && len(s.key) > 1,
 	}
 	if len(s.data) > 0 {

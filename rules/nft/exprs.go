@@ -68,11 +68,24 @@ func (f *family) protocol(number uint8) exprs {
 	}
 }
 
+// echo is the request of ping.
+func (f *family) echo() exprs {
+	return exprs{
+		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: 0, Len: 1},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{f.echoRequest}},
+	}
+}
+
 func gotoChain(name string) expr.Any { return &expr.Verdict{Kind: expr.VerdictGoto, Chain: name} }
 func jumpChain(name string) expr.Any { return &expr.Verdict{Kind: expr.VerdictJump, Chain: name} }
 
 // in goes on only if register 1 is in a set.
 func in(set string) expr.Any { return &expr.Lookup{SourceRegister: 1, SetName: set} }
+
+// note puts register 1 into a set that the kernel fills, or counts it there.
+func note(set string) expr.Any {
+	return &expr.Dynset{SrcRegKey: 1, SetName: set, Operation: uint32(unix.NFT_DYNSET_OP_UPDATE)}
+}
 
 // verdictOf does what the map says of register 1.
 func verdictOf(set string) expr.Any {

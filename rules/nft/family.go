@@ -2,6 +2,7 @@ package nft
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
@@ -25,6 +26,7 @@ type family struct {
 	hashed       uint32 // a register beside the key; the one that nft takes, so that its rules equal ours
 	ctDst        expr.CtKey
 	icmp         uint8 // protocol number
+	icmpName     string
 	echoRequest  uint8
 	unreachable  uint8 // the ICMP code of "port unreachable"
 	specs        []setSpec
@@ -34,18 +36,22 @@ var families = [...]*family{
 	withSpecs(&family{
 		name: "ip", table: nftables.TableFamilyIPv4, addrType: nftables.TypeIPAddr, addrLen: 4, saddr: 12, daddr: 16,
 		proto: 9, port: 10, slot: 11, second: 9, hashed: 3,
-		ctDst: expr.CtKeyDSTIP, icmp: unix.IPPROTO_ICMP, echoRequest: 8, unreachable: 3,
+		ctDst: expr.CtKeyDSTIP, icmp: unix.IPPROTO_ICMP, icmpName: "icmp", echoRequest: 8, unreachable: 3,
 	}),
 	withSpecs(&family{
 		name: "ip6", table: nftables.TableFamilyIPv6, addrType: nftables.TypeIP6Addr, addrLen: 16, saddr: 8, daddr: 24,
 		proto: 2, port: 13, slot: 14, second: 2, hashed: 19,
-		ctDst: expr.CtKeyDSTIP6, icmp: unix.IPPROTO_ICMPV6, echoRequest: 128, unreachable: 4,
+		ctDst: expr.CtKeyDSTIP6, icmp: unix.IPPROTO_ICMPV6, icmpName: "icmpv6", echoRequest: 128, unreachable: 4,
 	}),
 }
 
 func withSpecs(f *family) *family {
 	f.specs = f.sets()
 	return f
+}
+
+func (f *family) spec(name string) setSpec {
+	return f.specs[slices.IndexFunc(f.specs, func(s setSpec) bool { return s.name == name })]
 }
 
 func familyOf(addr netip.Addr) *family {

@@ -31,6 +31,8 @@ func FuzzKeys(f *testing.F) {
 	f.Add(false, slotKey(frontend("[fd10::1]:53/udp"), 7))
 	f.Add(true, slotKey(frontend("10.10.1.1:80"), maxSlot))
 	f.Add(false, []byte{1, 2, 3})
+	source := sourceElement(frontend("10.10.1.1:80"), netip.MustParsePrefix("10.30.0.0/24"))
+	f.Add(true, append(source.Key, source.KeyEnd...))
 	f.Fuzz(func(t *testing.T, v4 bool, key []byte) {
 		family := families[1]
 		if v4 {
@@ -42,6 +44,12 @@ func FuzzKeys(f *testing.F) {
 		if got, slot, ok := family.parseSlot(key); ok {
 			require.Equal(t, key, slotKey(got, slot))
 			require.True(t, slot >= 0 && slot < maxSlot)
+		}
+		if half := len(key) / 2; half > 0 {
+			element := nftables.SetElement{Key: key[:half], KeyEnd: key[half : 2*half]}
+			if got, source, ok := family.parseSource(element); ok {
+				require.Equal(t, element, sourceElement(got, source))
+			}
 		}
 		if got, ok := family.parseTarget(key); ok {
 			require.True(t, got.IsValid())
@@ -62,20 +70,15 @@ func FuzzBalancerName(f *testing.F) {
 }
 
 func FuzzEntry(f *testing.F) {
-	for _, chain := range []string{"lb-2-2", "lbh-0-251", "no-endpoint", "dispatch", ""} {
+	for _, chain := range []string{"lb-2-2", "lbh-0-251", "no-endpoint", "guarded", "dispatch", ""} {
 		f.Add(verdictBytes(f, unix.NFT_GOTO, chain))
 		f.Add(verdictBytes(f, unix.NFT_JUMP, chain))
 	}
 	f.Add([]byte{3, 0, 1, 0, 255, 255, 255, 255})
 	f.Fuzz(func(t *testing.T, verdict []byte) {
 		to := frontend("10.10.1.1:80")
-		switch p := parseEntry(to, verdict); p.Mode {
-		case rules.Random, rules.Source:
-			require.Equal(t, chainOf(verdict), balancerName(shardOf(to), p.Mode, p.Size))
-		case rules.Refuse:
-			require.Equal(t, "no-endpoint", chainOf(verdict))
-		default:
-			require.Equal(t, rules.Placement{Mode: rules.Unknown}, p)
+		if lead := parseLead(to, verdict); lead.Mode != rules.Unknown {
+			require.Equal(t, chainOf(verdict), chainFor(to, lead))
 		}
 	})
 }
@@ -118,15 +121,6 @@ func FuzzPrefixes(f *testing.F) {
 	})
 }
 
-func (f *family) spec(name string) setSpec {
-	for _, s := range f.specs {
-		if s.name == name {
-			return s
-		}
-	}
-	panic("no set " + name)
-}
-
 // Whatever we write reads back as itself.
 func TestDecodeEncode(t *testing.T) {
 	t.Parallel()
@@ -158,10 +152,16 @@ func TestDecodeEncode(t *testing.T) {
 		require.True(t, ok)
 		require.Equal(t, target, decoded)
 
-		p := rules.Placement{Mode: rapid.SampledFrom([]rules.Mode{rules.Random, rules.Source}).Draw(t, "mode"), Size: rapid.IntRange(1, maxSlot-1).Draw(t, "size")}
-		require.Equal(t, p, parseEntry(f, verdictBytes(t, unix.NFT_GOTO, entry(f, p).VerdictData.Chain)))
-		p = rules.Placement{Mode: rules.Refuse}
-		require.Equal(t, p, parseEntry(f, verdictBytes(t, unix.NFT_GOTO, entry(f, p).VerdictData.Chain)))
+		mode, size := rapid.SampledFrom([]rules.Mode{rules.Random, rules.Source}).Draw(t, "mode"), rapid.IntRange(1, maxSlot-1).Draw(t, "size")
+		for _, lead := range []rules.Lead{{Mode: mode, Size: size}, {Mode: rules.Refuse}, {Guard: true}} {
+			require.Equal(t, lead, parseLead(f, verdictBytes(t, unix.NFT_GOTO, chainFor(f, lead))))
+		}
+
+		source := netip.PrefixFrom(address(t, v4), rapid.IntRange(0, f.VIP.BitLen()).Draw(t, "source bits")).Masked()
+		got, admitted, ok := family.parseSource(sourceElement(f, source))
+		require.True(t, ok)
+		require.Equal(t, f, got)
+		require.Equal(t, source, admitted)
 
 		for _, name := range []string{"vips", "same-link"} {
 			want := netip.PrefixFrom(address(t, v4), rapid.IntRange(0, f.VIP.BitLen()).Draw(t, "bits")).Masked()
@@ -169,9 +169,11 @@ func TestDecodeEncode(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, []netip.Prefix{want}, read)
 		}
-		host := netip.PrefixFrom(address(t, v4), f.VIP.BitLen())
-		read, err := family.spec("hairpin").prefixes(family.spec("hairpin").elements(host))
-		require.NoError(t, err)
-		require.Equal(t, []netip.Prefix{host}, read)
+		for _, name := range []string{"hairpin", "pingable"} {
+			host := netip.PrefixFrom(address(t, v4), f.VIP.BitLen())
+			read, err := family.spec(name).prefixes(family.spec(name).elements(host))
+			require.NoError(t, err)
+			require.Equal(t, []netip.Prefix{host}, read)
+		}
 	})
 }

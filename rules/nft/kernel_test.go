@@ -97,6 +97,7 @@ func build(options rules.Options, services ...*cluster.Service) *rules.Ruleset {
 		s.CreateRevision, s.ModRevision = int64(i+1), int64(i+1)
 		draft.Service(s.Name, s)
 	}
+	draft.Node("n1", &cluster.Node{Addresses: []netip.Addr{netip.MustParseAddr("192.168.10.100")}})
 	return rules.Build(nil, draft.Snapshot(int64(len(services)+1)), options)
 }
 

@@ -13,6 +13,12 @@ import (
 // tableName is our table in each family. Nothing outside it is ever changed or needed, nor read but by Neighbours.
 const tableName = "weir"
 
+// layout numbers the form of the table. A chain of that name and without rules stands in it, so that a program can tell
+// a table whose names may mean something else to the newer one that wrote it.
+const layout = 2
+
+func layoutName(n int) string { return fmt.Sprintf("layout-%d", n) }
+
 // shards is the number of endpoint maps: dumping one big map takes time beyond proportion to its size (200,000 elements
 // in one map 16 s, in sixteen 1.4 s).
 const shards = 16
@@ -23,6 +29,7 @@ type setSpec struct {
 	key     []nftables.SetDatatype
 	data    []nftables.SetDatatype // of a map
 	flags   setFlags
+	size    uint32 // at most so many elements; 0: any number
 	typeof  string // the key as nft prints it where a plain type is not enough
 	ofSet   rules.Set
 	holding bool // it holds the prefixes of ofSet
@@ -33,7 +40,11 @@ type setFlags uint8
 const (
 	interval setFlags = 1 << iota
 	counter
+	dynamic // the kernel fills it
 )
+
+// refusedSize bounds what the kernel may put into the set of refused clients' frontends: only guarded ones get there.
+const refusedSize = 65536
 
 func endpointsName(shard int) string { return fmt.Sprintf("endpoints-%d", shard) }
 
@@ -43,7 +54,12 @@ func (f *family) sets() []setSpec {
 	pair := []nftables.SetDatatype{f.addrType, f.addrType}
 	specs := []setSpec{
 		{name: "services", key: frontend, data: []nftables.SetDatatype{nftables.TypeVerdict}, flags: counter},
+		{name: "guards", key: frontend, data: []nftables.SetDatatype{nftables.TypeVerdict}, flags: counter},
+		{name: "sources", key: append(frontend[:3:3], f.addrType), flags: interval | counter},
+		{name: "refused", key: frontend, flags: dynamic | counter, size: refusedSize},
+		{name: "local", key: frontend, flags: counter},
 		{name: "vips", key: pair[:1], flags: interval, ofSet: rules.VIPs, holding: true},
+		{name: "pingable", key: pair[:1], ofSet: rules.Pingable, holding: true},
 		{name: "keep-source", key: pair[:1], flags: interval, ofSet: rules.KeepSource, holding: true},
 		{name: "same-link", key: pair, flags: interval, ofSet: rules.SameLink, holding: true},
 		{name: "hairpin", key: pair, ofSet: rules.Hairpin, holding: true},
@@ -85,16 +101,22 @@ type rule struct {
 //
 //	refuse        the one place that says no: TCP reset, else port unreachable
 //	no-endpoint   a service without a target; a name of its own so that a listing says why
-//	other         a VIP, but no such port
+//	guarded       a service that only some clients may connect to; only such services' connections come here
+//	other         a VIP, but no such port; ping is answered by the node itself, so that no VIP becomes an address
 //	dispatch      entry for both hooks, first packet of a connection only: one lookup for VIP traffic, two for the rest
 //	prerouting    clients that are routed through this node
 //	output        clients on this node
 //	postrouting   our connections only: "ct status dnat" alone would catch other programs' port mappings as well
 //	masq          order matters: VIP as source always; local clients never; itself and neighbours on one link always;
 //	              then the exceptions; then everybody else
+//	local-out     new connections to this node's instances are counted: those that are forwarded to them, or made here
+//	local-in      the same for instances of the node itself, whose connections arrive. Both look before anybody rewrites
+//	              the source, since a nat hook that has its answer asks no further chain; and a connection that was
+//	              counted on its way out is not asked about again on its way in over lo
 //	stray-*       what slips past nat (INVALID packets, flows bound while the table was away) would circle over lo or
 //	              reach local listeners
 //	keep          no hook; its ct expression keeps connection tracking registered while there is no service
+//	layout-*      no rule; see layout
 func (f *family) chains() []chainSpec {
 	nat := func(name string, num *nftables.ChainHook, priority nftables.ChainPriority, text string, rules ...rule) chainSpec {
 		return chainSpec{name, &hook{nftables.ChainTypeNAT, *num, priority, text}, rules}
@@ -108,7 +130,14 @@ func (f *family) chains() []chainSpec {
 			f.rule("reject", &expr.Reject{Type: unix.NFT_REJECT_ICMP_UNREACH, Code: f.unreachable}),
 		}},
 		{name: "no-endpoint", rules: []rule{f.rule("goto refuse", gotoChain("refuse"))}},
+		{name: "guarded", rules: []rule{
+			f.rule(f.name+" daddr . meta l4proto . th dport . "+f.name+" saddr @sources "+f.name+" daddr . meta l4proto . th dport vmap @guards",
+				f.frontend(), f.addr(f.saddr, f.slot), in("sources"), f.frontend(), verdictOf("guards")),
+			f.rule("update @refused { "+f.name+" daddr . meta l4proto . th dport }", f.frontend(), note("refused")),
+			f.rule("goto refuse", gotoChain("refuse")),
+		}},
 		{name: "other", rules: []rule{
+			f.rule(f.icmpName+" type echo-request "+f.name+" daddr @pingable redirect", f.protocol(f.icmp), f.echo(), f.addr(f.daddr, 1), in("pingable"), &expr.Redir{}),
 			f.rule("counter packets 0 bytes 0", &expr.Counter{}),
 			f.rule("goto refuse", gotoChain("refuse")),
 		}},
@@ -130,12 +159,19 @@ func (f *family) chains() []chainSpec {
 		}},
 		nat("postrouting", nftables.ChainHookPostrouting, 100, "type nat hook postrouting priority srcnat; policy accept;",
 			f.rule("ct status dnat ct original "+f.name+" daddr @vips goto masq", ctStatusDNAT, f.originalDestination(), in("vips"), gotoChain("masq"))),
+		nat("local-out", nftables.ChainHookPostrouting, 95, "type nat hook postrouting priority srcnat - 5; policy accept;", f.countLocal()),
+		nat("local-in", nftables.ChainHookInput, 95, "type nat hook input priority 95; policy accept;", f.countLocal()),
 		filter("stray-forward", nftables.ChainHookForward, "type filter hook forward priority filter; policy accept;",
 			f.rule(`oif "lo" counter packets 0 bytes 0 goto refuse`, outLoopback, &expr.Counter{}, gotoChain("refuse"))),
 		filter("stray-output", nftables.ChainHookOutput, "type filter hook output priority filter; policy accept;",
 			f.rule(`oif "lo" `+f.name+` daddr @vips counter packets 0 bytes 0 goto refuse`, outLoopback, f.addr(f.daddr, 1), in("vips"), &expr.Counter{}, gotoChain("refuse"))),
 		{name: "keep", rules: []rule{f.rule("ct state established", ctStateEstablished)}},
+		{name: layoutName(layout)},
 	}
+}
+
+func (f *family) countLocal() rule {
+	return f.rule(f.name+" daddr . meta l4proto . th dport @local", f.frontend(), in("local"))
 }
 
 // balancer is the chain of all frontends of one shard that choose from the same number of slots in the same way. Its

@@ -45,7 +45,7 @@ func TestOwnerIsOne(t *testing.T) {
 		second := open(t, ns, ownership)
 		_, err := second.Read(t.Context())
 		require.ErrorIs(t, err, rules.ErrOwned, ownership)
-		require.True(t, IsOwned(err))
+		require.ErrorIs(t, err, rules.ErrOwned)
 		require.ErrorIs(t, second.Clean(t.Context()), rules.ErrOwned, ownership)
 	}
 	looking := open(t, ns, ReadOnly)

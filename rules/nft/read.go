@@ -29,15 +29,25 @@ type (
 		rehook bool // it hooks into the wrong place: delete it first
 		exists bool
 	}
-	mendSet struct { // empty it; its elements are then missing, and come with the plan
-		family *family
-		name   string
+	mendSet struct { // make it, or empty it; its elements are then missing, and come with the plan
+		family  *family
+		spec    setSpec
+		missing bool
 	}
 	dropChain struct {
 		family *family
 		name   string
 	}
 	dropSet struct {
+		family *family
+		name   string
+	}
+	dropObject struct {
+		family *family
+		name   string
+		kind   nftables.ObjType
+	}
+	dropFlowtable struct {
 		family *family
 		name   string
 	}
@@ -59,6 +69,7 @@ func (d *Driver) Read(ctx context.Context) (*rules.State, error) {
 			return nil, fmt.Errorf("read table %s %s: %w", f.name, tableName, err)
 		}
 	}
+	slices.SortFunc(state.Local, cluster.Listener.Compare)
 	for i := range state.Sets {
 		slices.SortFunc(state.Sets[i], func(a, b netip.Prefix) int { return a.Addr().Compare(b.Addr()) })
 	}
@@ -77,7 +88,7 @@ func (d *Driver) readFamily(f *family, state *rules.State) error {
 			return err
 		}
 	}
-	r := reading{d: d, f: f, table: table, state: rules.NewState()}
+	r := reading{d: d, f: f, table: table, state: rules.NewState(), missing: map[string]bool{}}
 	why, err := r.all()
 	if err != nil {
 		if errors.As(err, new(*netlink.OpError)) || errors.As(err, new(syscall.Errno)) {
@@ -94,6 +105,7 @@ func (d *Driver) readFamily(f *family, state *rules.State) error {
 	for i := range state.Sets {
 		state.Sets[i] = append(state.Sets[i], r.state.Sets[i]...)
 	}
+	state.Local = append(state.Local, r.state.Local...)
 	maps.Copy(state.Placed, r.state.Placed)
 	return nil
 }
@@ -103,10 +115,13 @@ func (r *reading) all() (why string, err error) {
 	if why, err := r.unsound(); err != nil || why != "" {
 		return why, err
 	}
-	if err := r.chains(); err != nil {
+	if why, err := r.chains(); err != nil || why != "" {
+		return why, err
+	}
+	if err := r.others(); err != nil {
 		return "", err
 	}
-	return "", r.elements()
+	return r.elements()
 }
 
 // reading is the reading of one table.
@@ -115,6 +130,8 @@ type reading struct {
 	f     *family
 	table *nftables.Table
 	state *rules.State
+
+	missing map[string]bool // sets that are not there
 }
 
 func (r *reading) damage(kind, name, what string, mend any) {
@@ -148,7 +165,10 @@ func (r *reading) unsound() (string, error) {
 	for _, spec := range r.f.specs {
 		have := byName[spec.name]
 		if have == nil {
-			return "set " + spec.name + " is missing", nil
+			// Rules that look something up keep it from being deleted, so this table is an older version's.
+			r.missing[spec.name] = true
+			r.damage("set", spec.name, "missing", mendSet{r.f, spec, true})
+			continue
 		}
 		if !sameSet(have, spec) {
 			return "set " + spec.name + " has another type", nil
@@ -163,21 +183,45 @@ func (r *reading) unsound() (string, error) {
 	return "", nil
 }
 
-// chains compares the frame and the balancer chains with what they should be.
-func (r *reading) chains() error {
+// others finds what we never make in a table.
+func (r *reading) others() error {
+	objects, err := r.d.conn.GetNamedObjects(r.table)
+	if err != nil {
+		return fmt.Errorf("list objects: %w", classify(err))
+	}
+	for _, o := range objects {
+		if named, ok := o.(*nftables.NamedObj); ok {
+			r.damage("object", named.Name, "is not ours", dropObject{r.f, named.Name, named.Type})
+		}
+	}
+	flowtables, err := r.d.conn.ListFlowtables(r.table)
+	if err != nil {
+		return fmt.Errorf("list flowtables: %w", classify(err))
+	}
+	for _, t := range flowtables {
+		r.damage("flowtable", t.Name, "is not ours", dropFlowtable{r.f, t.Name})
+	}
+	return nil
+}
+
+// chains compares the frame and the balancer chains with what they should be, or says why the table has to be made anew.
+func (r *reading) chains() (why string, err error) {
 	all, err := r.d.conn.ListChainsOfTableFamily(r.f.table)
 	if err != nil {
-		return fmt.Errorf("list chains: %w", classify(err))
+		return "", fmt.Errorf("list chains: %w", classify(err))
 	}
 	have := map[string]*nftables.Chain{}
 	for _, c := range all {
 		if c.Table.Name == tableName {
 			have[c.Name] = c
 		}
+		if n, ok := parseLayout(c.Name); ok && c.Table.Name == tableName && n > layout {
+			return fmt.Sprintf("was written by a newer version (layout %d, this one writes %d)", n, layout), nil
+		}
 	}
 	for _, spec := range r.f.chains() {
 		if err := r.chain(have[spec.name], spec); err != nil {
-			return err
+			return "", err
 		}
 		delete(have, spec.name)
 	}
@@ -189,10 +233,10 @@ func (r *reading) chains() error {
 		}
 		r.d.known[r.f][name] = true
 		if err := r.chain(chain, r.f.balancer(shard, mode, size)); err != nil {
-			return err
+			return "", err
 		}
 	}
-	return nil
+	return "", nil
 }
 
 func (r *reading) chain(have *nftables.Chain, want chainSpec) error {
@@ -227,40 +271,96 @@ func (r *reading) chain(have *nftables.Chain, want chainSpec) error {
 	return nil
 }
 
-// elements reads what the maps and sets hold.
-func (r *reading) elements() error {
+// elements reads what the maps and sets hold, or says why the table has to be made anew.
+func (r *reading) elements() (why string, err error) {
 	for _, spec := range r.f.specs {
+		if r.missing[spec.name] || spec.flags&dynamic != 0 {
+			continue
+		}
 		found, err := r.d.conn.GetSetElements(spec.set(r.table))
 		if err != nil {
-			return fmt.Errorf("list elements of %s: %w", spec.name, classify(err))
+			return "", fmt.Errorf("list elements of %s: %w", spec.name, classify(err))
 		}
-		switch {
-		case spec.holding:
-			prefixes, err := spec.prefixes(found)
-			if err != nil {
-				r.damage("set", spec.name, "holds "+err.Error(), mendSet{r.f, spec.name})
-				continue
-			}
-			r.state.Sets[spec.ofSet] = append(r.state.Sets[spec.ofSet], prefixes...)
-		case spec.name == "services":
-			r.services(found)
-		default:
-			r.endpoints(spec, found)
+		if spec.flags&counter != 0 && slices.ContainsFunc(found, func(e nftables.SetElement) bool { return e.Counter == nil }) {
+			return "set " + spec.name + " does not count", nil
 		}
+		r.set(spec, found)
 	}
-	return nil
+	for f, placed := range r.state.Placed {
+		slices.SortFunc(placed.Sources, func(a, b netip.Prefix) int { return a.Addr().Compare(b.Addr()) })
+		r.state.Placed[f] = placed
+	}
+	return "", nil
 }
 
-func (r *reading) services(found []nftables.SetElement) {
+// set reads what one set holds. That of services comes before those that say more of a frontend.
+func (r *reading) set(spec setSpec, found []nftables.SetElement) {
+	if spec.holding {
+		prefixes, err := spec.prefixes(found)
+		if err != nil {
+			r.damage("set", spec.name, "holds "+err.Error(), mendSet{r.f, spec, false})
+			return
+		}
+		r.state.Sets[spec.ofSet] = append(r.state.Sets[spec.ofSet], prefixes...)
+		return
+	}
+	switch spec.name {
+	case "services", "guards":
+		r.leads(spec.name, found)
+	case "sources":
+		r.sources(found)
+	case "local":
+		r.local(found)
+	default:
+		r.endpoints(spec, found)
+	}
+}
+
+// leads reads where the entries, or the guard, lead.
+func (r *reading) leads(set string, found []nftables.SetElement) {
 	for _, e := range found {
 		f, ok := r.f.parseFrontend(e.Key)
 		if !ok {
-			r.foreign("services", e)
+			r.foreign(set, e)
 			continue
 		}
-		placed := parseEntry(f, e.Val)
-		placed.Slots = r.state.Placed[f].Slots
+		placed, lead := r.state.Placed[f], parseLead(f, e.Val)
+		if set == "guards" && lead.Guard {
+			lead = rules.Lead{Mode: rules.Unknown}
+		}
+		switch {
+		case set == "services":
+			placed.Mode, placed.Size, placed.Guarded = lead.Mode, lead.Size, lead.Guard
+		case placed.Guarded:
+			placed.Mode, placed.Size = lead.Mode, lead.Size
+		default:
+			placed.Stale = lead
+		}
 		r.state.Placed[f] = placed
+	}
+}
+
+func (r *reading) sources(found []nftables.SetElement) {
+	for _, e := range found {
+		f, p, ok := r.f.parseSource(e)
+		if !ok {
+			r.foreign("sources", e)
+			continue
+		}
+		placed := r.state.Placed[f]
+		placed.Sources = append(placed.Sources, p)
+		r.state.Placed[f] = placed
+	}
+}
+
+func (r *reading) local(found []nftables.SetElement) {
+	for _, e := range found {
+		f, ok := r.f.parseFrontend(e.Key)
+		if !ok {
+			r.foreign("local", e)
+			continue
+		}
+		r.state.Local = append(r.state.Local, cluster.Listener{Address: netip.AddrPortFrom(f.VIP, f.Port), Proto: f.Proto})
 	}
 }
 
@@ -288,8 +388,5 @@ func (r *reading) endpoints(spec setSpec, found []nftables.SetElement) {
 }
 
 func (r *reading) foreign(set string, e nftables.SetElement) {
-	r.damage("map", set, fmt.Sprintf("holds a foreign element %x", e.Key), dropElement{r.f, set, nftables.SetElement{Key: e.Key}})
+	r.damage("map", set, fmt.Sprintf("holds a foreign element %x", e.Key), dropElement{r.f, set, nftables.SetElement{Key: e.Key, KeyEnd: e.KeyEnd}})
 }
-
-// IsOwned says whether an error means that another living process owns our table.
-func IsOwned(err error) bool { return errors.Is(err, rules.ErrOwned) }

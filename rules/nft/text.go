@@ -29,6 +29,13 @@ func Text(want *rules.Ruleset) string {
 
 func (f *family) setTexts(changes []rules.Change, want *rules.Ruleset) (out []string) {
 	held := f.elementTexts(changes)
+	for _, l := range want.Local {
+		if f.has(l.Address.Addr()) {
+			text := fmt.Sprintf("%s . %s . %d", l.Address.Addr(), l.Proto, l.Address.Port())
+			held["local"] = append(held["local"], elementText{text, listenerSortKey(l)})
+		}
+	}
+	slices.SortFunc(held["local"], func(a, b elementText) int { return compareReversed(a.key, b.key) })
 	for _, spec := range f.specs {
 		if spec.holding {
 			for _, p := range want.Sets[spec.ofSet] {
@@ -57,7 +64,13 @@ func (f *family) elementTexts(changes []rules.Change) map[string][]elementText {
 			continue
 		}
 		key, frontend := sortKey(c.Frontend), fmt.Sprintf("%s . %s . %d", c.Frontend.VIP, c.Frontend.Proto, c.Frontend.Port)
-		add("services", frontend+" : goto "+entry(c.Frontend, c.Want).VerdictData.Chain, key)
+		add("services", frontend+" : goto "+chainFor(c.Frontend, c.Want.Entry()), key)
+		if c.Want.Guarded {
+			add("guards", frontend+" : goto "+chainFor(c.Frontend, c.Want.Guard()), key)
+		}
+		for _, p := range c.Want.Sources {
+			add("sources", frontend+" . "+plainText(p), nil)
+		}
 		shard := endpointsName(shardOf(c.Frontend))
 		for slot, target := range c.Want.Slots {
 			slotted := append(slices.Clip(key), byte(slot), byte(slot>>8), 0, 0)
@@ -75,6 +88,10 @@ func sortKey(f cluster.Frontend) []byte {
 	return append(f.VIP.AsSlice(), byte(f.Proto), byte(f.Port>>8), byte(f.Port))
 }
 
+func listenerSortKey(l cluster.Listener) []byte {
+	return sortKey(cluster.Frontend{VIP: l.Address.Addr(), Proto: l.Proto, Port: l.Address.Port()})
+}
+
 func compareReversed(a, b []byte) int {
 	for i := len(a) - 1; i >= 0; i-- {
 		if a[i] != b[i] {
@@ -84,11 +101,15 @@ func compareReversed(a, b []byte) int {
 	return 0
 }
 
-func (s setSpec) prefixText(p netip.Prefix) string {
-	text := p.String()
+func plainText(p netip.Prefix) string {
 	if p.IsSingleIP() {
-		text = p.Addr().String()
+		return p.Addr().String()
 	}
+	return p.String()
+}
+
+func (s setSpec) prefixText(p netip.Prefix) string {
+	text := plainText(p)
 	if len(s.key) == 2 {
 		text += " . " + text
 	}
@@ -106,8 +127,14 @@ func (s setSpec) text(elements []elementText) string {
 		types = "typeof " + s.typeof
 	}
 	fmt.Fprintf(&b, "\t%s %s {\n\t\t%s\n", kind, s.name, types)
+	if s.size > 0 {
+		fmt.Fprintf(&b, "\t\tsize %d\n", s.size)
+	}
 	if s.flags&interval != 0 {
 		b.WriteString("\t\tflags interval\n")
+	}
+	if s.flags&dynamic != 0 {
+		b.WriteString("\t\tflags dynamic\n")
 	}
 	if s.flags&counter != 0 {
 		b.WriteString("\t\tcounter\n")
