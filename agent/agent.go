@@ -23,15 +23,25 @@ type Agent struct {
 	flusher *runner.Runner
 	teller  *runner.Runner
 	saver   *runner.Runner
+	herald  *runner.Runner
 
 	archiver cluster.Archiver // of the snapshot file; used by one goroutine at a time
 	tidy     sync.Once
 	// Owned by the sync goroutine.
 	have    *rules.State   // what the kernel holds; nil: it has to be read
 	want    *rules.Ruleset // the newest ruleset that was built
+	wrote   *rules.Ruleset // the newest that was written whole
 	checked time.Time      // when the kernel was last read
+	doubt   *suspicion     // why the kernel has to be read again; nil: it has not
+
+	told    int           // repairs that were reported; owned by the herald, as is the next
+	muted   bool          // this node may not report them
+	noticed chan struct{} // of size one: somebody else changed our rules
 
 	mu      sync.Mutex // guards what follows
+	repairs cluster.Repairs
+	fight   fight
+	foe     string // who began the fight, and with what
 	inbox   inbox
 	status  Status
 	passing time.Time // when the pass that is under way began; zero: none is
@@ -53,12 +63,14 @@ func New(c Config) (*Agent, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &Agent{c: c, routes: newRoutes(c.NodeAddrs)}
+	a := &Agent{c: c, routes: newRoutes(c.NodeAddrs), noticed: make(chan struct{}, 1)}
+	a.repairs = cluster.Repairs{Since: time.Now().UTC(), Newest: []cluster.Repair{}}
 	a.flows = newFlows(c.Logger, c.Metrics)
 	a.syncer = runner.New(a.pass, runner.Options{Max: c.FullCheck, Failed: a.failed("sync")})
 	a.flusher = runner.New(a.flows.reconcile, runner.Options{Min: 500 * time.Millisecond, Max: c.FullCheck, Failed: a.failed("reconcile flows")})
 	a.teller = runner.New(a.tell, runner.Options{Min: 10 * time.Millisecond, Failed: a.failed("report")})
 	a.saver = runner.New(a.save, runner.Options{Min: 10 * time.Second, Failed: a.failed("save snapshot")})
+	a.herald = runner.New(a.tellRepairs, runner.Options{Min: 2 * time.Second, Failed: a.failed("report repairs")})
 	return a, nil
 }
 
@@ -72,7 +84,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	g.Go(func() error { return a.teller.Run(ctx) })
 	g.Go(func() error { return a.tellRegularly(ctx) })
 	g.Go(func() error { return a.saver.Run(ctx) })
+	g.Go(func() error { return a.herald.Run(ctx) })
 	g.Go(func() error { return a.watchDrift(ctx) })
+	g.Go(func() error { return a.heal(ctx) })
 	g.Go(func() error { return a.routes.watch(ctx, a.syncer.Kick) })
 	g.Go(func() error { return a.coldStart(ctx) })
 	err := g.Wait()

@@ -22,6 +22,7 @@ type Source interface {
 // Reporter takes what the node has to say.
 type Reporter interface {
 	Applied(ctx context.Context, node string, a cluster.Applied) error
+	Repaired(ctx context.Context, node string, r cluster.Repairs) error
 }
 
 // Config of an Agent.

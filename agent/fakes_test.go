@@ -92,6 +92,7 @@ type store struct {
 	away    error
 	refuse  error // what a report is answered with
 	reports []report
+	repairs []cluster.Repairs
 }
 
 type report struct {
@@ -126,10 +127,29 @@ func (s *store) Applied(_ context.Context, node string, a cluster.Applied) error
 	return nil
 }
 
+func (s *store) Repaired(_ context.Context, _ string, r cluster.Repairs) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.refuse != nil {
+		return s.refuse
+	}
+	s.repairs = append(s.repairs, r)
+	return nil
+}
+
 func (s *store) set(away, refuse error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.away, s.refuse = away, refuse
+}
+
+// repaired returns the reports of repairs since the last call.
+func (s *store) repaired() []cluster.Repairs {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := s.repairs
+	s.repairs = nil
+	return out
 }
 
 // told returns the reports since the last call.

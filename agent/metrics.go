@@ -3,18 +3,19 @@ package agent
 import (
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/weir-lb/weir/cluster"
 	"github.com/weir-lb/weir/rules"
 )
 
 // Metrics of an agent.
 type Metrics struct {
-	apply, read            prometheus.Histogram
-	writes, repairs, flows prometheus.Counter
-	failures               *prometheus.CounterVec
-	revision, frontends    prometheus.Gauge
-	slots, problems        prometheus.Gauge
-	stale, held, services  prometheus.Gauge
-	quarantined            prometheus.Gauge
+	apply, read           prometheus.Histogram
+	writes, flows         prometheus.Counter
+	failures, repairs     *prometheus.CounterVec
+	revision, frontends   prometheus.Gauge
+	slots, problems       prometheus.Gauge
+	stale, held, services prometheus.Gauge
+	quarantined, fight    prometheus.Gauge
 }
 
 // NewMetrics makes the metrics and registers them; nil: nowhere.
@@ -33,7 +34,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		apply:       histogram("apply_seconds", "Time to write one plan into the kernel."),
 		read:        histogram("read_seconds", "Time to read our tables from the kernel."),
 		writes:      count("writes_total", "Elements and rules written."),
-		repairs:     count("repairs_total", "Times that foreign changes to our rules were found and repaired."),
+		repairs:     prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "weir", Subsystem: "agent", Name: "repairs_total", Help: "Times that foreign changes to our rules were found and repaired."}, []string{"cause"}),
 		flows:       count("flows_deleted_total", "Stale connection tracking entries deleted."),
 		failures:    prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "weir", Subsystem: "agent", Name: "failures_total", Help: "Failed runs of a loop."}, []string{"loop"}),
 		revision:    gauge("revision", "Newest etcd revision that the kernel holds."),
@@ -44,9 +45,13 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		stale:       gauge("stale", "1 while working from the snapshot file."),
 		held:        gauge("held", "1 while deletions are held back."),
 		quarantined: gauge("quarantined", "Frontends that the kernel refuses."),
+		fight:       gauge("fight", "1 while another program changes our rules again and again."),
+	}
+	for _, cause := range cluster.RepairCauses {
+		m.repairs.WithLabelValues(cause) // so that 0 shows, and the first one is an increase
 	}
 	if r != nil {
-		r.MustRegister(m.apply, m.read, m.writes, m.repairs, m.flows, m.failures, m.revision, m.services, m.frontends, m.slots, m.problems, m.stale, m.held, m.quarantined)
+		r.MustRegister(m.apply, m.read, m.writes, m.repairs, m.flows, m.failures, m.revision, m.services, m.frontends, m.slots, m.problems, m.stale, m.held, m.quarantined, m.fight)
 	}
 	return m
 }

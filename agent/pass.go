@@ -18,10 +18,10 @@ func (a *Agent) pass(ctx context.Context) error {
 	if in.snapshot == nil {
 		return nil
 	}
-	drifted, err := a.look(ctx, in)
-	if err != nil {
+	if err := a.look(ctx, in); err != nil {
 		return err
 	}
+	drifted := a.doubt != nil && a.doubt.found != nil
 	if a.wouldForget(in.snapshot) {
 		return a.forgetNothing(in.snapshot)
 	}
@@ -33,12 +33,12 @@ func (a *Agent) pass(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.repaired(in, drifted, done.plan)
+	a.repaired(in.taken)
 	a.flows.want(a.want, done.plan)
 	if len(done.plan.Changes) > 0 || drifted {
 		a.flusher.Kick()
 	}
-	a.publish(in, done.plan, append(done.problems, a.want.Problems...))
+	a.publish(in, done.plan, slices.Concat(done.problems, a.want.Problems, a.fights()))
 	return done.routes
 }
 
@@ -59,19 +59,29 @@ func (a *Agent) take() inbox {
 }
 
 // look reads the kernel when nothing is known of it, when somebody else changed it, or when it is time to.
-func (a *Agent) look(ctx context.Context, in inbox) (drifted bool, err error) {
-	due := time.Since(a.checked) >= a.c.FullCheck
-	if a.have != nil && len(in.foreign) == 0 && !due {
-		return false, nil
+func (a *Agent) look(ctx context.Context, in inbox) error {
+	a.suspect(in)
+	if a.have != nil && a.doubt == nil {
+		return nil
 	}
-	start := time.Now()
-	known := a.have != nil
+	return a.read(ctx)
+}
+
+func (a *Agent) read(ctx context.Context) (err error) {
+	start, refused := time.Now(), map[cluster.Frontend]rules.Quarantine(nil)
+	if a.have != nil {
+		refused = a.have.Quarantined()
+	}
 	if a.have, err = a.c.Driver.Read(ctx); err != nil {
-		return false, err
+		return err
 	}
 	a.checked = time.Now()
 	a.c.Metrics.read.Observe(time.Since(start).Seconds())
-	return known, nil
+	a.compare(refused)
+	if a.doubt != nil && a.doubt.found == nil {
+		a.doubt = nil
+	}
+	return nil
 }
 
 // write goes the safe order: a route without rules would lead nowhere.
@@ -103,10 +113,12 @@ func (a *Agent) carry(ctx context.Context) (done written, err error) {
 		if !errors.Is(err, rules.ErrShadow) || attempt > 0 {
 			return done, err
 		}
-		if a.have, err = a.c.Driver.Read(ctx); err != nil {
+		a.suspectWrite(done.plan, start)
+		if err := a.read(ctx); err != nil {
 			return done, err
 		}
 	}
+	a.wrote = a.want
 	if !done.plan.Empty() {
 		a.c.Metrics.apply.Observe(time.Since(start).Seconds())
 		a.c.Metrics.writes.Add(float64(done.plan.Writes()))
@@ -153,20 +165,6 @@ func (a *Agent) links() []netip.Prefix {
 	return AttachedNetworks()
 }
 
-// repaired tells of drift that was found and mended.
-func (a *Agent) repaired(in inbox, drifted bool, plan *rules.Plan) {
-	if !drifted || plan.Empty() || len(in.foreign) == 0 && len(plan.Repairs) == 0 {
-		return
-	}
-	a.c.Metrics.repairs.Inc()
-	what, who := "found by the regular check", ""
-	if len(in.foreign) > 0 {
-		what, who = in.foreign[0].What, in.foreign[0].Who
-	}
-	a.c.Logger.Warn("rules were changed by somebody else and are repaired", "what", what, "who", who,
-		"writes", plan.Writes(), "wrong_for", time.Since(in.noticed).Round(time.Millisecond).String())
-}
-
 // publish makes the result visible and, if somebody waits for it or it says something new, reports it.
 func (a *Agent) publish(in inbox, plan *rules.Plan, problems []cluster.Problem) {
 	problems = append(problems, in.snapshot.Problems...)
@@ -178,7 +176,7 @@ func (a *Agent) publish(in inbox, plan *rules.Plan, problems []cluster.Problem) 
 	problems = slices.Compact(problems)
 
 	a.mu.Lock()
-	before := a.status
+	before, fighting := a.status, a.fight.on(time.Now())
 	a.status.Snapshot, a.status.Want, a.status.Stale, a.status.Failure = in.snapshot, a.want, in.stale, nil
 	a.status.Problems, a.status.Refused = problems, refused(a.have)
 	fresh, took := before.Snapshot != in.snapshot, time.Since(in.taken)
@@ -203,7 +201,7 @@ func (a *Agent) publish(in inbox, plan *rules.Plan, problems []cluster.Problem) 
 	switch {
 	case before.Snapshot == nil:
 		a.c.Logger.Info("ready", "revision", in.snapshot.Revision, "services", in.snapshot.Services.Len(), "written", plan.Writes(), "stale", in.stale, "took", took.Round(time.Microsecond).String())
-	case !plan.Empty():
+	case !plan.Empty() && (fresh || !fighting): // one side of a fight each second is no news
 		a.c.Logger.Info("applied", "revision", in.snapshot.Revision, "written", plan.Writes(), "took", took.Round(time.Microsecond).String())
 	default:
 		a.c.Logger.Debug("nothing to do", "revision", in.snapshot.Revision)

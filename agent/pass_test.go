@@ -161,7 +161,7 @@ func TestRepair(t *testing.T) {
 		require.NoError(t, n.kernel.Clean(t.Context())) // nobody tells
 		n.after(5 * time.Minute)
 		require.Equal(t, map[string]int{"10.10.1.1:80": 3}, n.holds(), "the regular check finds it")
-		require.Equal(t, 1, n.log.count("found by the regular check"))
+		require.Equal(t, 1, n.log.count("cause=check what=\"repair frame: missing and 2 more\""))
 		reads := n.kernel.reads
 		n.after(15 * time.Minute)
 		require.Equal(t, reads+3, n.kernel.reads)

@@ -150,6 +150,7 @@ func (a *Agent) tell(ctx context.Context) error {
 func (a *Agent) tellRegularly(ctx context.Context) error {
 	for runner.Sleep(ctx, time.Duration(float64(a.c.ReportEvery)*(0.8+0.4*rand.Float64()))) {
 		a.teller.Kick()
+		a.herald.Kick() // it has something to say only where it could not before
 	}
 	return nil
 }

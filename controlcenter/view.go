@@ -59,6 +59,9 @@ type NodeRow struct {
 	Problems  []cluster.Problem `json:"problems,omitempty"`
 	// ProblemCount is how many problems there are: of many, only the first are told.
 	ProblemCount int `json:"problem_count"`
+	// Repairs is how often the node's rules were repaired since its agent started; LastRepair is the newest.
+	Repairs    int             `json:"repairs"`
+	LastRepair *cluster.Repair `json:"last_repair,omitempty"`
 }
 
 // Services are all services, or the one that is named.
@@ -150,6 +153,7 @@ func choose(s *cluster.Snapshot, name string) ([]*cluster.Inputs, error) {
 type Fleet struct {
 	Alive   map[string]bool
 	Applied map[string]cluster.Applied
+	Repairs map[string]cluster.Repairs
 }
 
 // Nodes are all nodes that are known, alive or have told something, or the one that is named.
@@ -168,6 +172,12 @@ func Nodes(s *cluster.Snapshot, fleet Fleet, name string, now time.Time) ([]Node
 		r := row(n)
 		r.Applied, r.TookMS, r.Stale, r.Problems, r.At, r.Age = a.Revision, a.TookMS, a.Stale, a.Problems, a.At, age(a.At, now)
 		r.ProblemCount = max(a.ProblemCount, len(a.Problems))
+	}
+	for n, repairs := range fleet.Repairs {
+		r := row(n)
+		if r.Repairs = repairs.Count; len(repairs.Newest) > 0 {
+			r.LastRepair = &repairs.Newest[0]
+		}
 	}
 	for n, node := range s.Nodes.All() {
 		r := row(n)

@@ -73,11 +73,13 @@ func TestNodesView(t *testing.T) {
 	fleet := controlcenter.Fleet{
 		Alive:   map[string]bool{"n1": true},
 		Applied: map[string]cluster.Applied{"n1": {Revision: 100, TookMS: 2, At: noon}, "n3": {Revision: 101, Stale: true}},
+		Repairs: map[string]cluster.Repairs{"n1": {Count: 30, Newest: []cluster.Repair{{What: "newest"}, {What: "older"}}}},
 	}
 	rows, err := controlcenter.Nodes(snapshot(t, f), fleet, "", noon.Add(time.Second))
 	require.NoError(t, err)
 	require.Equal(t, []controlcenter.NodeRow{
-		{Name: "n1", State: "alive", Alive: true, Applied: 100, Lag: 1, TookMS: 2, Version: "1.2", Addresses: []string{"192.168.1.1"}, Instances: 1, At: noon, Age: time.Second},
+		{Name: "n1", State: "alive", Alive: true, Applied: 100, Lag: 1, TookMS: 2, Version: "1.2", Addresses: []string{"192.168.1.1"}, Instances: 1, At: noon, Age: time.Second,
+			Repairs: 30, LastRepair: &cluster.Repair{What: "newest"}},
 		{Name: "n2", State: "down", Reason: "lease gone", Lag: 101, Addresses: []string{"192.168.1.2"}, Instances: 1},
 		{Name: "n3", State: "lost", Reason: "its agent is not in touch with etcd", Applied: 101, Stale: true},
 	}, rows, "the service changed last, at 101; what nodes tell moves the store on, but is nothing to apply")

@@ -44,20 +44,5 @@ func (s *Store) Join(ctx context.Context, node string, n *cluster.Node) error {
 
 // Applied writes ops/applied/<node>: what the node's kernel holds.
 func (s *Store) Applied(ctx context.Context, node string, a cluster.Applied) error {
-	key := Key{Kind: KindApplied, Node: node}
-	doing := "tell what node " + printable(node) + " has applied"
-	if err := key.Valid(); err != nil {
-		return fmt.Errorf("%s: %w", doing, err)
-	}
-	value, err := encode(a)
-	if err != nil {
-		return fmt.Errorf("%s: %w", doing, err)
-	}
-	return s.do(ctx, doing, func(ctx context.Context, c *clientv3.Client) error {
-		r, err := c.Put(ctx, s.key(key), string(value))
-		if err == nil {
-			s.horizon.note(r.Header.Revision)
-		}
-		return err
-	})
+	return s.tell(ctx, Key{Kind: KindApplied, Node: node}, "tell what node "+printable(node)+" has applied", a)
 }

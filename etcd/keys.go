@@ -29,6 +29,7 @@ const (
 	KindVIP
 	KindAlive
 	KindApplied
+	KindRepairs
 	KindAssign
 	KindStatus
 	KindPort
@@ -57,6 +58,7 @@ var layouts = [kinds]string{
 	KindVIP:       "ops/vips/VIP/PROTO/PORT",
 	KindAlive:     "ops/alive/NODE",
 	KindApplied:   "ops/applied/NODE",
+	KindRepairs:   "ops/repairs/NODE",
 	KindAssign:    "ops/assign/NODE/ID",
 	KindStatus:    "ops/status/NODE/ID",
 	KindPort:      "ops/ports/NODE/PORT",

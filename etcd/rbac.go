@@ -56,7 +56,7 @@ func operatorGrants() []Grant {
 
 func viewerGrants() []Grant {
 	out := []Grant{{Read, "net/", true}, {Read, "ops/digest", false}, {Read, "ops/leader/", true}}
-	for _, kind := range []string{"vips", "assign", "status", "ports", "scale", "events", "wake"} {
+	for _, kind := range []string{"vips", "assign", "status", "ports", "scale", "events", "wake", "repairs"} {
 		out = append(out, Grant{Read, "ops/" + kind + "/", true})
 	}
 	return append(out, presenceGrant)
@@ -67,7 +67,7 @@ var presenceGrant = Grant{Read, "ops/a", true}
 
 func nodeGrants(node string) []Grant {
 	out := []Grant{{Read, "net/", true}, {Read, "ops/secret", false}, {Read, "ops/digest", false}, {ReadWrite, "ops/wake/", true}}
-	for _, kind := range []Kind{KindHealth, KindNode, KindDown, KindAlive, KindApplied} {
+	for _, kind := range []Kind{KindHealth, KindNode, KindDown, KindAlive, KindApplied, KindRepairs} {
 		out = append(out, Grant{ReadWrite, Key{Kind: kind, Node: node}.String(), false})
 	}
 	return append(out,

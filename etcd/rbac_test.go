@@ -4,6 +4,7 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -66,6 +67,16 @@ func TestANodeDoesItsWorkAndNothingElse(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, n1.Join(ctx, "n1", &cluster.Node{Version: "1"}))
 	require.NoError(t, n1.Applied(ctx, "n1", cluster.Applied{Revision: 1}))
+	told := cluster.Repairs{Since: time.Unix(1, 0).UTC(), Count: 1, Newest: []cluster.Repair{{Cause: cluster.RepairNotice, What: "table deleted", Who: "nft (pid 7)"}}}
+	require.NoError(t, n1.Repaired(ctx, "n1", told))
+	require.ErrorIs(t, n1.Repaired(ctx, "n2", told), cluster.ErrDenied)
+	for _, user := range []string{"weir-operator", "weir-viewer"} {
+		repairs, err := as(user).Repairs(ctx)
+		require.NoError(t, err)
+		require.Equal(t, map[string]cluster.Repairs{"n1": told}, repairs, user)
+	}
+	_, err = n1.Repairs(ctx)
+	require.ErrorIs(t, err, cluster.ErrDenied, "those of others")
 	alive(t, n1, "n1")
 	require.Contains(t, presentAs(t, operator, map[string]bool{"n1": true}), "n1")
 	require.NotContains(t, keys(t, as("root")), "net/down/n1")
@@ -78,7 +89,7 @@ func TestANodeDoesItsWorkAndNothingElse(t *testing.T) {
 	for _, key := range []string{
 		"net/services/a", "net/services/new", "net/instances/n2/a/x", "net/instances/n1", "net/health/n2", "net/nodes/n2", "net/nodes/n11",
 		"net/down/n2", "net/admin/a/x", "net/admin-node/n1", "net/weights/a", "net/config", "net/ready", "net/barrier", "net/guard",
-		"ops/alive/n2", "ops/applied/n2", "ops/status/n2/x", "ops/assign/n1/x", "ops/vips/10.0.0.1/tcp/80", "ops/secret", "ops/digest", "ops/leader/x",
+		"ops/alive/n2", "ops/applied/n2", "ops/repairs/n2", "ops/repairs/n11", "ops/status/n2/x", "ops/assign/n1/x", "ops/vips/10.0.0.1/tcp/80", "ops/secret", "ops/digest", "ops/leader/x",
 	} {
 		_, err := c.Put(ctx, n1.prefix+key, "{}")
 		require.ErrorIs(t, explain("put", err), cluster.ErrDenied, key)

@@ -133,20 +133,22 @@ func (a *Agent) AwaitReady(within time.Duration) {
 	})
 }
 
-// Metric reads one metric without labels.
+// Metric reads one metric; of one with labels, the sum.
 func (a *Agent) Metric(name string) float64 {
 	a.w.t.Helper()
 	code, body := a.Get("/metrics")
 	require.Equal(a.w.t, http.StatusOK, code, body)
+	sum, found := 0.0, false
 	for line := range strings.Lines(body) {
-		if value, ok := strings.CutPrefix(line, name+" "); ok {
-			v, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
+		key, value, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if bare, _, _ := strings.Cut(key, "{"); bare == name {
+			v, err := strconv.ParseFloat(value[strings.LastIndexByte(value, ' ')+1:], 64) // the value of a label may hold a space
 			require.NoError(a.w.t, err)
-			return v
+			sum, found = sum+v, true
 		}
 	}
-	require.FailNow(a.w.t, "no metric "+name, body)
-	return 0
+	require.True(a.w.t, found, "no metric %s in %s", name, body)
+	return sum
 }
 
 // CPU is the processor time that the process has used so far.

@@ -34,6 +34,7 @@ type Driver interface {
 type Foreign struct {
 	What string // "table ip weir: table deleted"
 	Who  string // "nft (pid 4711)", as far as the kernel tells
+	Lost bool   // notices were lost: anything may have changed
 }
 
 // What Apply may answer. Drivers wrap them; callers ask with errors.Is.

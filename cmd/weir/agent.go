@@ -53,7 +53,7 @@ func newAgentCmd(a *app) *cobra.Command {
 		Long: `Watch etcd and keep this node's kernel equal to it: the rules, the routes to the VIPs, and the connection tracking entries
 that would hold clients to instances that are gone. Needs CAP_NET_ADMIN. Rules stay when it stops; "weir rules clean" removes them.
 
-Pages on --listen: /livez /readyz /metrics /debug/snapshot /debug/rules /debug/plan /debug/problems.`,
+Pages on --listen: /livez /readyz /metrics /debug/snapshot /debug/rules /debug/plan /debug/problems /debug/repairs.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runAgent(cmd.Context(), a, o) },
 	}
@@ -265,6 +265,7 @@ func serveAgent(ctx context.Context, o *agentOptions, s served) error {
 		server.Page("rules", page(s.agent.WriteRules))
 		server.Page("plan", page(s.agent.WritePlan))
 		server.Page("problems", page(s.agent.WriteProblems))
+		server.Page("repairs", page(s.agent.WriteRepairs))
 		g.Go(func() error { return server.Run(ctx) })
 	}
 	g.Go(func() error { return s.agent.Run(ctx) })

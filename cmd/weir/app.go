@@ -15,6 +15,7 @@ import (
 // store is what commands need of etcd.
 type store interface {
 	controlcenter.Store
+	Repairs(ctx context.Context) (map[string]cluster.Repairs, error)
 	RBAC(nodes ...string) (string, error)
 	Close() error
 }

@@ -7,13 +7,20 @@ import (
 	"testing"
 	"time"
 
+	"github.com/weir-lb/weir/cluster"
 	"github.com/weir-lb/weir/controlcenter/storetest"
 )
 
 // fake is a store for commands.
 type fake struct {
 	*storetest.Fake
-	closed int
+	closed  int
+	repairs map[string]cluster.Repairs
+	denied  error
+}
+
+func (f *fake) Repairs(context.Context) (map[string]cluster.Repairs, error) {
+	return f.repairs, f.denied
 }
 
 func (f *fake) RBAC(nodes ...string) (string, error) {

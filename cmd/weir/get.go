@@ -82,6 +82,9 @@ func (o *getOptions) list(ctx context.Context, s store, snapshot *cluster.Snapsh
 	if err != nil {
 		return listing{}, err
 	}
+	if fleet.Repairs, err = o.repairs(ctx, s); err != nil {
+		return listing{}, err
+	}
 	rows, err := controlcenter.Nodes(snapshot, fleet, o.name, o.now())
 	return nodesListing(rows), err
 }
@@ -98,6 +101,19 @@ func (a *app) fleet(ctx context.Context, s store) (f controlcenter.Fleet, err er
 		err = fmt.Errorf("%w: %w", cluster.ErrUnreachable, err)
 	}
 	return f, err
+}
+
+// repairs asks what the nodes had to repair. A role that was made by an older version may not read it; the rest is worth
+// showing all the same.
+func (a *app) repairs(ctx context.Context, s store) (map[string]cluster.Repairs, error) {
+	ctx, cancel := context.WithTimeout(ctx, a.etcd.timeout)
+	defer cancel()
+	repairs, err := s.Repairs(ctx)
+	if errors.Is(err, cluster.ErrDenied) {
+		a.say("warning: %v", err)
+		return nil, nil
+	}
+	return repairs, err
 }
 
 func servicesListing(rows []controlcenter.ServiceRow) listing {
@@ -145,13 +161,25 @@ func firstProblems(r controlcenter.NodeRow) string {
 	return text
 }
 
+// lastRepair is one repair in words: "table ip weir: rule made by nft (pid 7) at 12:00:00, wrong for 2 ms".
+func lastRepair(r *cluster.Repair) string {
+	if r == nil {
+		return ""
+	}
+	text := r.What
+	if r.Who != "" {
+		text += " by " + r.Who
+	}
+	return fmt.Sprintf("%s at %s, wrong for %.0f ms", text, r.At.Format(time.RFC3339), r.WrongMS)
+}
+
 func nodesListing(rows []controlcenter.NodeRow) listing {
-	l := listing{columns: []string{"NAME", "STATE", "APPLIED", "LAG", "PROBLEMS", "STALE", "AGE", "VERSION", "TOOK", "INSTANCES", "ADDRESSES", "REASON", "WHAT"}, narrow: 8, data: orEmpty(rows)}
+	l := listing{columns: []string{"NAME", "STATE", "APPLIED", "LAG", "PROBLEMS", "REPAIRS", "STALE", "AGE", "VERSION", "TOOK", "INSTANCES", "ADDRESSES", "REASON", "WHAT", "LAST REPAIR"}, narrow: 9, data: orEmpty(rows)}
 	for _, r := range rows {
 		l.names = append(l.names, "node/"+r.Name)
 		l.rows = append(l.rows, []string{
-			r.Name, r.State, strconv.FormatInt(r.Applied, 10), strconv.FormatInt(r.Lag, 10), strconv.Itoa(r.ProblemCount), strconv.FormatBool(r.Stale),
-			ago(r.Age), r.Version, fmt.Sprintf("%.1f ms", r.TookMS), strconv.Itoa(r.Instances), strings.Join(r.Addresses, ","), r.Reason, firstProblems(r),
+			r.Name, r.State, strconv.FormatInt(r.Applied, 10), strconv.FormatInt(r.Lag, 10), strconv.Itoa(r.ProblemCount), strconv.Itoa(r.Repairs), strconv.FormatBool(r.Stale),
+			ago(r.Age), r.Version, fmt.Sprintf("%.1f ms", r.TookMS), strconv.Itoa(r.Instances), strings.Join(r.Addresses, ","), r.Reason, firstProblems(r), lastRepair(r.LastRepair),
 		})
 	}
 	return l

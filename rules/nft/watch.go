@@ -39,7 +39,7 @@ func (d *Driver) Watch(ctx context.Context, changed func(rules.Foreign)) error {
 		case ctx.Err() != nil:
 			return nil
 		case errors.Is(err, unix.ENOBUFS):
-			changed(rules.Foreign{What: "notices were lost"})
+			changed(rules.Foreign{What: "notices were lost", Lost: true})
 			continue
 		case err != nil:
 			return fmt.Errorf("watch nf_tables: %w", err)
