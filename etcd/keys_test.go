@@ -29,7 +29,7 @@ var examples = map[string]Key{
 	"ops/vips/fd00::1/udp/53":         {Kind: KindVIP, VIP: netip.MustParseAddr("fd00::1"), Proto: cluster.UDP, Port: 53},
 	"ops/alive/n1":                    {Kind: KindAlive, Node: "n1"},
 	"ops/applied/n1":                  {Kind: KindApplied, Node: "n1"},
-	"ops/repairs/n1":                 {Kind: KindRepairs, Node: "n1"},
+	"ops/repairs/n1":                  {Kind: KindRepairs, Node: "n1"},
 	"ops/assign/n1/i-1":               {Kind: KindAssign, Node: "n1", ID: "i-1"},
 	"ops/status/n1/i-1":               {Kind: KindStatus, Node: "n1", ID: "i-1"},
 	"ops/ports/n1/8080":               {Kind: KindPort, Node: "n1", Port: 8080},
