@@ -15,6 +15,7 @@ import (
 const (
 	aliveTTL  = 10 // seconds: two lost beats and a change of member fit in
 	aliveBeat = 2 * time.Second
+	aliveWait = patience - aliveBeat // for the answer to a beat: a member that froze right after one is left after patience
 )
 
 // Presence is the value of ops/alive/<node>.
@@ -23,8 +24,8 @@ type Presence struct {
 }
 
 // Alive keeps ops/alive/<node> on a lease until the context ends, and returns nil then; the lease is given back, so that
-// an orderly stop is seen at once. Each beat is also the probe of the store: an answer that does not come in 5 s turns
-// the store, and every watch with it, to the next member; a falling revision makes the watches look again. A lease that
+// an orderly stop is seen at once. Each beat is also the probe of the store: a member that has said nothing for 5 s is
+// left for the next one, by every watch too; a falling revision makes the watches look again. A lease that
 // is gone, by expiry or by hand, is replaced at the next beat.
 func (s *Store) Alive(ctx context.Context, node string) error {
 	if err := (Key{Kind: KindAlive, Node: node}).Valid(); err != nil {
@@ -117,14 +118,14 @@ func (p *presence) beat(ctx context.Context, l *link) error {
 
 // ask sends one beat and waits for its answer; the stream ends when that takes too long.
 func (p *presence) ask(stream pb.Lease_LeaseKeepAliveClient, l *link, end func()) error {
-	late := time.AfterFunc(patience, end)
+	late := time.AfterFunc(aliveWait, end)
 	err := stream.Send(&pb.LeaseKeepAliveRequest{ID: int64(p.lease)})
 	var answer *pb.LeaseKeepAliveResponse
 	if err == nil || errors.Is(err, io.EOF) {
 		answer, err = stream.Recv() // after a failed Send this is what tells why
 	}
 	if !late.Stop() {
-		return fmt.Errorf("no answer from %s in %s: %w", l.endpoint, patience, errTurned)
+		return fmt.Errorf("no answer from %s in %s: %w", l.endpoint, aliveWait, errTurned)
 	}
 	if err != nil {
 		return rpctypes.Error(err)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -103,7 +104,7 @@ func (m *Members) Endpoints() (all []string) {
 // Leader is the member that leads; nil while there is none.
 func (m *Members) Leader() *Member {
 	for _, member := range m.All {
-		if leads, err := member.leads(); err == nil && leads {
+		if member.Metric("etcd_server_is_leader") == 1 {
 			return member
 		}
 	}
@@ -213,10 +214,53 @@ func (e *Member) Page(path string) (string, error) {
 	return string(text), err
 }
 
-func (e *Member) leads() (bool, error) {
+// Metric adds up a metric of the member over all its labels; of a member that does not answer it is 0.
+func (e *Member) Metric(name string) (sum float64) {
 	if e.cmd == nil {
-		return false, nil
+		return 0
 	}
 	page, err := e.Page("/metrics")
-	return strings.Contains(page, "\netcd_server_is_leader 1\n"), err
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(page) {
+		rest, ok := strings.CutPrefix(line, name)
+		if !ok || rest == "" || rest[0] != ' ' && rest[0] != '{' {
+			continue
+		}
+		value, err := strconv.ParseFloat(strings.TrimSpace(rest[strings.LastIndexByte(rest, ' '):]), 64)
+		require.NoError(e.of.t, err, line)
+		sum += value
+	}
+	return sum
+}
+
+// Watches counts the watches that the member serves.
+func (e *Member) Watches() int { return int(e.Metric("etcd_debugging_mvcc_watcher_total")) }
+
+// Wipe takes away all that a member knows that does not run.
+func (e *Member) Wipe() {
+	e.of.t.Helper()
+	require.NoError(e.of.t, os.RemoveAll(e.Data()))
+}
+
+// Save writes a backup of the store.
+func (e *Member) Save(file string) {
+	e.of.t.Helper()
+	e.ctl("--endpoints", "unix://"+socketName, "snapshot", "save", file)
+}
+
+// Restore gives a member that does not run, and is the only one, the state of a backup.
+func (e *Member) Restore(file string) {
+	e.of.t.Helper()
+	e.Wipe()
+	e.ctl("snapshot", "restore", file, "--data-dir", e.Data(), "--name", e.Name, "--initial-cluster", e.Name+"="+e.peer(), "--initial-advertise-peer-urls", e.peer())
+}
+
+func (e *Member) ctl(args ...string) {
+	e.of.t.Helper()
+	cmd := exec.Command("etcdctl", args...)
+	cmd.Dir, cmd.Env = e.path(), append(os.Environ(), "ETCDCTL_API=3")
+	out, err := cmd.CombinedOutput()
+	require.NoError(e.of.t, err, "%s", out)
 }

@@ -13,3 +13,11 @@ func Build(out string, flags ...string) error {
 	}
 	return nil
 }
+
+// BuildEtcd makes the etcd server of the version that this module embeds, as a program of its own.
+func BuildEtcd(out string) error {
+	if said, err := exec.Command("go", "build", "-o", out, "go.etcd.io/etcd/server/v3").CombinedOutput(); err != nil {
+		return fmt.Errorf("go build etcd: %w\n%s", err, said)
+	}
+	return nil
+}
