@@ -21,7 +21,7 @@ var allowed = map[string][]string{
 	"rules":           {"cluster"},
 	"rules/nft":       {"rules", "cluster"}, // cluster for the addresses in a Plan
 	"rules/rulestest": {"rules", "cluster"},
-	"agent":           {"cluster", "rules", "internal/runner"},
+	"agent":           {"cluster", "rules", "internal/runner", "internal/conntrack"},
 	"controlcenter":   {"cluster", "internal/runner"},
 	"internal/runner": {},
 	"internal/ops":    {},
@@ -37,6 +37,7 @@ var allowed = map[string][]string{
 	"integration/chaos":       anything,
 	"integration/chaos/suite": anything,
 	"controlcenter/storetest": {"controlcenter", "cluster"},
+	"internal/conntrack":      {},
 }
 
 var anything = []string{"*"}
