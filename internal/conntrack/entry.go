@@ -19,7 +19,7 @@ type Entry struct {
 	Replied bool           // a packet was seen in each direction
 	State   uint8          // of TCP, as linux/netfilter/nf_conntrack_tcp.h counts; 0 when unknown
 
-	name [3][]byte // the attributes that name it to the kernel: original direction, id, zone
+	name [3][]byte // the attributes that name it to the kernel: reply direction, id, zone
 }
 
 // keep makes the entry independent of the message that it was read from.
@@ -86,9 +86,10 @@ func Parse(message []byte) (Entry, error) {
 	err := attributes(message[headerLen:], func(kind uint16, value, whole []byte) (err error) {
 		switch kind {
 		case ctaTupleOrig:
-			e.name[0], original = whole, tuple{}
+			original = tuple{}
 			err = original.parse(value)
 		case ctaTupleReply:
+			e.name[0], reply = whole, tuple{}
 			err = reply.parse(value)
 		case ctaID:
 			e.name[1] = whole

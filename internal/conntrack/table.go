@@ -38,8 +38,8 @@ func List(family uint8, pick func(Entry) bool) ([]Entry, error) {
 	return out, nil
 }
 
-// Delete removes this very entry: a later one between the same ends has another id. It is no error when it is gone
-// already; then existed is false.
+// Delete removes this very entry. The kernel is asked by the direction of its replies: the same client may have been led to
+// another target meanwhile. It is no error when it is gone already; then existed is false.
 func (e Entry) Delete() (existed bool, err error) {
 	r := request(nl.IPCTNL_MSG_CT_DELETE, unix.NLM_F_ACK, Family(e.To.Addr()))
 	r.AddRawData(slices.Concat(e.name[:]...))
