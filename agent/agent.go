@@ -65,10 +65,11 @@ func New(c Config) (*Agent, error) {
 	}
 	a := &Agent{c: c, routes: newRoutes(c.NodeAddrs), noticed: make(chan struct{}, 1)}
 	a.repairs = cluster.Repairs{Since: time.Now().UTC(), Newest: []cluster.Repair{}}
-	a.flows = newFlows(c.Logger, c.Metrics)
+	a.flows = newFlows(c)
 	a.syncer = runner.New(a.pass, runner.Options{Max: c.FullCheck, Failed: a.failed("sync")})
 	a.flusher = runner.New(a.flows.reconcile, runner.Options{Min: 500 * time.Millisecond, Max: c.FullCheck, Failed: a.failed("reconcile flows")})
 	a.teller = runner.New(a.tell, runner.Options{Min: 10 * time.Millisecond, Failed: a.failed("report")})
+	a.flows.changed = a.teller.Kick
 	a.saver = runner.New(a.save, runner.Options{Min: 10 * time.Second, Failed: a.failed("save snapshot")})
 	a.herald = runner.New(a.tellRepairs, runner.Options{Min: 2 * time.Second, Failed: a.failed("report repairs")})
 	return a, nil
@@ -81,6 +82,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	g.Go(func() error { return a.c.Source.Watch(ctx, a.deliver) })
 	g.Go(func() error { return a.syncer.Run(ctx) })
 	g.Go(func() error { return a.flusher.Run(ctx) })
+	g.Go(func() error { return a.flows.follow(ctx, a.flusher.Kick) })
 	g.Go(func() error { return a.teller.Run(ctx) })
 	g.Go(func() error { return a.tellRegularly(ctx) })
 	g.Go(func() error { return a.saver.Run(ctx) })

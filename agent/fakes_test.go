@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"github.com/vishvananda/netlink"
 	"go.uber.org/goleak"
 
 	"github.com/weir-lb/weir/cluster"
@@ -192,7 +191,7 @@ func (k *kernel) agent(t *testing.T, c Config) *Agent {
 	a, err := New(c)
 	require.NoError(t, err)
 	a.routes = k
-	a.flows.remove = func(netlink.InetFamily, netlink.CustomConntrackFilter) (uint, error) { return 0, nil }
+	a.flows.table = &table{}
 	return a
 }
 

@@ -4,145 +4,247 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net"
+	"maps"
 	"net/netip"
 	"slices"
 	"sync"
+	"time"
 
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/internal/conntrack"
+	"github.com/weir-lb/weir/internal/runner"
 	"github.com/weir-lb/weir/rules"
 )
 
-// flows deletes connection tracking entries that hold clients to instances that are no longer wanted.
+// flows keeps the kernel's connection tracking in accord with the rules, which decide over new connections only:
 //
-// Rules decide over new connections only. A UDP flow never ends by itself while its client sends, so it would stay on an
-// instance that is gone; so would the retries of a TCP connection that got no answer. Established TCP is never touched:
-// connections of a drained instance live on.
+//   - An entry that holds a client to an instance that is no longer wanted is deleted, if it is of UDP, or never saw an
+//     answer. A UDP flow never ends by itself while its client sends, and a retry must choose anew.
+//   - Established TCP is not touched: connections of a drained instance live on. They are counted, so that an operator can
+//     wait for their end.
+//   - Established TCP to an instance that died ends only where that was asked for.
+//
+// The table is walked when a target went, not when one came; and again and again, at a bounded cost, only while something
+// is left to be counted.
 type flows struct {
 	logger  *slog.Logger
 	metrics *Metrics
+	table   tracking
+	kill    bool   // end established TCP to instances that are dead
+	changed func() // called when there is something new to tell
 
-	// remove deletes the entries of a family that the filter picks, and counts them.
-	remove func(netlink.InetFamily, netlink.CustomConntrackFilter) (uint, error)
+	again chan time.Duration // when to look again; of size one
 
-	mu      sync.Mutex
-	ruleset *rules.Ruleset
-	gone    map[cluster.Frontend]bool // frontends that went since the last run
+	mu   sync.Mutex
+	todo todo
+	told counted
+
+	departures *departures // owned by reconcile, which never runs twice at a time
 }
 
-func newFlows(logger *slog.Logger, metrics *Metrics) *flows {
-	remove := func(family netlink.InetFamily, filter netlink.CustomConntrackFilter) (uint, error) {
-		return netlink.ConntrackDeleteFilters(netlink.ConntrackTable, family, filter)
-	}
-	return &flows{logger: logger, metrics: metrics, remove: remove, gone: map[cluster.Frontend]bool{}}
+// tracking is the kernel's table. Tests hand in another.
+type tracking interface {
+	list(family uint8, pick func(conntrack.Entry) bool) ([]conntrack.Entry, error)
+	remove(conntrack.Entry) (existed bool, err error)
+	reset(client, to netip.AddrPort) (found bool, err error)
 }
 
-// want takes over what is wanted now, and which frontends a plan removed.
-func (f *flows) want(ruleset *rules.Ruleset, plan *rules.Plan) {
+// todo is what the passes have left to do since the last run.
+type todo struct {
+	snapshot    *cluster.Snapshot
+	ruleset     *rules.Ruleset
+	quarantined map[cluster.Frontend]bool
+	gone        map[cluster.Frontend]bool // frontends that went
+	walk        bool                      // an entry may have become stale
+	again       bool                      // it is time to look again
+}
+
+// counted is what is known of live connections to instances that an operator took out.
+type counted struct {
+	revision int64 // of the snapshot whose departures are counted; 0: never
+	flows    map[string]int
+}
+
+func newFlows(c Config) *flows {
+	return &flows{logger: c.Logger, metrics: c.Metrics, table: kernelTracking{}, kill: c.KillFlows, changed: func() {},
+		again: make(chan time.Duration, 1), departures: newDepartures()}
+}
+
+// want takes over what the kernel now holds, how it came to be, and says whether a run is called for.
+func (f *flows) want(s *cluster.Snapshot, have *rules.State, ruleset *rules.Ruleset, plan *rules.Plan, drifted bool) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.ruleset = ruleset
+	first, fresh := f.todo.snapshot == nil, f.todo.snapshot != s
+	f.todo.snapshot, f.todo.ruleset, f.todo.quarantined = s, ruleset, nil
+	for frontend := range have.Quarantined() {
+		set(&f.todo.quarantined, frontend)
+	}
 	for _, c := range plan.Changes {
 		if c.Want.Mode == rules.Absent {
-			f.gone[c.Frontend] = true
+			set(&f.todo.gone, c.Frontend)
 		}
+		f.todo.walk = f.todo.walk || loses(c)
 	}
+	f.todo.walk = f.todo.walk || first || drifted
+	return fresh || f.todo.walk
 }
 
-// reconcile deletes what is stale. Every loss of a target is followed by a run.
+// loses says whether connections that began before a change may lead where no new one does. A frontend that is new may
+// have been sent to without us.
+func loses(c rules.Change) bool {
+	if c.Have.Mode == rules.Absent {
+		return true
+	}
+	return slices.ContainsFunc(c.Have.Slots, func(target netip.AddrPort) bool { return !slices.Contains(c.Want.Slots, target) })
+}
+
+func set(m *map[cluster.Frontend]bool, f cluster.Frontend) {
+	if *m == nil {
+		*m = map[cluster.Frontend]bool{}
+	}
+	(*m)[f] = true
+}
+
+// reconcile brings the table into accord and counts.
 func (f *flows) reconcile(context.Context) error {
 	f.mu.Lock()
-	stale := &staleFlows{want: f.ruleset, gone: f.gone}
-	f.gone = map[cluster.Frontend]bool{}
+	todo, before := f.todo, f.told
+	f.todo.walk, f.todo.again, f.todo.gone = false, false, nil
 	f.mu.Unlock()
-	if stale.want == nil {
+	if todo.snapshot == nil {
 		return nil
 	}
-	var errs []error
-	deleted := uint(0)
-	for _, family := range []netlink.InetFamily{unix.AF_INET, unix.AF_INET6} {
-		if !stale.concerns(family) {
-			continue // a walk through the table of all connections costs 10 ms even when it is empty
+	touched := f.departures.update(todo.snapshot.Services)
+	if !todo.walk && !todo.again && !touched {
+		f.tell(counted{todo.snapshot.Revision, before.flows}, false)
+		return nil
+	}
+	start := time.Now()
+	found := newSorting(todo, f.departures, f.kill)
+	if err := f.walk(found); err != nil {
+		f.mu.Lock()
+		f.todo.walk = true
+		for frontend := range todo.gone {
+			set(&f.todo.gone, frontend)
 		}
-		n, err := f.remove(family, stale)
-		deleted += n
-		if err != nil && !errors.Is(err, unix.ENOENT) { // ENOENT: it ended by itself in between
+		f.mu.Unlock()
+		return err
+	}
+	f.departures.forget(found.live)
+	f.tell(counted{todo.snapshot.Revision, found.counts}, touched || !maps.Equal(before.flows, found.counts))
+	if todo.walk || touched || len(found.counts) > 0 {
+		f.lookAgain(time.Since(start))
+	}
+	return nil
+}
+
+// walk goes through the table once for each family that may hold entries of ours, since that costs even when it is empty.
+func (f *flows) walk(s *sorting) error {
+	var errs []error
+	deleted, ended := 0, 0
+	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
+		if !s.concerns(family) {
+			continue
+		}
+		entries, err := f.table.list(family, s.pick)
+		errs = append(errs, err)
+		for _, e := range entries {
+			existed, err := f.end(e)
 			errs = append(errs, err)
+			switch {
+			case existed && live(e):
+				ended++
+			case existed:
+				deleted++
+			}
 		}
 	}
 	if deleted > 0 {
 		f.metrics.flows.Add(float64(deleted))
 		f.logger.Info("stale flows deleted", "deleted", deleted)
 	}
-	if err := errors.Join(errs...); err != nil {
-		f.mu.Lock()
-		for frontend := range stale.gone {
-			f.gone[frontend] = true
-		}
-		f.mu.Unlock()
-		return err
+	if ended > 0 {
+		f.metrics.ended.Add(float64(ended))
+		f.logger.Info("connections to dead instances ended", "ended", ended)
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
-// staleFlows picks the entries to delete. Masquerading rewrites where replies go, so only the original destination and
-// the source of replies tell which service and which target an entry belongs to.
-type staleFlows struct {
-	want *rules.Ruleset
-	gone map[cluster.Frontend]bool
-}
-
-// MatchConntrackFlow says whether an entry is ours, may be deleted, and leads to no wanted target. The VIP itself as the
-// source of replies means that the flow began while the rules were away: it is stuck.
-func (s *staleFlows) MatchConntrackFlow(flow *netlink.ConntrackFlow) bool {
-	proto := cluster.Proto(flow.Forward.Protocol)
-	tcp, isTCP := flow.ProtoInfo.(*netlink.ProtoInfoTCP)
-	switch {
-	case proto == cluster.UDP:
-	case proto == cluster.TCP && isTCP && tcp.State == conntrackSynSent:
-	default:
-		return false
-	}
-	frontend := cluster.Frontend{VIP: addrOf(flow.Forward.DstIP), Proto: proto, Port: flow.Forward.DstPort}
-	balancer, known := s.want.Balancers.Get(frontend)
-	if !known && !s.gone[frontend] && !s.ourVIP(frontend.VIP) {
-		return false
-	}
-	target := netip.AddrPortFrom(addrOf(flow.Reverse.SrcIP), flow.Reverse.SrcPort)
-	return !known || !balancer.Leads(target)
-}
-
-// concerns says whether an entry of a family may be ours.
-func (s *staleFlows) concerns(family netlink.InetFamily) bool {
-	of := func(a netip.Addr) bool { return a.Is4() == (family == unix.AF_INET) }
-	for f := range s.gone {
-		if of(f.VIP) {
-			return true
+// end deletes an entry. Where it is a live connection a client of this node is told at once; one that is routed meets no
+// translation at its next packet, is led to another instance, which knows nothing of it, or to none: either way it is
+// answered by a reset.
+func (f *flows) end(e conntrack.Entry) (existed bool, err error) {
+	if live(e) {
+		if _, err = f.table.reset(e.Client, e.To); errors.Is(err, conntrack.ErrNoReset) {
+			err = nil // then a local client learns of it as a routed one does
 		}
 	}
-	return slices.ContainsFunc(s.want.Sets[rules.VIPs], func(p netip.Prefix) bool { return of(p.Addr()) })
+	existed, deleteErr := f.table.remove(e)
+	return existed, errors.Join(err, deleteErr)
 }
 
-func (s *staleFlows) ourVIP(a netip.Addr) bool {
-	for _, p := range s.want.Sets[rules.VIPs] {
-		if p.Contains(a) {
-			return true
+func (f *flows) tell(c counted, news bool) {
+	f.mu.Lock()
+	f.told = c
+	f.mu.Unlock()
+	total := 0
+	for _, n := range c.flows {
+		total += n
+	}
+	f.metrics.draining.Set(float64(total))
+	if news {
+		f.changed()
+	}
+}
+
+// counted is what was last found.
+func (f *flows) counted() counted {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.told
+}
+
+// recount is how often what is left is counted; a walk that takes long makes it seldom, so that it uses at most a
+// twentieth of one processor.
+const recount, share = time.Second, 20
+
+// lookAgain asks for another run. There is one also when nothing was left: a packet that was under way while the rules
+// changed may have made its entry after the walk.
+func (f *flows) lookAgain(took time.Duration) {
+	select {
+	case f.again <- max(recount, share*took):
+	default: // one is asked for already
+	}
+}
+
+// follow kicks a run whenever it is time to look again.
+func (f *flows) follow(ctx context.Context, kick func()) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case wait := <-f.again:
+			if !runner.Sleep(ctx, wait) {
+				return nil
+			}
+			f.mu.Lock()
+			f.todo.again = true
+			f.mu.Unlock()
+			kick()
 		}
 	}
-	return false
 }
 
-// States of linux/netfilter/nf_conntrack_tcp.h.
-const (
-	conntrackSynSent = 1 // no reply so far
-	conntrackLastAck = 6
-	conntrackClose   = 8
-)
+type kernelTracking struct{}
 
-func addrOf(ip net.IP) netip.Addr {
-	a, _ := netip.AddrFromSlice(ip)
-	return a.Unmap()
+func (kernelTracking) list(family uint8, pick func(conntrack.Entry) bool) ([]conntrack.Entry, error) {
+	return conntrack.List(family, pick)
+}
+
+func (kernelTracking) remove(e conntrack.Entry) (bool, error) { return e.Delete() }
+
+func (kernelTracking) reset(client, to netip.AddrPort) (bool, error) {
+	return conntrack.Reset(client, to)
 }

@@ -5,9 +5,9 @@ import (
 	"net/netip"
 
 	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
 
 	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/internal/conntrack"
 )
 
 // RouteTo says how a process of this node reaches an address: "dev weir0 src 10.0.0.1".
@@ -39,30 +39,11 @@ type Flow struct {
 
 // FlowsTo are the tracked connections to a frontend that are not ending; of one client, unless that is invalid.
 func FlowsTo(f cluster.Frontend, client netip.Addr) (out []Flow, err error) {
-	family := netlink.InetFamily(unix.AF_INET)
-	if f.VIP.Is6() {
-		family = unix.AF_INET6
-	}
-	flows, err := netlink.ConntrackTableList(netlink.ConntrackTable, family)
-	if err != nil {
-		return nil, fmt.Errorf("list connections: %w", err)
-	}
-	for _, flow := range flows {
-		source := addrOf(flow.Forward.SrcIP)
-		ours := addrOf(flow.Forward.DstIP) == f.VIP && flow.Forward.DstPort == f.Port && cluster.Proto(flow.Forward.Protocol) == f.Proto
-		if !ours || ending(flow) || client.IsValid() && source != client {
-			continue
+	_, err = conntrack.List(conntrack.Family(f.VIP), func(e conntrack.Entry) bool {
+		if frontendOf(e) == f && !e.Ending() && (!client.IsValid() || e.Client.Addr() == client) {
+			out = append(out, Flow{Client: e.Client, Target: e.Answers})
 		}
-		out = append(out, Flow{
-			Client: netip.AddrPortFrom(source, flow.Forward.SrcPort),
-			Target: netip.AddrPortFrom(addrOf(flow.Reverse.SrcIP), flow.Reverse.SrcPort),
-		})
-	}
-	return out, nil
-}
-
-// ending says whether both sides of a TCP connection have finished, or one has reset it: the entry only waits to go.
-func ending(flow *netlink.ConntrackFlow) bool {
-	tcp, ok := flow.ProtoInfo.(*netlink.ProtoInfoTCP)
-	return ok && tcp.State >= conntrackLastAck && tcp.State <= conntrackClose
+		return false
+	})
+	return out, err
 }

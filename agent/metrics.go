@@ -10,12 +10,13 @@ import (
 // Metrics of an agent.
 type Metrics struct {
 	apply, read           prometheus.Histogram
-	writes, flows         prometheus.Counter
+	writes, flows, ended  prometheus.Counter
 	failures, repairs     *prometheus.CounterVec
 	revision, frontends   prometheus.Gauge
 	slots, problems       prometheus.Gauge
 	stale, held, services prometheus.Gauge
 	quarantined, fight    prometheus.Gauge
+	draining              prometheus.Gauge
 }
 
 // NewMetrics makes the metrics and registers them; nil: nowhere.
@@ -36,6 +37,8 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		writes:      count("writes_total", "Elements and rules written."),
 		repairs:     prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "weir", Subsystem: "agent", Name: "repairs_total", Help: "Times that foreign changes to our rules were found and repaired."}, []string{"cause"}),
 		flows:       count("flows_deleted_total", "Stale connection tracking entries deleted."),
+		ended:       count("flows_ended_total", "Established connections to dead instances ended, with --kill-flows."),
+		draining:    gauge("flows_draining", "Live connections to instances that were drained or removed, when last counted."),
 		failures:    prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "weir", Subsystem: "agent", Name: "failures_total", Help: "Failed runs of a loop."}, []string{"loop"}),
 		revision:    gauge("revision", "Newest etcd revision that the kernel holds."),
 		services:    gauge("services", "Services of the applied snapshot."),
@@ -51,7 +54,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		m.repairs.WithLabelValues(cause) // so that 0 shows, and the first one is an increase
 	}
 	if r != nil {
-		r.MustRegister(m.apply, m.read, m.writes, m.repairs, m.flows, m.failures, m.revision, m.services, m.frontends, m.slots, m.problems, m.stale, m.held, m.quarantined, m.fight)
+		r.MustRegister(m.apply, m.read, m.writes, m.repairs, m.flows, m.ended, m.draining, m.failures, m.revision, m.services, m.frontends, m.slots, m.problems, m.stale, m.held, m.quarantined, m.fight)
 	}
 	return m
 }

@@ -34,8 +34,7 @@ func (a *Agent) pass(ctx context.Context) error {
 		return err
 	}
 	a.repaired(in.taken)
-	a.flows.want(a.want, done.plan)
-	if len(done.plan.Changes) > 0 || drifted {
+	if a.flows.want(in.snapshot, a.have, a.want, done.plan, drifted) {
 		a.flusher.Kick()
 	}
 	a.publish(in, done.plan, slices.Concat(done.problems, a.want.Problems, a.fights()))

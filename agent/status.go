@@ -143,7 +143,9 @@ func (a *Agent) tell(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	return a.c.Report.Applied(ctx, a.c.Node, s.applied())
+	told, counted := s.applied(), a.flows.counted()
+	told.Flows, told.FlowsRevision = counted.flows, counted.revision
+	return a.c.Report.Applied(ctx, a.c.Node, told)
 }
 
 // tellRegularly kicks the report with jitter, so that a thousand nodes do not write at once.

@@ -85,4 +85,10 @@ type Applied struct {
 	Stale        bool      `json:"stale,omitempty"`         // it works from its cache file, without etcd
 	Held         *Held     `json:"held,omitempty"`          // deletions that it holds back
 	At           time.Time `json:"at,omitzero"`
+
+	// Live TCP connections that the node still carries to instances that were drained, set to standby or weight 0, or
+	// removed: "service/instance id" -> how many. One that is not named has none, as far as it departed by FlowsRevision;
+	// of later departures nothing is said yet.
+	Flows         map[string]int `json:"flows,omitempty"`
+	FlowsRevision int64          `json:"flows_revision,omitempty"`
 }
