@@ -34,8 +34,10 @@ func newDepartures() *departures {
 	return &departures{out: map[route]departed{}, removed: map[route]departed{}}
 }
 
-// update follows a newer snapshot and says whether it speaks of a departure, be it anew: whoever wrote that may wait to be
-// told. It costs what changed.
+// any says whether anybody is out, or was removed with connections that may live.
+func (d *departures) any() bool { return len(d.out)+len(d.removed) > 0 }
+
+// update follows a newer snapshot and says whether it speaks of a departure. It costs what changed.
 func (d *departures) update(services cluster.Map[string, *cluster.Inputs]) (touched bool) {
 	for _, versions := range cluster.Changed(d.seen, services) {
 		before, after := routesOf(versions[0]), routesOf(versions[1])

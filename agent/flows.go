@@ -117,8 +117,10 @@ func (f *flows) reconcile(context.Context) error {
 		return nil
 	}
 	touched := f.departures.update(todo.snapshot.Services)
+	// Somebody may wait for the word of this revision, also when it changed nothing here.
+	awaited := before.revision < todo.snapshot.Barrier && f.departures.any()
 	if !todo.walk && !todo.again && !touched {
-		f.tell(counted{todo.snapshot.Revision, before.flows}, false)
+		f.tell(counted{todo.snapshot.Revision, before.flows}, awaited)
 		return nil
 	}
 	start := time.Now()
@@ -133,7 +135,7 @@ func (f *flows) reconcile(context.Context) error {
 		return err
 	}
 	f.departures.forget(found.live)
-	f.tell(counted{todo.snapshot.Revision, found.counts}, touched || !maps.Equal(before.flows, found.counts))
+	f.tell(counted{todo.snapshot.Revision, found.counts}, awaited || touched || !maps.Equal(before.flows, found.counts))
 	if todo.walk || touched || len(found.counts) > 0 {
 		f.lookAgain(time.Since(start))
 	}

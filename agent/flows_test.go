@@ -117,7 +117,9 @@ func (k *table) list(family uint8, pick func(conntrack.Entry) bool) (out []connt
 func (k *table) remove(e conntrack.Entry) (bool, error) {
 	k.removed = append(k.removed, e)
 	before := len(k.entries)
-	k.entries = slices.DeleteFunc(k.entries, func(have conntrack.Entry) bool { return have.Client == e.Client && have.Answers == e.Answers && have.Proto == e.Proto })
+	k.entries = slices.DeleteFunc(k.entries, func(have conntrack.Entry) bool {
+		return have.Client == e.Client && have.Answers == e.Answers && have.Proto == e.Proto
+	})
 	return len(k.entries) < before, nil
 }
 
@@ -270,9 +272,13 @@ func TestWalks(t *testing.T) {
 	walks(1, "something is left")
 	require.Equal(t, 1, r.told, "but nothing new")
 	<-r.again
+	r.draft.Barrier(r.version + 1)
+	r.apply()
+	walks(0, "the same said again")
+	require.Equal(t, 2, r.told, "but whoever said it waits for an answer")
 	r.table.entries, r.todo.again = nil, true
 	require.NoError(t, r.reconcile(t.Context()))
-	require.Equal(t, 2, r.told)
+	require.Equal(t, 3, r.told)
 	require.Empty(t, r.again, "nothing is left")
 }
 

@@ -14,9 +14,11 @@ type Word struct {
 	ClearWeight bool
 	Reason      string
 	Force       bool // also when nobody would take new connections afterwards
+	Again       bool // say it again when it is so already: who waits for the nodes needs a revision to wait for
 }
 
-// PlanAdmin makes a word about an instance, named by id or address, into a change; nil when it already is so. Taking out
+// PlanAdmin makes a word about an instance, named by id or address, into a change; nil when it already is so and need not
+// be said again. Taking out
 // the last instance that takes new connections is refused with cluster.ErrUnsafe, unless forced.
 func PlanAdmin(s *cluster.Snapshot, target [2]string, word Word, now time.Time) (cluster.Change, error) {
 	service, instance := target[0], target[1]
@@ -34,6 +36,9 @@ func PlanAdmin(s *cluster.Snapshot, target [2]string, word Word, now time.Time) 
 	id := state.Instance.ID
 	old, spoken := in.Admin[id]
 	next := word.apply(old)
+	if spoken && same(old, next) && word.Again {
+		return cluster.SetAdmin{Service: service, ID: id, Admin: &old}, nil
+	}
 	if spoken && same(old, next) || !spoken && same(next, cluster.Admin{}) {
 		return nil, nil
 	}

@@ -18,6 +18,8 @@ type adminOptions struct {
 	target [2]string // service, instance
 	word   controlcenter.Word
 	wait   waitFlags
+	drain  drainFlags
+	output outputFlag
 }
 
 type runAdminFunc func(context.Context, *adminOptions) error
@@ -26,7 +28,14 @@ func newDrainCmd(a *app, runF runAdminFunc) *cobra.Command {
 	drain := true
 	o := &adminOptions{app: a, word: controlcenter.Word{Drain: &drain}}
 	c := o.command("drain SERVICE INSTANCE", "Send no new connections to an instance; live ones go on", runF)
-	c.Args = cobra.ExactArgs(2)
+	c.Long += `
+
+With --wait, go on until no node carries a live TCP connection to it any more, and tell how many are left. UDP flows move to other
+instances at once. When --timeout comes first the exit code is 8; the instance stays drained.`
+	c.Args = func(c *cobra.Command, args []string) error {
+		return errors.Join(cobra.ExactArgs(2)(c, args), o.drain.check(c.Flags()))
+	}
+	o.drain.register(c.Flags())
 	return c
 }
 
@@ -82,6 +91,7 @@ func (o *adminOptions) command(use, short string, runF runAdminFunc) *cobra.Comm
 	}
 	o.wait.register(c.Flags())
 	c.Flags().StringVar(&o.word.Reason, "reason", "", "why; shown wherever the instance is listed")
+	o.output.register(c.Flags(), "none", "none", "json", "yaml")
 	c.Flags().BoolVar(&o.word.Force, "force", false, "also when no instance would take new connections afterwards")
 	return c
 }
@@ -103,26 +113,49 @@ func (o *adminOptions) done(change cluster.Change) string {
 	return id + " is no longer drained"
 }
 
+// adminOutcome is what came of a word, as data.
+type adminOutcome struct {
+	Service   string                   `json:"service"`
+	Instance  string                   `json:"instance"`
+	Revision  int64                    `json:"revision,omitempty"` // 0: it was so already
+	Nodes     *controlcenter.Progress  `json:"nodes,omitempty"`
+	Remaining *controlcenter.Remaining `json:"remaining,omitempty"`
+}
+
 func runAdmin(ctx context.Context, o *adminOptions) error {
 	return o.with(ctx, func(s store) error {
 		snapshot, err := o.snapshot(ctx, s)
 		if err != nil {
 			return err
 		}
+		o.word.Again = o.drain.wait
 		change, err := controlcenter.PlanAdmin(snapshot, o.target, o.word, o.now())
 		if err != nil {
 			return err
 		}
+		out := &adminOutcome{Service: o.target[0], Instance: o.target[1]}
 		if change == nil {
 			o.say("instance %s of service %s already is as wanted", o.target[1], o.target[0])
-			return nil
+			return o.print(out)
 		}
-		revision, err := o.commit(ctx, s, change)
-		if err != nil {
+		if out.Revision, err = o.commit(ctx, s, change); err != nil {
 			return err
 		}
-		o.say("service %s: %s, written at revision %d", o.target[0], o.done(change), revision)
-		_, err = o.wait.wait(ctx, o.app, s, controlcenter.Awaited{Revision: revision, Services: o.target[:1]})
-		return err
+		o.say("service %s: %s, written at revision %d", o.target[0], o.done(change), out.Revision)
+		if set, ok := change.(cluster.SetAdmin); ok {
+			out.Instance = set.ID
+		}
+		if out.Nodes, err = o.wait.wait(ctx, o.app, s, controlcenter.Awaited{Revision: out.Revision, Services: o.target[:1]}); err != nil {
+			return err
+		}
+		out.Remaining, err = o.drain.await(ctx, o.app, s, controlcenter.Drain{Revision: out.Revision, Service: out.Service, Instance: out.Instance})
+		return errors.Join(err, o.print(out))
 	})
+}
+
+func (o *adminOptions) print(out *adminOutcome) error {
+	if o.output.format == "none" {
+		return nil
+	}
+	return printData(o.out, o.output.format, out)
 }

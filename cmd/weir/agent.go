@@ -40,6 +40,7 @@ type agentOptions struct {
 	nodeAddrs   []string
 	labels      map[string]string
 	budget      int
+	killFlows   bool
 	once        bool
 	dryRun      bool
 	logs        logOptions
@@ -78,6 +79,7 @@ func (o *agentOptions) register(cmd *cobra.Command) {
 	flags.StringSliceVar(&o.nodeAddrs, "node-ip", nil, "addresses that local clients use as source, one a family; default: those of the default route")
 	flags.StringToStringVar(&o.labels, "label", nil, "labels of this node (key=value)")
 	flags.IntVar(&o.budget, "budget", rules.DefaultBudget, "slots that this node may hold before weights are approximated more coarsely")
+	flags.BoolVar(&o.killFlows, "kill-flows", false, "end established TCP connections to instances that are dead, so that clients notice at once")
 	o.logs.addTo(cmd)
 }
 
@@ -171,7 +173,7 @@ func (o *agentOptions) openPages(metrics prometheus.Gatherer) (*ops.Server, erro
 
 // config turns the flags into the agent's configuration and says everything that is wrong with them.
 func (o *agentOptions) config(logger *slog.Logger, registry prometheus.Registerer) (agent.Config, error) {
-	c := agent.Config{Node: o.node, StateDir: o.stateDir, KeepSource: o.keepSource.prefixes, Budget: o.budget, Logger: logger, Metrics: agent.NewMetrics(registry)}
+	c := agent.Config{Node: o.node, StateDir: o.stateDir, KeepSource: o.keepSource.prefixes, Budget: o.budget, KillFlows: o.killFlows, Logger: logger, Metrics: agent.NewMetrics(registry)}
 	var errs []error
 	if o.tableOwner != string(nft.OwnAuto) && o.tableOwner != string(nft.OwnOff) {
 		errs = append(errs, fmt.Errorf("--table-owner %q: use auto or off", o.tableOwner))

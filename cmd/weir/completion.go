@@ -94,7 +94,7 @@ func (a *app) complete(list candidates) cobra.CompletionFunc {
 // completionSnapshot is empty when etcd does not answer in time.
 func (a *app) completionSnapshot(c *cobra.Command) *cluster.Snapshot {
 	snapshot := &cluster.Snapshot{}
-	if fromEnvironment(c.Flags()) != nil {
+	if fromEnvironment(c.Root().PersistentFlags()) != nil {
 		return snapshot
 	}
 	a.etcd.timeout = min(a.etcd.timeout, completionPatience)

@@ -18,7 +18,8 @@ const exitHelp = `Exit codes:
   4  conflict: a VIP is taken, somebody else changed it in between, or another agent has the node
   5  etcd cannot be reached
   6  timed out; of a change: it is written, but the nodes did not apply it in time
-  7  of "doctor --check", that something is wrong`
+  7  of "doctor --check", that something is wrong
+  8  of "drain --wait": drained, but live connections were left when the time was up`
 
 // usageError is a mistake in the command line.
 type usageError struct{ error }
@@ -38,6 +39,8 @@ func exitCode(err error) int {
 		return 0
 	case errors.As(err, &usage), errors.Is(err, errChanges):
 		return 2
+	case errors.Is(err, controlcenter.ErrRemaining):
+		return 8
 	case errors.Is(err, controlcenter.ErrTimeout): // it may have others as its cause, but what matters is that it is written
 		return 6
 	case errors.Is(err, cluster.ErrUnsafe):

@@ -23,7 +23,7 @@ func newRootCmd(a *app) *cobra.Command {
 	root.SilenceErrors, root.SilenceUsage = true, true
 	a.etcd.register(root.PersistentFlags())
 	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error {
-		if err := fromEnvironment(c.Flags()); err != nil {
+		if err := fromEnvironment(root.PersistentFlags()); err != nil {
 			return err
 		}
 		a.started = true

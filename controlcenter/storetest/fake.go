@@ -136,7 +136,7 @@ func (f *Fake) at(name string, planned int64) error {
 func (f *Fake) move() {
 	f.revision++
 	for i, n := range f.follow {
-		f.applied[n] = cluster.Applied{Revision: f.revision, TookMS: float64(i + 1), Problems: f.applied[n].Problems}
+		f.applied[n] = cluster.Applied{Revision: f.revision, TookMS: float64(i + 1), Problems: f.applied[n].Problems, Flows: f.applied[n].Flows, FlowsRevision: f.revision}
 	}
 	close(f.changed)
 	f.changed = make(chan struct{})
