@@ -84,6 +84,7 @@ type Applied struct {
 	Refused      []string  `json:"refused,omitempty"`       // services of which its kernel refused a frontend
 	Stale        bool      `json:"stale,omitempty"`         // it works from its cache file, without etcd
 	Held         *Held     `json:"held,omitempty"`          // deletions that it holds back
+	Insecure     bool      `json:"insecure,omitempty"`      // its agent accepts an unsafe etcd
 	At           time.Time `json:"at,omitzero"`
 
 	// Live TCP connections that the node still carries to instances that were drained, set to standby or weight 0, or

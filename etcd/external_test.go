@@ -2,6 +2,7 @@ package etcd
 
 import (
 	"os/exec"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -26,6 +27,11 @@ func TestTheEtcdOfTheDistribution(t *testing.T) {
 	w := watch(t, s, quick)
 	w.until(t, "the first list", func(*cluster.Snapshot) bool { return true })
 	revision := publish(t, s, wide("a", 1))
+	d := diagnose(t, s)
+	require.True(t, strings.HasPrefix(d.Endpoints[0].Version, "3."), d.Endpoints[0].Version)
+	require.NoError(t, d.Access.Err)
+	require.NoError(t, d.HistoryErr)
+	require.False(t, d.Access.Enabled)
 	require.Equal(t, revision, w.until(t, "a", has("a")).Revision)
 	next := wide("a", 2)
 	next.ModRevision = revision

@@ -44,5 +44,6 @@ func (s *Store) Join(ctx context.Context, node string, n *cluster.Node) error {
 
 // Applied writes ops/applied/<node>: what the node's kernel holds.
 func (s *Store) Applied(ctx context.Context, node string, a cluster.Applied) error {
+	a.Insecure = s.config.Insecure
 	return s.tell(ctx, Key{Kind: KindApplied, Node: node}, "tell what node "+printable(node)+" has applied", a)
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/weir-lb/weir/agent"
 	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/etcd"
 	"github.com/weir-lb/weir/internal/doctor"
 	"github.com/weir-lb/weir/internal/runner"
 	"github.com/weir-lb/weir/rules"
@@ -48,6 +49,7 @@ Give it the flags that the agent has.`,
 func runAgentDoctor(ctx context.Context, o *agentDoctorOptions) error {
 	h := doctor.Gather(doctor.Where{StateDir: o.stateDir, Root: o.root})
 	h.Snapshot = doctor.Learned(o.published(ctx))
+	h.Prefix, h.Access = o.access(ctx, h.Published() != nil)
 	h.Rules, h.Routes = o.lookAtRules(ctx, h)
 	return o.tell(doctor.CheckHost(h))
 }
@@ -62,6 +64,22 @@ func (o *agentDoctorOptions) published(ctx context.Context) (*cluster.Snapshot, 
 	ctx, cancel := context.WithTimeout(ctx, o.etcd.timeout)
 	defer cancel()
 	return s.Snapshot(ctx)
+}
+
+// access asks for the rights of the credential, where etcd answers.
+func (o *agentDoctorOptions) access(ctx context.Context, answers bool) (string, doctor.Fact[etcd.Access]) {
+	none := doctor.Known(etcd.Access{})
+	if !answers {
+		return "", none
+	}
+	s, err := o.open(ctx, o.etcd)
+	if err != nil {
+		return "", none
+	}
+	defer s.Close()
+	ctx, cancel := context.WithTimeout(ctx, o.etcd.timeout)
+	defer cancel()
+	return s.Prefix(), doctor.Known(s.Access(ctx))
 }
 
 // settle is how long an agent may take to write what was published a moment ago.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/weir-lb/weir/cluster"
 	"github.com/weir-lb/weir/controlcenter"
+	"github.com/weir-lb/weir/etcd"
 )
 
 // store is what commands need of etcd.
@@ -17,6 +18,9 @@ type store interface {
 	controlcenter.Store
 	Repairs(ctx context.Context) (map[string]cluster.Repairs, error)
 	RBAC(nodes ...string) (string, error)
+	Diagnose(ctx context.Context) (*etcd.Diagnosis, error)
+	Access(ctx context.Context) etcd.Access
+	Prefix() string
 	Close() error
 }
 

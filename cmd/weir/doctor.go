@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"slices"
@@ -25,6 +26,40 @@ func (o *doctorOptions) register(c *cobra.Command) {
 	flags.Lookup("check").NoOptDefVal = doctor.Warn.String()
 	flags.BoolVarP(&o.verbose, "verbose", "v", false, "also what is fine")
 	o.output.register(flags, "text", "text", "json", "yaml")
+}
+
+func newDoctorCmd(a *app) *cobra.Command {
+	o := &doctorOptions{app: a}
+	c := &cobra.Command{
+		Use:   "doctor",
+		Short: "Look for what keeps the cluster from working, or would one day, and say how to mend it",
+		Long: `Look at etcd (members, version, room, certificates, who may do what), at what is published, and at what the nodes told.
+Nothing is changed. Runs wherever etcd can be reached; as etcd's root it also sees what other users may do.
+On a node, "weir agent doctor" looks at the node.`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return o.with(c.Context(), func(s store) error { return runDoctor(c.Context(), o, s) })
+		},
+	}
+	o.register(c)
+	return c
+}
+
+func runDoctor(ctx context.Context, o *doctorOptions, s store) error {
+	limited, cancel := context.WithTimeout(ctx, o.etcd.timeout)
+	defer cancel()
+	found, err := s.Diagnose(limited)
+	if found == nil {
+		return err
+	}
+	c := &doctor.Cluster{Prefix: s.Prefix(), Etcd: found, Now: o.now()}
+	if err != nil { // nobody answers: the rest would only say so again
+		printFindings(o.out, doctor.CheckEndpoints(c), o.verbose)
+		return adviseEtcd(err)
+	}
+	c.Snapshot = doctor.Learned(s.Snapshot(limited))
+	c.Fleet = doctor.Learned(o.fleet(ctx, s))
+	return o.tell(doctor.CheckCluster(c))
 }
 
 // checkFlag is --check, --check=warn or --check=fail.

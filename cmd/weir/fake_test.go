@@ -9,6 +9,7 @@ import (
 
 	"github.com/weir-lb/weir/cluster"
 	"github.com/weir-lb/weir/controlcenter/storetest"
+	"github.com/weir-lb/weir/etcd"
 )
 
 // fake is a store for commands.
@@ -26,6 +27,14 @@ func (f *fake) Repairs(context.Context) (map[string]cluster.Repairs, error) {
 func (f *fake) RBAC(nodes ...string) (string, error) {
 	return "roles for " + strings.Join(nodes, " ") + "\n", nil
 }
+
+func (f *fake) Diagnose(context.Context) (*etcd.Diagnosis, error) {
+	return &etcd.Diagnosis{Endpoints: []etcd.Endpoint{{URL: "http://127.0.0.1:2379", Given: true, Local: true, Version: "3.7.3", Member: 1, Leader: 1}}}, nil
+}
+
+func (f *fake) Access(context.Context) etcd.Access { return etcd.Access{} }
+
+func (f *fake) Prefix() string { return etcd.DefaultPrefix }
 
 func (f *fake) Close() error {
 	f.closed++

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -24,7 +25,7 @@ func node(t *testing.T, endpoint, name string) {
 	running.Go(func() { _ = s.Alive(ctx, name) })
 	running.Go(func() {
 		_ = s.Watch(ctx, etcd.WatchOptions{}, func(snapshot *cluster.Snapshot) {
-			_ = s.Applied(ctx, name, cluster.Applied{Revision: snapshot.Revision, TookMS: 1})
+			_ = s.Applied(ctx, name, cluster.Applied{Revision: snapshot.Revision, TookMS: 1, At: time.Now()})
 		})
 	})
 	require.NoError(t, s.WatchApplied(t.Context(), func(alive map[string]bool, applied map[string]cluster.Applied) bool {

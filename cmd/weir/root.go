@@ -11,6 +11,7 @@ func newRootCmd(a *app) *cobra.Command {
 		newAgentCmd(a),
 		newControlcenterCmd(a),
 		newDemoCmd(a),
+		newDoctorCmd(a),
 		newExplainCmd(a),
 		newGetCmd(a),
 		newGuardCmd(a),

@@ -16,7 +16,7 @@ const docs = "../../docs/operations.md"
 
 // TestDocs holds the tables of checks in the docs to the checks.
 func TestDocs(t *testing.T) {
-	for title, list := range map[string][]Entry{"agent doctor": HostEntries()} {
+	for title, list := range map[string][]Entry{"agent doctor": HostEntries(), "doctor": ClusterEntries()} {
 		text, err := os.ReadFile(docs)
 		require.NoError(t, err)
 		begin, end := "<!-- checks of weir "+title+" -->\n", "<!-- end -->"

@@ -3,6 +3,7 @@ package doctor
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 )
@@ -51,12 +52,17 @@ type check[F any] struct {
 	look  func(F) ([]Finding, error)
 }
 
+// errMoot: there is nothing that the check could be about.
+var errMoot = errors.New("nothing to look at")
+
 // run makes all findings of all checks, the worst first.
 func run[F any](checks []check[F], facts F) []Finding {
 	var out []Finding
 	for _, c := range checks {
 		found, err := c.look(facts)
 		switch {
+		case errors.Is(err, errMoot):
+			continue
 		case err != nil:
 			found = append(found, Finding{Severity: Warn, Seen: "could not be looked at: " + err.Error(), Why: "nothing is known of: " + c.about,
 				Fix: "mend that, and ask again"})

@@ -6,6 +6,7 @@ import (
 
 	"github.com/weir-lb/weir/agent"
 	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/etcd"
 	"github.com/weir-lb/weir/rules"
 	"github.com/weir-lb/weir/rules/nft"
 )
@@ -22,6 +23,9 @@ type Host struct {
 	Processes  Fact[[]string]        // names of what runs
 	Flushes    Fact[[]Flush]
 	State      Fact[StateDir]
+
+	Prefix string            // of the keys in etcd
+	Access Fact[etcd.Access] // of the credential at hand; not enabled: nothing to say
 
 	AgentRuns Fact[bool]
 	Rules     Fact[Rules]

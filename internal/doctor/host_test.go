@@ -12,6 +12,7 @@ import (
 
 	"github.com/weir-lb/weir/agent"
 	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/etcd"
 	"github.com/weir-lb/weir/rules"
 	"github.com/weir-lb/weir/rules/nft"
 )
@@ -30,6 +31,7 @@ func well() *Host {
 		Kernel: Known(Kernel{Release: "6.12.9-amd64", Owns: true}), Caps: Known(uint64(1 << 12)), Clock: Known(Clock{Synchronised: true}),
 		State: Known(StateDir{Path: "/var/lib/weir", Exists: true, Kind: "directory", Mode: 0o700, Free: 1 << 30}), AgentRuns: Known(true),
 		Rules: Known(Rules{VIPs: []netip.Prefix{netip.MustParsePrefix("10.10.0.0/16")}, Owned: true, Plan: &rules.Plan{}}), Snapshot: Known(&cluster.Snapshot{}),
+		Prefix: "/w/", Access: Known(asUser("weir-node-n1", "weir-node-n1")),
 	}
 }
 
@@ -74,6 +76,9 @@ func TestHostFindings(t *testing.T) {
 		"no agent":           {"agent", func(h *Host) { h.AgentRuns = Known(false) }, Fail, "no agent runs"},
 		"no capability":      {"capability", func(h *Host) { h.Caps = Known(uint64(1) << 13) }, Warn, "lacks CAP_NET_ADMIN"},
 		"no etcd":            {"etcd", func(h *Host) { h.Snapshot.err = broken }, Fail, "cannot be read from here: broken"},
+		"root's credential":  {"credential", func(h *Host) { h.Access = Known(asUser("root", "root")) }, Warn, "is etcd's root"},
+		"a wide credential":  {"credential", func(h *Host) { h.Access = Known(asUser("weir-node-n1", "weir-node-n1", "weir-operator")) }, Warn, "speaks for a node (weir-node-n1) and has also weir-operator"},
+		"rights unknown":     {"credential", func(h *Host) { h.Access = Known(etcd.Access{Enabled: true, Err: broken}) }, Warn, "could not be looked at: broken"},
 		"stale rules":        {"rules", func(h *Host) { h.Rules.value.Plan = somePlan(t) }, Fail, "the kernel lacks or has too many of"},
 		"nothing to compare": {"rules", func(h *Host) { h.Rules.value.Plan = nil }, Warn, "could not be looked at: there is nothing to compare with"},
 		"no driver":          {"rules", func(h *Host) { h.Rules.err = broken }, Warn, "could not be looked at: broken"},
@@ -134,6 +139,16 @@ func TestHostFindings(t *testing.T) {
 			noWorse(t, found, HostEntries())
 		})
 	}
+}
+
+// asUser is who has roles as Weir prescribes them.
+func asUser(name string, roles ...string) etcd.Access {
+	a := etcd.Access{Enabled: true, Self: name, Users: map[string][]string{name: roles}, Roles: map[string][]etcd.Span{}}
+	for _, r := range roles {
+		role, _ := etcd.RoleNamed(r)
+		a.Roles[r] = role.Spans("/w/")
+	}
+	return a
 }
 
 // expect wants one check to say something, and to say what to do about it.

@@ -127,7 +127,6 @@ func routesOfNode(h *Host) (out []Finding, err error) {
 	if err != nil {
 		return nil, err
 	}
-	const few = 5
 	for _, f := range faults[:min(few, len(faults))] {
 		out = append(out, one(Fail, "clients on this node do not reach the VIP through Weir's rules", f.Fix, "the route to %s: %s", f.Prefix, f.What)...)
 	}

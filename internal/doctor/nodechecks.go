@@ -5,6 +5,7 @@ var hostChecks = []check[*Host]{
 	{"agent", "an agent runs here", Fail, agentRuns},
 	{"capability", "this process may look at the kernel's rules (CAP_NET_ADMIN)", Warn, capability},
 	{"etcd", "etcd can be read from here", Fail, etcdOfNode},
+	{"credential", "this node's credential for etcd gives what weir rbac gives it, and no more", Warn, credential},
 	{"rules", "the kernel holds what etcd says", Fail, rulesOfNode},
 	{"routes", "each VIP has its route, and none leads elsewhere", Fail, routesOfNode},
 	{"forwarding", "the node forwards, for the families of its VIPs", Warn, forwarding},
