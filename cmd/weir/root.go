@@ -17,6 +17,7 @@ func newRootCmd(a *app) *cobra.Command {
 		newGuardCmd(a),
 		newRBACCmd(a, nil),
 		newRulesCmd(a),
+		newSimulateCmd(a, nil),
 		newUpCmd(a),
 		newVersionCmd(a),
 	)

@@ -33,6 +33,9 @@ var allowed = map[string][]string{
 	"cmd/weir":        anything,
 	"integration":     anything,
 
+	"internal/simulate": {"cluster", "loadmon", "rules"},
+	"loadmon":           {"cluster", "internal/runner"},
+
 	"integration/bench":       anything,
 	"integration/chaos":       anything,
 	"integration/chaos/suite": anything,

@@ -1,0 +1,129 @@
+package loadmon
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/weir-lb/weir/cluster"
+)
+
+// MaxReportBytes is what one node may answer: 5,000 instances of 800 bytes.
+const MaxReportBytes = 4 << 20
+
+// maxComplaints is how many bad loads of one report are told of one by one.
+const maxComplaints = 20
+
+// Load is what a node's monitor knows of one instance on that node. Counters rise while the monitor runs, so that a lost
+// report loses no connection, and the same report read twice counts once.
+type Load struct {
+	Service     string  `json:"service"`
+	Instance    string  `json:"instance"`
+	Connections uint64  `json:"connections"`             // counter: new connections
+	Failed      uint64  `json:"failed,omitempty"`        // counter: of these, refused or never answered
+	FailedInRow uint32  `json:"failed_in_row,omitempty"` // failures since the last success
+	Active      uint64  `json:"active"`                  // connections that are open now
+	Busy        float64 `json:"busy"`                    // 0..1 over the last interval: usage of its CPUs and pressure
+	LatencyMS   float64 `json:"latency_ms,omitempty"`    // of its check over the last interval; 0: not known
+}
+
+// Report is what GET /v1/load answers: the loads of one node's instances.
+type Report struct {
+	Node    string    `json:"node"`
+	At      time.Time `json:"at"`       // the node's clock; only to tell old from new
+	UptimeS float64   `json:"uptime_s"` // since the monitor started, by a clock that does not jump: what rates are made of
+	Loads   []Load    `json:"loads"`
+}
+
+// Measured is a Load with what its report says of its time.
+type Measured struct {
+	Load
+	Node   string
+	At     time.Time
+	Uptime time.Duration
+}
+
+// ReadReport reads one report. A load that cannot be read harms only itself. Fields that are not known are ignored: the
+// node may be newer than its reader.
+func ReadReport(r io.Reader) (Report, []cluster.Problem, error) {
+	text, err := io.ReadAll(io.LimitReader(r, MaxReportBytes+1))
+	if err != nil {
+		return Report{}, nil, fmt.Errorf("read the report: %w", err)
+	}
+	if len(text) > MaxReportBytes {
+		return Report{}, nil, fmt.Errorf("the report is larger than %d bytes: is this the load monitor's address?", MaxReportBytes)
+	}
+	var raw struct {
+		Report
+		Loads []json.RawMessage `json:"loads"` // wins over the field of the same name one level deeper
+	}
+	if err := json.Unmarshal(text, &raw); err != nil {
+		return Report{}, nil, fmt.Errorf("read the report: %w", err)
+	}
+	report, complaint := raw.Report, complaints{object: "node " + raw.Node}
+	for i, text := range raw.Loads {
+		var l Load
+		if err := json.Unmarshal(text, &l); err != nil {
+			complaint.add(fmt.Sprintf("loads[%d]", i), fmt.Sprintf("it cannot be read (%v); the last good figures stay", err), updateMonitor)
+			continue
+		}
+		report.Loads = append(report.Loads, l)
+	}
+	return report, complaint.list(), nil
+}
+
+const updateMonitor = "look at the load monitor's log on that node; is its version the same?"
+
+// Accept takes from a node's report what that node may speak of: hosts says whether an instance runs there. It says what
+// it leaves out. Whether the figures can be true is judged by Weights, which knows the ones before.
+func (r Report) Accept(node string, hosts func(service, instance string) bool) (map[string]map[string]Measured, []cluster.Problem) {
+	complaint := complaints{object: "node " + node}
+	if r.Node != node {
+		complaint.add("node", fmt.Sprintf("its load monitor reports for node %q", r.Node), "give each agent its own --node, and each node its own address")
+		return nil, complaint.list()
+	}
+	if !(r.UptimeS >= 0 && r.UptimeS <= maxUptime.Seconds()) { // also NaN
+		complaint.add("uptime_s", fmt.Sprintf("%g s cannot be the time since its start", r.UptimeS), updateMonitor)
+		return nil, complaint.list()
+	}
+	out := map[string]map[string]Measured{}
+	for i, l := range r.Loads {
+		field := fmt.Sprintf("loads[%d]", i)
+		if !hosts(l.Service, l.Instance) {
+			complaint.add(field, fmt.Sprintf("%q of service %q does not run on this node", l.Instance, l.Service), "only an instance's own node may report for it")
+			continue
+		}
+		if out[l.Service] == nil {
+			out[l.Service] = map[string]Measured{}
+		}
+		if _, twice := out[l.Service][l.Instance]; twice {
+			complaint.add(field, fmt.Sprintf("%q of service %q is reported twice: the first counts", l.Instance, l.Service), updateMonitor)
+			continue
+		}
+		out[l.Service][l.Instance] = Measured{Load: l, Node: node, At: r.At, Uptime: time.Duration(r.UptimeS * float64(time.Second))}
+	}
+	return out, complaint.list()
+}
+
+// complaints collects problems of one object, and counts those beyond the first ones.
+type complaints struct {
+	object   string
+	problems []cluster.Problem
+	more     int
+}
+
+func (c *complaints) add(field, what, fix string) {
+	if len(c.problems) == maxComplaints {
+		c.more++
+		return
+	}
+	c.problems = append(c.problems, cluster.Problem{Object: c.object, Field: field, What: what, Fix: fix})
+}
+
+func (c *complaints) list() []cluster.Problem {
+	if c.more > 0 {
+		c.problems = append(c.problems, cluster.Problem{Object: c.object, What: fmt.Sprintf("%d more loads like these", c.more)})
+	}
+	return c.problems
+}

@@ -1,0 +1,82 @@
+package loadmon
+
+import (
+	"cmp"
+	"slices"
+)
+
+// Whole is the sum of all shares of a service.
+const Whole = 1_000_000
+
+// shares are the instances' parts of Whole: blended, with slow start, at least 1 each.
+func (s State) shares(in Input) map[string]int {
+	parts := make([]float64, len(in.Instances))
+	adaptive, static := 0.0, 0.0
+	for _, c := range in.Instances {
+		adaptive += s.tracks[c.ID].weight
+		static += float64(max(c.Weight, 1))
+	}
+	blend := float64(in.Policy.Blend) / 100
+	for i, c := range in.Instances {
+		t := s.tracks[c.ID]
+		parts[i] = (blend*t.weight/adaptive + (1-blend)*float64(max(c.Weight, 1))/static) * t.ramp()
+	}
+	out := make(map[string]int, len(parts))
+	for i, share := range apportion(parts, Whole) {
+		out[in.Instances[i].ID] = share
+	}
+	return out
+}
+
+// ramp is the part of its share that a new instance gets.
+func (t track) ramp() float64 {
+	return min(max(t.age.Seconds()/slowStart.Seconds(), rampFloor), 1)
+}
+
+// toWrite are the shares with those of instances that went away: should they come back before the leader notices, they
+// begin with what a new instance gets.
+func (s State) toWrite(shares map[string]int, in Input) map[string]int {
+	out := make(map[string]int, len(s.tracks))
+	for id, t := range s.tracks {
+		if share, ok := shares[id]; ok {
+			out[id] = share
+		} else {
+			out[id] = max(1, int(t.weight*rampFloor*Whole/float64(len(in.Instances))))
+		}
+	}
+	return out
+}
+
+// apportion rounds parts to whole numbers of which the sum is whole, each at least 1, by largest remainder.
+func apportion(parts []float64, whole int) []int {
+	sum := 0.0
+	for _, p := range parts {
+		sum += p
+	}
+	out, order := make([]int, len(parts)), make([]int, len(parts))
+	owed, left := make([]float64, len(parts)), whole
+	for i, p := range parts {
+		quota := p / sum * float64(whole)
+		out[i] = max(1, int(quota))
+		owed[i] = quota - float64(out[i])
+		order[i] = i
+		left -= out[i]
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(owed[b], owed[a]) })
+	for k := 0; left > 0; k = (k + 1) % len(order) {
+		out[order[k]]++
+		left--
+	}
+	for left < 0 { // many rounded up to 1: the largest pays
+		largest := 0
+		for i := range out {
+			if out[i] > out[largest] {
+				largest = i
+			}
+		}
+		pays := min(-left, out[largest]-1)
+		out[largest] -= pays
+		left += pays
+	}
+	return out
+}
