@@ -60,6 +60,14 @@ fuzz: ## every fuzz target for FUZZTIME (default 30s)
 docs: packages ## make docs/rules.md from the kernel's own listing, and the golden files
 	$(SUDO) env "PATH=$$PATH" $(GO) test ./rules/nft -run TestDocs -update
 
+.PHONY: docs-balancing
+docs-balancing: ## make docs/balancing.md and its plots from the simulator
+	$(GO) test ./internal/simulate -run TestDocs -update
+
+.PHONY: balance
+balance: ## the targets of balancing for SEEDS seeds (default 1000), some minutes
+	SEEDS=$${SEEDS:-1000} $(GO) test ./internal/simulate -count=1 -timeout 30m -v -run 'TestUnevenSpeeds|TestNeighbour|TestKeepAliveSettles|TestSteadyState'
+
 .PHONY: clean
 clean: ## remove what was built
 	rm -rf bin

@@ -23,16 +23,17 @@ const (
 	wanted    = 0.005    // standard error at which a longer mean gains nothing
 	finest    = 0.01     // standard deviation of one sample that is believed at the least
 	outlier   = 4.0      // standard deviations beyond which one sample says no more
+	certain   = 8.0      // standard deviations
 	slack     = 1.0      // standard deviations that speak for no change
 	alarm     = 6.0      // sum that is taken for a change: two outliers, or many smaller deviations on one side
 	noisy     = 1.0 / 32 // gain of the variance
 	varianceX = finest * finest
 )
 
-// learn takes a sample, in common units.
-func (e *estimate) learn(x, expected float64) {
+// learn takes a sample, x in common units.
+func (e *estimate) learn(x float64, s sample) {
 	if e.samples == 0 {
-		*e = estimate{samples: 1, capacity: x, previous: x, variance: max(expected, varianceX), common: e.common}
+		*e = estimate{samples: 1, capacity: x, previous: x, variance: max(s.variance, varianceX), common: e.common}
 		return
 	}
 	sigma, off := math.Sqrt(e.variance), x-e.capacity
@@ -42,7 +43,9 @@ func (e *estimate) learn(x, expected float64) {
 	jump := min((x-e.previous)*(x-e.previous)/2, outlier*outlier*e.variance)
 	e.variance = max(e.variance+(jump-e.variance)*noisy, varianceX)
 	e.previous = x
-	if e.up >= alarm || e.down >= alarm {
+	// Two outliers make an alarm, but one is enough where a queue confirms it: each report more that is waited for makes
+	// the queue longer.
+	if e.up >= alarm || e.down >= alarm || s.full && off < -certain*sigma {
 		e.capacity, e.samples, e.up, e.down = x, 1, 0, 0
 		return
 	}
@@ -83,7 +86,7 @@ func (s State) learn(in Input) State {
 	for id, found := range samples {
 		t := s.tracks[id]
 		if x := found.x - common; !found.atMost || t.samples == 0 || x < t.capacity-2*math.Sqrt(t.variance) {
-			t.learn(x, found.variance)
+			t.learn(x, found)
 		}
 		if math.IsNaN(t.common) && !found.atMost {
 			t.common = common

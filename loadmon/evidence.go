@@ -132,7 +132,8 @@ func (p *pool) add(w window) {
 type sample struct {
 	x        float64 // logarithm
 	variance float64 // as far as the number of connections tells
-	atMost   bool    // it could not do more than it was asked, so that it can take less than x
+	full     bool    // it was busy all the time
+	atMost   bool    // it was asked for more than it did: it can take less than x
 }
 
 // sample empties the pool when it holds enough. While a queue of lasting connections' requests grows and drains, what was
@@ -149,13 +150,13 @@ func (p *pool) sample(lasting, first bool) (s sample, ok bool) {
 		*p = pool{} // idle
 		return sample{}, false
 	case lasting:
-		s = sample{math.Log(p.active / p.cost), 0.08 * 0.08, busy > saturated}
+		s = sample{math.Log(p.active / p.cost), 0.08 * 0.08, busy > saturated, busy > saturated}
 	default:
-		s = sample{math.Log(p.ended / p.cost), 2 / p.ended, false}
+		s = sample{math.Log(p.ended / p.cost), 2 / p.ended, busy > saturated, false}
 	}
 	*p = pool{}
 	return s, true
 }
 
-// saturated is the busy fraction from which the number of open connections says what is asked and not what is done.
+// saturated is the busy fraction from which there was a queue all the time.
 const saturated = 0.97
