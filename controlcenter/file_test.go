@@ -218,3 +218,18 @@ func FuzzReadFile(f *testing.F) {
 		}
 	})
 }
+
+func FuzzReadConfig(f *testing.F) {
+	f.Add([]byte("vip_pools: [10.0.0.0/8]\ninstance_networks: [\"fd00::/8\"]\nnode_addresses: {n1: [192.0.2.1/32]}\npaused: true\n"))
+	f.Add([]byte(`{"vip_pools": null, "node_addresses": {"": [null]}}`))
+	f.Add([]byte("a: &a [*a, *a]\n<<: *a\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		c, err := controlcenter.ReadConfig("f", data)
+		if refusal := new(controlcenter.Refusal); err != nil && !errors.As(err, &refusal) {
+			t.Fatalf("%T is not a refusal", err)
+		}
+		if err == nil {
+			c.Validate(nil)
+		}
+	})
+}

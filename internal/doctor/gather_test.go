@@ -318,3 +318,17 @@ func TestSelfIncluding(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, found[0].AtBoot)
 }
+
+func FuzzReadConf(f *testing.F) {
+	f.Add("#!/usr/sbin/nft -f\nflush ruleset\ninclude \"/etc/nft.d/*.nft\"\n")
+	f.Add("include \"\"\ninclude \"[\"; flush\truleset")
+	f.Fuzz(func(t *testing.T, text string) {
+		lines, included := readConf(text)
+		for _, n := range lines {
+			require.True(t, n >= 1 && n <= strings.Count(text, "\n")+1)
+		}
+		for _, name := range included {
+			require.NotEmpty(t, name)
+		}
+	})
+}

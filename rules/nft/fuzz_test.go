@@ -177,3 +177,29 @@ func TestDecodeEncode(t *testing.T) {
 		}
 	})
 }
+
+// FuzzNotice feeds notices as the kernel, or somebody who pretends to be it, may send them.
+func FuzzNotice(f *testing.F) {
+	notice := func(kind uint16, attributes ...netlink.Attribute) {
+		data, err := netlink.MarshalAttributes(attributes)
+		require.NoError(f, err)
+		f.Add(unix.NFNL_SUBSYS_NFTABLES<<8|kind, uint32(0), append([]byte{unix.NFPROTO_IPV4, 0, 0, 0}, data...))
+	}
+	ours := netlink.Attribute{Type: 1, Data: []byte("weir\x00")}
+	notice(unix.NFT_MSG_DELTABLE, ours)
+	notice(unix.NFT_MSG_NEWRULE, netlink.Attribute{Type: 1, Data: []byte("x")})
+	notice(unix.NFT_MSG_NEWGEN, netlink.Attribute{Type: unix.NFTA_GEN_PROC_PID, Data: []byte{0, 0, 1, 2}}, netlink.Attribute{Type: unix.NFTA_GEN_PROC_NAME, Data: []byte("\x1b[31mnft\x00")})
+	notice(unix.NFT_MSG_NEWGEN, netlink.Attribute{Type: unix.NFTA_GEN_PROC_PID, Data: []byte{1}})
+	f.Add(uint16(unix.NFNL_SUBSYS_NFTABLES<<8|unix.NFT_MSG_NEWGEN), uint32(7), []byte{})
+	f.Fuzz(func(t *testing.T, kind uint16, pid uint32, data []byte) {
+		n := notices{ours: 7}
+		n.add(netlink.Message{Header: netlink.Header{Type: unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_DELTABLE}, Data: append([]byte{unix.NFPROTO_IPV4, 0, 0, 0}, 9, 0, 1, 0, 'w', 'e', 'i', 'r', 0)})
+		require.Len(t, n.pending, 1)
+		foreign, told := n.add(netlink.Message{Header: netlink.Header{Type: netlink.HeaderType(kind), PID: pid}, Data: data})
+		require.LessOrEqual(t, len(n.pending), 2)
+		if told {
+			require.NotEqual(t, uint32(7), pid)
+			require.NotEmpty(t, foreign.What)
+		}
+	})
+}

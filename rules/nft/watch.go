@@ -91,7 +91,7 @@ var noticeKinds = map[int]string{
 // noticeOf says what happened to one of our tables, or "". The table's name is attribute 1 of every kind of notice.
 func noticeOf(m netlink.Message) string {
 	what, ok := noticeKinds[kind(m)]
-	if !ok || len(m.Data) < 4 {
+	if !ok || len(m.Data) == 0 {
 		return ""
 	}
 	for _, f := range families {
@@ -112,6 +112,9 @@ func authorOf(m netlink.Message) string {
 }
 
 func attribute(m netlink.Message, number uint16) string {
+	if len(m.Data) < 4 { // the head that is common to all notices
+		return ""
+	}
 	ad, err := netlink.NewAttributeDecoder(m.Data[4:])
 	if err != nil {
 		return ""
