@@ -79,7 +79,8 @@ func New(c Config) (*Agent, error) {
 // and routes stay.
 func (a *Agent) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return a.c.Source.Watch(ctx, a.deliver) })
+	last := a.recall()
+	g.Go(func() error { return a.c.Source.Watch(ctx, a.judgedBy(last), a.deliver) })
 	g.Go(func() error { return a.syncer.Run(ctx) })
 	g.Go(func() error { return a.flusher.Run(ctx) })
 	g.Go(func() error { return a.flows.follow(ctx, a.flusher.Kick) })
@@ -90,7 +91,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	g.Go(func() error { return a.watchDrift(ctx) })
 	g.Go(func() error { return a.heal(ctx) })
 	g.Go(func() error { return a.routes.watch(ctx, a.syncer.Kick) })
-	g.Go(func() error { return a.coldStart(ctx) })
+	g.Go(func() error { return a.coldStart(ctx, last) })
 	err := g.Wait()
 	// The file is written every few seconds at most, so the newest changes may not be in it.
 	if err := a.save(context.WithoutCancel(ctx)); err != nil {
@@ -108,7 +109,7 @@ func (a *Agent) Once(ctx context.Context) error {
 	var first sync.Once
 	g, watching := errgroup.WithContext(watching)
 	g.Go(func() error {
-		return a.c.Source.Watch(watching, func(s *cluster.Snapshot) {
+		return a.c.Source.Watch(watching, a.judgedBy(a.recall()), func(s *cluster.Snapshot) {
 			a.deliver(s)
 			first.Do(func() { close(arrived) })
 		})
@@ -133,7 +134,7 @@ func (a *Agent) Plan(ctx context.Context) (*rules.Plan, error) {
 	watching, stop := context.WithCancel(ctx)
 	defer stop()
 	var snapshot *cluster.Snapshot
-	err := a.c.Source.Watch(watching, func(s *cluster.Snapshot) {
+	err := a.c.Source.Watch(watching, a.judgedBy(a.recall()), func(s *cluster.Snapshot) {
 		if snapshot == nil {
 			snapshot = s
 			stop()

@@ -8,10 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
-	"time"
 
 	"github.com/weir-lb/weir/cluster"
-	"github.com/weir-lb/weir/internal/runner"
 )
 
 // maxCacheBytes bounds what is read of a file that somebody may have replaced.
@@ -40,34 +38,6 @@ func (a *Agent) save(context.Context) error {
 	}
 	// The start leaves more garbage than the agent holds, and the runtime would keep it for minutes.
 	a.tidy.Do(debug.FreeOSMemory)
-	return nil
-}
-
-// coldStart uses the snapshot file when etcd does not answer soon after the start.
-func (a *Agent) coldStart(ctx context.Context) error {
-	if !runner.Sleep(ctx, a.c.ColdStart) {
-		return nil
-	}
-	a.mu.Lock()
-	known := a.inbox.snapshot != nil
-	a.mu.Unlock()
-	if known || a.c.StateDir == "" {
-		return nil
-	}
-	snapshot, err := load(a.cacheFile())
-	if err != nil {
-		if !errors.Is(err, fs.ErrNotExist) {
-			a.c.Logger.Error("etcd does not answer, and the snapshot file cannot be used", "err", err)
-		}
-		return nil
-	}
-	a.c.Logger.Warn("etcd does not answer: working from the snapshot file", "revision", snapshot.Revision, "services", snapshot.Services.Len())
-	a.mu.Lock()
-	if a.inbox.snapshot == nil {
-		a.inbox.snapshot, a.inbox.arrived, a.inbox.stale = snapshot, time.Now(), true
-	}
-	a.mu.Unlock()
-	a.syncer.Kick()
 	return nil
 }
 

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -30,9 +31,9 @@ func TestColdStart(t *testing.T) {
 		n.store.set(errAway, nil)
 		write(t, c, archive(t, newHistory().service(1, 2).snapshot()))
 	}, func(n *node) {
-		n.after(400 * time.Millisecond)
-		require.Empty(t, n.holds(), "etcd may still answer")
-		n.after(200 * time.Millisecond)
+		n.after(100 * time.Millisecond)
+		require.Empty(t, n.holds(), "another member may still answer")
+		n.after(100 * time.Millisecond)
 		require.Equal(t, map[string]int{"10.10.1.1:80": 2}, n.holds())
 		require.True(t, n.Status().Stale)
 		require.ErrorIs(t, n.Ready(), errAway)
@@ -44,6 +45,36 @@ func TestColdStart(t *testing.T) {
 		require.False(t, n.Status().Stale)
 		require.Equal(t, map[string]int{"10.10.1.2:80": 1}, n.holds())
 	})
+}
+
+// TestColdStartInSilence has an etcd that neither answers nor refuses, as a frozen one.
+func TestColdStartInSilence(t *testing.T) {
+	inBubble(t, func(n *node, c *Config) {
+		n.store.set(fmt.Errorf("etcd: %w", ErrNotYet), nil)
+		write(t, c, archive(t, newHistory().service(1, 2).snapshot()))
+	}, func(n *node) {
+		n.after(450 * time.Millisecond)
+		require.Empty(t, n.holds(), "etcd may still answer")
+		n.after(100 * time.Millisecond)
+		require.Equal(t, map[string]int{"10.10.1.1:80": 2}, n.holds())
+	})
+}
+
+// TestJudgedByTheFile hands the store what was served before the start, unless somebody said that etcd is right.
+func TestJudgedByTheFile(t *testing.T) {
+	for _, accept := range []bool{false, true} {
+		inBubble(t, func(_ *node, c *Config) {
+			c.AcceptRollback = accept
+			write(t, c, archive(t, newHistory().service(1, 2).snapshot()))
+		}, func(n *node) {
+			if accept {
+				require.Nil(t, n.store.last)
+				return
+			}
+			require.Equal(t, int64(2), n.store.last.Revision)
+			require.Equal(t, 1, n.store.last.Services.Len())
+		})
+	}
 }
 
 // TestColdStartTooLate has etcd answer first: then the file does not count.

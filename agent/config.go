@@ -13,9 +13,10 @@ import (
 
 // Source delivers snapshots of the cluster.
 type Source interface {
-	// Watch calls deliver with each newer snapshot, until the context ends; then it returns nil.
-	Watch(ctx context.Context, deliver func(*cluster.Snapshot)) error
-	// Connected is nil while the store answers, else the reason why not.
+	// Watch calls deliver with each newer snapshot, until the context ends; then it returns nil. What the store has lost
+	// since last, if that is not nil, is judged as if it had been watched all the time.
+	Watch(ctx context.Context, last *cluster.Snapshot, deliver func(*cluster.Snapshot)) error
+	// Connected is nil while the store answers, else the reason why not: ErrNotYet, wrapped, before the first answer.
 	Connected() error
 }
 
@@ -40,7 +41,9 @@ type Config struct {
 
 	FullCheck   time.Duration // between two readings of the whole table; more: less work, later repair. Default 5 min
 	ReportEvery time.Duration // between two reports without need; more: less writes to etcd. Default 30 s, +-20 %
-	ColdStart   time.Duration // how long to wait for etcd before the snapshot file is used. Default 500 ms
+	ColdStart   time.Duration // how long to wait for etcd before the snapshot file is used. Default 500 ms; less where it is refused
+
+	AcceptRollback bool // believe the store at the start, also where it is older than the snapshot file or lacks much of it
 
 	Logger  *slog.Logger
 	Metrics *Metrics

@@ -88,6 +88,7 @@ type store struct {
 	snapshots chan *cluster.Snapshot
 
 	mu      sync.Mutex
+	last    *cluster.Snapshot // what it was told to judge by
 	away    error
 	refuse  error // what a report is answered with
 	reports []report
@@ -99,7 +100,10 @@ type report struct {
 	at time.Time
 }
 
-func (s *store) Watch(ctx context.Context, deliver func(*cluster.Snapshot)) error {
+func (s *store) Watch(ctx context.Context, last *cluster.Snapshot, deliver func(*cluster.Snapshot)) error {
+	s.mu.Lock()
+	s.last = last
+	s.mu.Unlock()
 	for {
 		select {
 		case <-ctx.Done():

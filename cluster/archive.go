@@ -23,6 +23,7 @@ type archive struct {
 type archiveContent struct {
 	Revision int64             `json:"revision"`
 	Config   *Config           `json:"config,omitempty"`
+	Held     *Held             `json:"held,omitempty"`
 	Nodes    map[string]*Node  `json:"nodes,omitempty"`
 	Services []archivedService `json:"services,omitempty"` // written one by one
 }
@@ -51,7 +52,7 @@ func (a *Archiver) Write(w io.Writer, s *Snapshot) error {
 	if err := a.remember(s); err != nil {
 		return fmt.Errorf("encode snapshot: %w", err)
 	}
-	head, err := json.Marshal(archiveContent{Revision: s.Revision, Config: s.Config, Nodes: maps.Collect(s.Nodes.All())})
+	head, err := json.Marshal(archiveContent{Revision: s.Revision, Config: s.Config, Held: s.Held, Nodes: maps.Collect(s.Nodes.All())})
 	if err != nil {
 		return fmt.Errorf("encode snapshot: %w", err)
 	}
@@ -106,7 +107,7 @@ func FromArchive(file []byte) (*Snapshot, error) {
 	if err := json.Unmarshal(a.Content, &content); err != nil {
 		return nil, fmt.Errorf("read snapshot file: %w", err)
 	}
-	snapshot := &Snapshot{Revision: content.Revision, Ready: true, Config: content.Config}
+	snapshot := &Snapshot{Revision: content.Revision, Ready: true, Config: content.Config, Held: content.Held}
 	services, nodes := snapshot.Services.Edit(), snapshot.Nodes.Edit()
 	for _, archived := range content.Services {
 		in := archived.Inputs

@@ -16,8 +16,10 @@ type view struct {
 	frontends map[string]int     // of each service key in known
 	revision  int64              // everything up to here has been seen
 	accepted  int64              // of net/guard
+	fell      int64              // the revision that the store fell to, until that is accepted; 0: it did not
 	hold      hold
 	listed    bool
+	past      *cluster.Snapshot // of the process before, until the first list
 }
 
 // version tells two values of a key apart. The revision alone does not: a store that was wiped counts from one again.
@@ -49,6 +51,8 @@ func (v *view) snapshot() *cluster.Snapshot {
 
 // list moves the view to what a list says.
 func (v *view) list(l listing) {
+	v.recall(l)
+	v.compareRevision(l.revision)
 	missing := maps.Clone(v.known)
 	_, ready := v.known[readyKey]
 	ready = !ready // before the first publish nothing can be concluded from its absence
@@ -155,6 +159,10 @@ func (v *view) step(revision int64, events []event) {
 func (v *view) accept() {
 	if v.hold.active() && v.accepted >= v.hold.held.Revision {
 		v.remove(v.hold.release())
+	}
+	if v.fell > 0 && v.accepted >= v.fell {
+		v.fell = 0
+		v.draft.Problem(rollbackKey, nil)
 	}
 }
 

@@ -14,9 +14,10 @@ import (
 
 // WatchOptions tune a watch. The zero value is right for an agent.
 type WatchOptions struct {
-	Spread time.Duration // how long, at most, a list after a compaction waits, so that agents do not list at once; 0: 2 s
-	Every  time.Duration // list anyway after this time, give or take half; 0: 30 min. It repairs what no event told
-	Probe  time.Duration // ask etcd after so long a silence; 0: 2 s. Alive's beats count, then nothing else is asked
+	Spread time.Duration     // how long, at most, a list after a compaction waits, so that agents do not list at once; 0: 2 s
+	Every  time.Duration     // list anyway after this time, give or take half; 0: 30 min. It repairs what no event told
+	Last   *cluster.Snapshot // what was served before this process, nil: nothing. The first list is judged by it
+	Probe  time.Duration     // ask etcd after so long a silence; 0: 2 s. Alive's beats count, then nothing else is asked
 }
 
 func (o WatchOptions) defaults() WatchOptions {
@@ -37,6 +38,7 @@ func (o WatchOptions) defaults() WatchOptions {
 // context ends, and returns nil then: while etcd is away it tries again, with growing pauses of at most 7.5 s.
 func (s *Store) Watch(ctx context.Context, o WatchOptions, deliver func(*cluster.Snapshot)) error {
 	w := &watcher{store: s, options: o.defaults(), deliver: deliver, view: newView(), list: true}
+	w.view.past, w.options.Last = o.Last, nil
 	for ctx.Err() == nil {
 		err := w.session(ctx)
 		if ctx.Err() != nil {

@@ -41,6 +41,7 @@ type agentOptions struct {
 	labels      map[string]string
 	budget      int
 	killFlows   bool
+	rollback    bool
 	once        bool
 	dryRun      bool
 	logs        logOptions
@@ -80,6 +81,7 @@ func (o *agentOptions) register(cmd *cobra.Command) {
 	flags.StringToStringVar(&o.labels, "label", nil, "labels of this node (key=value)")
 	flags.IntVar(&o.budget, "budget", rules.DefaultBudget, "slots that this node may hold before weights are approximated more coarsely")
 	flags.BoolVar(&o.killFlows, "kill-flows", false, "end established TCP connections to instances that are dead, so that clients notice at once")
+	flags.BoolVar(&o.rollback, "accept-rollback", false, "believe etcd at the start, also where it is older than what this node served last, or lacks much of it")
 	o.logs.addTo(cmd)
 }
 
@@ -173,7 +175,10 @@ func (o *agentOptions) openPages(metrics prometheus.Gatherer) (*ops.Server, erro
 
 // config turns the flags into the agent's configuration and says everything that is wrong with them.
 func (o *agentOptions) config(logger *slog.Logger, registry prometheus.Registerer) (agent.Config, error) {
-	c := agent.Config{Node: o.node, StateDir: o.stateDir, KeepSource: o.keepSource.prefixes, Budget: o.budget, KillFlows: o.killFlows, Logger: logger, Metrics: agent.NewMetrics(registry)}
+	c := agent.Config{
+		Node: o.node, StateDir: o.stateDir, KeepSource: o.keepSource.prefixes, Budget: o.budget, KillFlows: o.killFlows, AcceptRollback: o.rollback,
+		Logger: logger, Metrics: agent.NewMetrics(registry),
+	}
 	var errs []error
 	if o.tableOwner != string(nft.OwnAuto) && o.tableOwner != string(nft.OwnOff) {
 		errs = append(errs, fmt.Errorf("--table-owner %q: use auto or off", o.tableOwner))
@@ -317,8 +322,8 @@ func forgotten(s *cluster.Snapshot, node string) bool {
 // source is the store as the agent needs it.
 type source struct{ store *etcd.Store }
 
-func (s source) Watch(ctx context.Context, deliver func(*cluster.Snapshot)) error {
-	return s.store.Watch(ctx, etcd.WatchOptions{}, deliver)
+func (s source) Watch(ctx context.Context, last *cluster.Snapshot, deliver func(*cluster.Snapshot)) error {
+	return s.store.Watch(ctx, etcd.WatchOptions{Last: last}, deliver)
 }
 
 func (s source) Connected() error {
@@ -327,7 +332,7 @@ func (s source) Connected() error {
 		return nil
 	}
 	if status.LastError == "" {
-		return fmt.Errorf("%w: it has not answered yet", cluster.ErrUnreachable)
+		return fmt.Errorf("%w: %w", cluster.ErrUnreachable, agent.ErrNotYet)
 	}
 	return fmt.Errorf("%w since %s: %s", cluster.ErrUnreachable, status.Since.Format(time.RFC3339), status.LastError)
 }
