@@ -1,0 +1,140 @@
+package loadmon
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// host is a file system as it would look on some host.
+func host(t *testing.T, files map[string]string) *Cgroups {
+	root := t.TempDir()
+	for name, text := range files {
+		file := filepath.Join(root, name)
+		require.NoError(t, os.MkdirAll(filepath.Dir(file), 0o755))
+		require.NoError(t, os.WriteFile(file, []byte(strings.ReplaceAll(text, "ROOT", root)), 0o644))
+	}
+	c, err := findCgroups(filepath.Join(root, "proc"))
+	require.NoError(t, err)
+	return c
+}
+
+const stat = "17 (a b) c)) S 1 17 17 0 -1 4194304 1 0 0 0 250 50 7 7 20 0 1 0 1 1 1\n"
+
+func TestUsageOnEveryKindOfHost(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		files map[string]string
+		want  Usage
+	}{
+		"version 2, the quota above": {map[string]string{
+			"proc/self/mounts":                       "cgroup2 ROOT/cg cgroup2 rw 0 0\n",
+			"proc/17/cgroup":                         "0::/system.slice/a.service\n",
+			"cg/system.slice/cpu.max":                "50000 100000\n",
+			"cg/system.slice/a.service/cpu.max":      "max 100000\n",
+			"cg/system.slice/a.service/cpu.stat":     "usage_usec 1500000\nuser_usec 1\n",
+			"cg/system.slice/a.service/cpu.pressure": "some avg10=0.00 avg60=0.00 avg300=0.00 total=9\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=250000\n",
+		}, Usage{1500 * time.Millisecond, 250 * time.Millisecond, 0.5, "cgroup v2"}},
+		"hybrid: usage of 2, quota of 1": {map[string]string{
+			"proc/self/mounts":        "cgroup ROOT/cpu cgroup rw,cpu,cpuacct 0 0\ncgroup2 ROOT/unified cgroup2 rw 0 0\n",
+			"proc/17/cgroup":          "2:cpu,cpuacct:/a\n0::/a\n",
+			"cpu/a/cpu.cfs_quota_us":  "20000\n",
+			"cpu/a/cpu.cfs_period_us": "100000\n",
+			"unified/a/cpu.stat":      "usage_usec 7\n",
+		}, Usage{7 * time.Microsecond, 0, 0.2, "cgroup v2"}},
+		"version 1, no quota": {map[string]string{
+			"proc/self/mounts":        "cgroup ROOT/cpu cgroup rw,cpu 0 0\ncgroup ROOT/acct cgroup rw,cpuacct 0 0\n",
+			"proc/17/cgroup":          "2:cpu:/a\n3:cpuacct:/a\n",
+			"cpu/a/cpu.cfs_quota_us":  "-1\n",
+			"cpu/a/cpu.cfs_period_us": "100000\n",
+			"acct/a/cpuacct.usage":    "42\n",
+		}, Usage{42, 0, 0, "cgroup v1"}},
+		"root group: the process alone": {map[string]string{
+			"proc/self/mounts": "cgroup2 ROOT/cg cgroup2 rw 0 0\n",
+			"proc/17/cgroup":   "0::/\n",
+			"proc/17/stat":     stat,
+			"cg/cpu.stat":      "usage_usec 999\n",
+		}, Usage{3 * time.Second, 0, 0, "process"}},
+		"no control groups": {map[string]string{"proc/self/mounts": "", "proc/17/cgroup": "", "proc/17/stat": stat}, Usage{3 * time.Second, 0, 0, "process"}},
+		"a group that this namespace does not see": {map[string]string{
+			"proc/self/mounts": "cgroup2 ROOT/cg cgroup2 rw 0 0\n", "proc/17/cgroup": "0::/../../b\n", "proc/17/stat": stat,
+		}, Usage{3 * time.Second, 0, 0, "process"}},
+	} {
+		got, err := host(t, c.files).Usage(17)
+		require.NoError(t, err, name)
+		require.Equal(t, c.want, got, name)
+	}
+}
+
+func TestUsageOfNobody(t *testing.T) {
+	t.Parallel()
+	_, err := host(t, map[string]string{"proc/self/mounts": ""}).Usage(17)
+	require.ErrorIs(t, err, os.ErrNotExist)
+	_, err = host(t, map[string]string{"proc/self/mounts": "", "proc/17/cgroup": "", "proc/17/stat": "17 (a) S 1"}).Usage(17)
+	require.ErrorContains(t, err, "usage of process 17: its stat has 2 fields")
+	_, err = findCgroups(t.TempDir())
+	require.ErrorContains(t, err, "find the control groups")
+}
+
+func TestBusy(t *testing.T) {
+	t.Parallel()
+	v2 := func(cpu, waited time.Duration, quota float64) Usage { return Usage{cpu, waited, quota, "cgroup v2"} }
+	for name, c := range map[string]struct {
+		before, after Usage
+		want          float64
+	}{
+		"two of four processors":     {v2(0, 0, 0), v2(10*time.Second, 0, 0), 0.5},
+		"beside a neighbour":         {v2(0, 0, 0), v2(10*time.Second, 2500*time.Millisecond, 0), 1},
+		"its quota":                  {v2(0, 0, 0.5), v2(2*time.Second, 0, 0.5), 0.8},
+		"idle":                       {v2(0, 0, 0), v2(0, 0, 0), 0.02},
+		"restarted":                  {v2(time.Hour, 0, 0), v2(time.Second, 0, 0), 0.02},
+		"another source of the time": {v2(0, 0, 0), Usage{10 * time.Second, 0, 0, "process"}, 0.02},
+	} {
+		require.InDelta(t, c.want, Busy(c.before, c.after, 5*time.Second, 4), 1e-9, name)
+	}
+	require.InDelta(t, 0.02, Busy(Usage{}, Usage{CPU: 1}, 0, 4), 1e-9)
+}
+
+// A process that always wants to run is busy all the time, whether it has a processor or waits for one: what it used and what
+// it waited add up to the time that passed, however loaded this machine is.
+func TestUsageOfARealGroup(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("needs root to make a control group")
+	}
+	c, err := FindCgroups()
+	require.NoError(t, err)
+	require.NotEmpty(t, c.unified, "no cgroup v2 here")
+	group := filepath.Join(c.unified, fmt.Sprintf("weir-test-%d", os.Getpid()))
+	require.NoError(t, os.Mkdir(group, 0o755))
+	t.Cleanup(func() {
+		require.Eventually(t, func() bool { return os.Remove(group) == nil }, 5*time.Second, 10*time.Millisecond)
+	})
+	busy := exec.CommandContext(t.Context(), "sh", "-c", "read go; while :; do :; done")
+	stdin, err := busy.StdinPipe()
+	require.NoError(t, err)
+	require.NoError(t, busy.Start())
+	t.Cleanup(func() { _ = busy.Process.Kill(); _ = busy.Wait() })
+	require.NoError(t, os.WriteFile(filepath.Join(group, "cgroup.procs"), fmt.Append(nil, busy.Process.Pid), 0o644))
+	_, err = stdin.Write([]byte("go\n"))
+	require.NoError(t, err)
+
+	time.Sleep(100 * time.Millisecond) // until it has read the line
+	before, err := c.Usage(busy.Process.Pid)
+	require.NoError(t, err)
+	require.Equal(t, "cgroup v2", before.Source)
+	start := time.Now()
+	time.Sleep(time.Second)
+	after, err := c.Usage(busy.Process.Pid)
+	elapsed := time.Since(start)
+	require.NoError(t, err)
+	require.InEpsilon(t, elapsed.Seconds(), (after.CPU - before.CPU + after.Waited - before.Waited).Seconds(), 0.15)
+	require.InDelta(t, 1, Busy(before, after, elapsed, 1), 0.15)
+	require.Greater(t, Busy(before, after, elapsed, runtime.NumCPU()), 0.9/float64(runtime.NumCPU()))
+}
