@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
 
 // host is a file system as it would look on some host.
@@ -103,7 +104,8 @@ func TestBusy(t *testing.T) {
 }
 
 // A process that always wants to run is busy all the time, whether it has a processor or waits for one: what it used and what
-// it waited add up to the time that passed, however loaded this machine is.
+// it waited add up to the time that passed, however loaded this machine is. It is kept on one processor: the kernel weighs the
+// pressure of each with the time that the group spent there, so that a thread that moves seems to wait less.
 func TestUsageOfARealGroup(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("needs root to make a control group")
@@ -122,6 +124,16 @@ func TestUsageOfARealGroup(t *testing.T) {
 	require.NoError(t, busy.Start())
 	t.Cleanup(func() { _ = busy.Process.Kill(); _ = busy.Wait() })
 	require.NoError(t, os.WriteFile(filepath.Join(group, "cgroup.procs"), fmt.Append(nil, busy.Process.Pid), 0o644))
+	var processors unix.CPUSet
+	require.NoError(t, unix.SchedGetaffinity(0, &processors))
+	for first := 0; ; first++ {
+		if processors.IsSet(first) {
+			processors.Zero()
+			processors.Set(first)
+			break
+		}
+	}
+	require.NoError(t, unix.SchedSetaffinity(busy.Process.Pid, &processors))
 	_, err = stdin.Write([]byte("go\n"))
 	require.NoError(t, err)
 

@@ -1,0 +1,99 @@
+package loadmon
+
+import (
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/weir-lb/weir/cluster"
+)
+
+func endpoint(address string, proto cluster.Proto) Endpoint {
+	return Endpoint{netip.MustParseAddrPort(address), proto}
+}
+
+// Real sockets: of one address, of all addresses of IPv4, of both families, UDP.
+func TestListeners(t *testing.T) {
+	t.Parallel()
+	var endpoints []Endpoint
+	for _, c := range []struct{ network, listen, ask string }{
+		{"tcp4", "127.0.0.1:0", "127.0.0.1"}, {"tcp4", "0.0.0.0:0", "127.0.0.5"}, {"tcp", "[::]:0", "127.0.0.6"}, {"tcp6", "[::1]:0", "::1"},
+	} {
+		l, err := net.Listen(c.network, c.listen)
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = l.Close() })
+		port := l.Addr().(*net.TCPAddr).AddrPort().Port()
+		endpoints = append(endpoints, Endpoint{netip.AddrPortFrom(netip.MustParseAddr(c.ask), port), cluster.TCP})
+	}
+	u, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = u.Close() })
+	endpoints = append(endpoints, Endpoint{u.LocalAddr().(*net.UDPAddr).AddrPort(), cluster.UDP})
+
+	nobody := Endpoint{endpoints[4].Address, cluster.TCP}
+	wanted := map[Endpoint]int{}
+	for _, e := range endpoints {
+		wanted[e] = os.Getpid()
+	}
+	l := NewListeners()
+	for range 2 { // the second time from memory
+		found, err := l.Find(append(endpoints, nobody))
+		require.NoError(t, err)
+		require.Equal(t, wanted, found)
+	}
+	require.Len(t, l.pids, len(endpoints))
+	_ = u.Close()
+	found, err := l.Find(endpoints)
+	require.NoError(t, err)
+	require.Len(t, found, len(endpoints)-1, "a socket that was closed")
+	_, err = l.Find(nil)
+	require.NoError(t, err)
+	require.Empty(t, l.pids, "what nobody asks for is forgotten")
+}
+
+// A socket that goes over to another process is found there.
+func TestListenerThatIsHandedOver(t *testing.T) {
+	t.Parallel()
+	listener, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	require.NoError(t, err)
+	e := Endpoint{listener.Addr().(*net.TCPAddr).AddrPort(), cluster.TCP}
+	file, err := listener.File()
+	require.NoError(t, err)
+	child := exec.CommandContext(t.Context(), "sleep", "60")
+	child.ExtraFiles = []*os.File{file}
+	require.NoError(t, child.Start())
+	t.Cleanup(func() { _ = child.Process.Kill(); _ = child.Wait() })
+	l := NewListeners()
+	found, err := l.Find([]Endpoint{e})
+	require.NoError(t, err)
+	require.Equal(t, min(os.Getpid(), child.Process.Pid), found[e], "both have it")
+	require.NoError(t, file.Close())
+	require.NoError(t, listener.Close())
+	found, err = l.Find([]Endpoint{e})
+	require.NoError(t, err)
+	require.Equal(t, child.Process.Pid, found[e])
+}
+
+func TestMatchPrefersTheAddress(t *testing.T) {
+	t.Parallel()
+	sockets := map[Endpoint]uint32{
+		endpoint("0.0.0.0:80", cluster.TCP): 1, endpoint("10.0.0.1:80", cluster.TCP): 2, endpoint("[::]:80", cluster.TCP): 3, endpoint("[::]:81", cluster.TCP): 4,
+	}
+	for address, want := range map[string]uint32{"10.0.0.1:80": 2, "10.0.0.2:80": 1, "[fd00::1]:80": 3, "10.0.0.1:81": 4, "10.0.0.1:82": 0} {
+		inode, ok := match(sockets, endpoint(address, cluster.TCP))
+		require.Equal(t, want, inode, address)
+		require.Equal(t, want != 0, ok, address)
+	}
+	_, ok := match(sockets, endpoint("10.0.0.1:80", cluster.UDP))
+	require.False(t, ok)
+}
+
+func TestDiagnoseShortMessage(t *testing.T) {
+	t.Parallel()
+	_, _, ok := diagnose(make([]byte, diagMessageLen-1), cluster.TCP)
+	require.False(t, ok)
+}
