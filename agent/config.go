@@ -38,6 +38,7 @@ type Config struct {
 	NodeAddrs  []netip.Addr   // source addresses of local clients, at most one a family; none: found
 	Budget     int            // slots; 0: rules.DefaultBudget
 	KillFlows  bool           // end established TCP to instances that are dead
+	Ping       bool           // VIPs of services answer ping
 
 	FullCheck   time.Duration // between two readings of the whole table; more: less work, later repair. Default 5 min
 	ReportEvery time.Duration // between two reports without need; more: less writes to etcd. Default 30 s, +-20 %

@@ -153,7 +153,7 @@ func (a *Agent) revertNothing(s *cluster.Snapshot) error {
 }
 
 func (a *Agent) options() rules.Options {
-	return rules.Options{KeepSource: a.c.KeepSource, Links: a.links(), Budget: a.c.Budget}
+	return rules.Options{KeepSource: a.c.KeepSource, Links: a.links(), Budget: a.c.Budget, Node: a.c.Node, Ping: a.c.Ping}
 }
 
 // links matter only to decide which kept sources replies would bypass this node for.

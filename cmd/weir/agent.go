@@ -42,6 +42,7 @@ type agentOptions struct {
 	budget      int
 	killFlows   bool
 	rollback    bool
+	ping        bool
 	once        bool
 	dryRun      bool
 	logs        logOptions
@@ -82,6 +83,7 @@ func (o *agentOptions) register(cmd *cobra.Command) {
 	flags.IntVar(&o.budget, "budget", rules.DefaultBudget, "slots that this node may hold before weights are approximated more coarsely")
 	flags.BoolVar(&o.killFlows, "kill-flows", false, "end established TCP connections to instances that are dead, so that clients notice at once")
 	flags.BoolVar(&o.rollback, "accept-rollback", false, "believe etcd at the start, also where it is older than what this node served last, or lacks much of it")
+	flags.BoolVar(&o.ping, "ping", false, "VIPs of services answer ping; without it they are refused like ports that no service has")
 	o.logs.addTo(cmd)
 }
 
@@ -176,7 +178,7 @@ func (o *agentOptions) openPages(metrics prometheus.Gatherer) (*ops.Server, erro
 // config turns the flags into the agent's configuration and says everything that is wrong with them.
 func (o *agentOptions) config(logger *slog.Logger, registry prometheus.Registerer) (agent.Config, error) {
 	c := agent.Config{
-		Node: o.node, StateDir: o.stateDir, KeepSource: o.keepSource.prefixes, Budget: o.budget, KillFlows: o.killFlows, AcceptRollback: o.rollback,
+		Node: o.node, StateDir: o.stateDir, KeepSource: o.keepSource.prefixes, Budget: o.budget, KillFlows: o.killFlows, Ping: o.ping, AcceptRollback: o.rollback,
 		Logger: logger, Metrics: agent.NewMetrics(registry),
 	}
 	var errs []error

@@ -18,21 +18,63 @@ import (
 // called from another goroutine than the one that writes.
 func (d *Driver) Counters(ctx context.Context) (map[cluster.Frontend]map[netip.AddrPort]uint64, error) {
 	counts := map[cluster.Frontend]map[netip.AddrPort]uint64{}
-	for _, f := range families {
-		if err := d.countFamily(ctx, f, counts); err != nil {
-			return nil, fmt.Errorf("count in table %s %s: %w", f.name, tableName, err)
+	return counts, d.count(ctx, sends, func(f *family, spec setSpec, e nftables.SetElement) {
+		frontend, target, ok := f.sent(spec, e)
+		if !ok {
+			return
 		}
-	}
-	return counts, nil
+		if counts[frontend] == nil {
+			counts[frontend] = map[netip.AddrPort]uint64{}
+		}
+		counts[frontend][target] += e.Counter.Packets
+	})
 }
 
-func (d *Driver) countFamily(ctx context.Context, f *family, counts map[cluster.Frontend]map[netip.AddrPort]uint64) error {
+// Refused are the attempts of clients that a guarded frontend does not admit, each retried SYN for itself. The kernel
+// counts on, also while nobody is left to refuse.
+func (d *Driver) Refused(ctx context.Context) (map[cluster.Frontend]uint64, error) {
+	counts := map[cluster.Frontend]uint64{}
+	return counts, d.count(ctx, named("refused"), func(f *family, _ setSpec, e nftables.SetElement) {
+		if frontend, ok := f.parseFrontend(e.Key); ok {
+			counts[frontend] = e.Counter.Packets
+		}
+	})
+}
+
+// Local are the new connections to each instance of this node, from wherever they come and whether or not through a VIP.
+func (d *Driver) Local(ctx context.Context) (map[cluster.Listener]uint64, error) {
+	counts := map[cluster.Listener]uint64{}
+	return counts, d.count(ctx, named("local"), func(f *family, _ setSpec, e nftables.SetElement) {
+		if frontend, ok := f.parseFrontend(e.Key); ok {
+			counts[listenerOf(frontend)] = e.Counter.Packets
+		}
+	})
+}
+
+func named(name string) func(setSpec) bool { return func(s setSpec) bool { return s.name == name } }
+
+// sends says whether the elements of a set are passed on the way to a target.
+func sends(s setSpec) bool {
+	return s.name == "services" || s.name == "guards" || s.typeof != ""
+}
+
+// count looks at the elements of some sets of both tables.
+func (d *Driver) count(ctx context.Context, wanted func(setSpec) bool, each func(*family, setSpec, nftables.SetElement)) error {
+	for _, f := range families {
+		if err := d.countFamily(ctx, f, wanted, each); err != nil {
+			return fmt.Errorf("count in table %s %s: %w", f.name, tableName, err)
+		}
+	}
+	return nil
+}
+
+func (d *Driver) countFamily(ctx context.Context, f *family, wanted func(setSpec) bool, each func(*family, setSpec, nftables.SetElement)) error {
 	table, err := d.find(f)
 	if err != nil || table == nil {
 		return err
 	}
 	for _, spec := range f.specs {
-		if spec.flags&counter == 0 {
+		if !wanted(spec) {
 			continue
 		}
 		if err := ctx.Err(); err != nil {
@@ -43,23 +85,18 @@ func (d *Driver) countFamily(ctx context.Context, f *family, counts map[cluster.
 			return fmt.Errorf("list elements of %s: %w", spec.name, classify(err))
 		}
 		for _, e := range elements {
-			frontend, target, ok := f.counted(spec, e)
-			if !ok || e.Counter == nil {
-				continue
+			if e.Counter != nil {
+				each(f, spec, e)
 			}
-			if counts[frontend] == nil {
-				counts[frontend] = map[netip.AddrPort]uint64{}
-			}
-			counts[frontend][target] += e.Counter.Packets
 		}
 	}
 	return nil
 }
 
-// counted is what an element counts: new connections to a target, or refused ones.
-func (f *family) counted(spec setSpec, e nftables.SetElement) (cluster.Frontend, netip.AddrPort, bool) {
+// sent is what an element counts: new connections to a target, or those that found none.
+func (f *family) sent(spec setSpec, e nftables.SetElement) (cluster.Frontend, netip.AddrPort, bool) {
 	frontend, ok := f.parseFrontend(e.Key)
-	if spec.name == "services" {
+	if spec.typeof == "" {
 		return frontend, netip.AddrPort{}, ok && chainOf(e.Val) == "no-endpoint"
 	}
 	target, readable := f.parseTarget(e.Val)

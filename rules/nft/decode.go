@@ -103,6 +103,10 @@ func chainOf(verdict []byte) string {
 	return chain
 }
 
+func listenerOf(f cluster.Frontend) cluster.Listener {
+	return cluster.Listener{Address: netip.AddrPortFrom(f.VIP, f.Port), Proto: f.Proto}
+}
+
 // parseLayout reads layout-N.
 func parseLayout(chain string) (n int, ok bool) {
 	_, err := fmt.Sscanf(chain, "layout-%d", &n)

@@ -360,7 +360,7 @@ func (r *reading) local(found []nftables.SetElement) {
 			r.foreign("local", e)
 			continue
 		}
-		r.state.Local = append(r.state.Local, cluster.Listener{Address: netip.AddrPortFrom(f.VIP, f.Port), Proto: f.Proto})
+		r.state.Local = append(r.state.Local, listenerOf(f))
 	}
 }
 
