@@ -129,7 +129,11 @@ func (o Options) lay(service *cluster.Service, targets []cluster.Target, tight b
 		b.Mode = Source
 	}
 	if b.Mode == Source && !o.NoTables {
-		b.Table = maglev(targets)
+		size, least := affinitySlots(len(targets))
+		if loose = size; tight {
+			size = least
+		}
+		b.Table = affinityTable(targets, size)
 		counts := map[netip.AddrPort]int{}
 		for _, target := range b.Table {
 			counts[target]++
@@ -137,7 +141,7 @@ func (o Options) lay(service *cluster.Service, targets []cluster.Target, tight b
 		for _, t := range targets {
 			b.Shares = append(b.Shares, Share{t.Address, counts[t.Address]})
 		}
-		return b, len(b.Table)
+		return b, loose
 	}
 	weights := make([]int, len(targets))
 	for i, t := range targets {

@@ -166,7 +166,7 @@ func TestBuildBalancers(t *testing.T) {
 		{"adaptive", func(s *cluster.Service) { s.Balance = cluster.BalanceAdaptive }, rules.Random, 256, []rules.Share{share("192.168.10.1:80", 64), share("192.168.10.2:80", 64), share("192.168.10.3:80", 128)}},
 		{"nobody", func(s *cluster.Service) { s.Instances = nil }, rules.Refuse, 0, nil},
 		{"nobody of the family", func(s *cluster.Service) { s.Instances = []cluster.Instance{instance("[fd00::1]:80", 1)} }, rules.Refuse, 0, nil},
-		{"source", func(s *cluster.Service) { s.Affinity = cluster.AffinitySource }, rules.Source, 251, []rules.Share{share("192.168.10.1:80", 63), share("192.168.10.2:80", 63), share("192.168.10.3:80", 125)}},
+		{"source", func(s *cluster.Service) { s.Affinity = cluster.AffinitySource }, rules.Source, 2048, []rules.Share{share("192.168.10.1:80", 518), share("192.168.10.2:80", 517), share("192.168.10.3:80", 1013)}},
 		{"two instances on one port of one address", func(s *cluster.Service) {
 			s.Instances = nil
 			for _, id := range []string{"x", "y"} {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -33,7 +34,8 @@ func TestPlanStory(t *testing.T) {
 	heavy := instance("192.168.10.2:80", 3)
 	six := instance("[fd00::1]:80", 1)
 	draft, have, revision := cluster.NewDraft(), rules.NewState(), int64(0)
-	options := rules.Options{KeepSource: prefixes("192.168.10.0/29"), Links: prefixes("192.168.10.0/24")}
+	options := rules.Options{KeepSource: prefixes("192.168.10.0/29"), Links: prefixes("192.168.10.0/24"), Node: "n1", Ping: true}
+	draft.Node("n1", &cluster.Node{Addresses: []netip.Addr{netip.MustParseAddr("192.168.10.1")}})
 	var want *rules.Ruleset
 	publish := func(s *cluster.Service) func() {
 		return func() { s.ModRevision = revision; draft.Service(s.Name, s) }
@@ -44,6 +46,12 @@ func TestPlanStory(t *testing.T) {
 	sticky.Affinity = cluster.AffinitySource
 	dual := service("web", "10.10.1.1", one, two, six)
 	dual.VIPs = append(dual.VIPs, netip.MustParseAddr("fd10::1"))
+
+	guarded := func(sources string, more ...cluster.Instance) *cluster.Service {
+		s := *dual
+		s.Sources, s.Instances = prefixes(strings.Fields(sources)...), append(slices.Clone(dual.Instances), more...)
+		return &s
+	}
 
 	var b strings.Builder
 	for _, step := range []struct {
@@ -63,6 +71,9 @@ func TestPlanStory(t *testing.T) {
 		{"a second family", publish(dual)},
 		{"a pool in place of addresses", func() { draft.Config(&cluster.Config{VIPPools: prefixes("10.10.1.0/24")}) }},
 		{"the same again", func() {}},
+		{"for some only", publish(guarded("10.30.0.0/24 fd30::/64"))},
+		{"for some others, with one more instance", publish(guarded("10.30.0.0/16 10.31.0.0/16", instance("192.168.10.3:80", 1)))},
+		{"for everybody again", publish(dual)},
 		{"all instances drained", func() {
 			for _, id := range []string{"192.168.10.1:80", "192.168.10.2:80", "[fd00::1]:80"} {
 				draft.Admin("web", id, &cluster.Admin{Drain: true})

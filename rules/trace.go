@@ -103,7 +103,7 @@ func (v *Verdict) guard(placed Placement, p Packet) bool {
 		v.step("guarded", "%s is in @sources of %s", p.Source, p.To)
 		return true
 	case placed.Admits(p.Source):
-		v.step("guarded", "%s is missing in @guards", p.To)
+		v.step("guarded", "%s is in @sources, but %s is missing in @guards", p.Source, p.To)
 	default:
 		v.step("guarded", "%s is not in @sources of %s", p.Source, p.To)
 	}

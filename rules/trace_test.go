@@ -27,11 +27,13 @@ func TestTrace(t *testing.T) {
 	t.Parallel()
 	sticky := service("sticky", "10.10.1.3", instance("192.168.10.1:80", 1), instance("192.168.10.2:80", 1))
 	sticky.Affinity = cluster.AffinitySource
+	some, shut := service("some", "10.10.1.4", instance("192.168.10.1:80", 1)), service("shut", "10.10.1.5")
+	some.Sources, shut.Sources = prefixes("203.0.113.0/24"), prefixes("203.0.113.0/24")
 	dual := service("dual", "fd10::1", instance("[fd00::1]:80", 1))
 	state := built(
 		rules.Options{KeepSource: prefixes("192.168.0.0/16", "172.16.0.0/16"), Links: prefixes("192.168.10.0/24")},
 		&cluster.Config{VIPPools: prefixes("10.10.1.0/24", "fd10::/64")},
-		service("web", "10.10.1.1", instance("192.168.10.1:80", 1), instance("192.168.10.2:80", 3)), service("empty", "10.10.1.2"), sticky, dual,
+		service("web", "10.10.1.1", instance("192.168.10.1:80", 1), instance("192.168.10.2:80", 3)), service("empty", "10.10.1.2"), sticky, dual, some, shut,
 	)
 	broken := service("broken", "10.10.1.9", instance("192.168.10.1:80", 1), instance("192.168.10.2:80", 1))
 	for f, p := range built(rules.Options{}, nil, broken).Placed {
@@ -40,6 +42,9 @@ func TestTrace(t *testing.T) {
 	}
 	foreign, _ := cluster.ParseFrontend("10.10.1.10:80")
 	state.Placed[foreign] = rules.Placement{Mode: rules.Unknown}
+
+	unguarded, _ := cluster.ParseFrontend("10.10.1.11:80")
+	state.Placed[unguarded] = rules.Placement{Guarded: true, Sources: prefixes("203.0.113.0/24")}
 
 	const quarter = 1 << 30
 	for _, c := range []struct {
@@ -60,9 +65,15 @@ func TestTrace(t *testing.T) {
 		{"replies pass this node", "172.16.0.1", "10.10.1.1:80", 0, false, rules.Sent, "192.168.10.1:80", false, "prerouting dispatch lb-4 masq"},
 		{"a neighbour of the instance", "192.168.10.7", "10.10.1.1:80", 0, false, rules.Sent, "192.168.10.1:80", true, "prerouting dispatch lb-4 masq"},
 		{"the instance itself", "192.168.10.1", "10.10.1.1:80", 0, false, rules.Sent, "192.168.10.1:80", true, "prerouting dispatch lb-4 masq"},
-		{"affinity", "203.0.113.1", "10.10.1.3:80", 0, false, rules.Sent, "192.168.10.2:80", true, "prerouting dispatch lbh-251 masq"},
-		{"affinity does not draw", "203.0.113.1", "10.10.1.3:80", 1<<32 - 1, false, rules.Sent, "192.168.10.2:80", true, "prerouting dispatch lbh-251 masq"},
-		{"affinity of nobody", "", "10.10.1.3:80", 0, false, rules.Unclear, "", false, "prerouting dispatch lbh-251"},
+		{"affinity", "203.0.113.1", "10.10.1.3:80", 0, false, rules.Sent, "192.168.10.1:80", true, "prerouting dispatch lbh-2048 masq"},
+		{"affinity does not draw", "203.0.113.1", "10.10.1.3:80", 1<<32 - 1, false, rules.Sent, "192.168.10.1:80", true, "prerouting dispatch lbh-2048 masq"},
+		{"affinity of nobody", "", "10.10.1.3:80", 0, false, rules.Unclear, "", false, "prerouting dispatch lbh-2048"},
+		{"admitted", "203.0.113.1", "10.10.1.4:80", 0, false, rules.Sent, "192.168.10.1:80", true, "prerouting dispatch guarded guarded lb-1 masq"},
+		{"not admitted", "203.0.114.1", "10.10.1.4:80", 0, false, rules.Refused, "", false, "prerouting dispatch guarded guarded refuse"},
+		{"not admitted, from this node", "192.0.2.1", "10.10.1.4:80", 0, true, rules.Refused, "", false, "output dispatch guarded guarded refuse"},
+		{"admitted by nobody knows whom", "", "10.10.1.4:80", 0, false, rules.Unclear, "", false, "prerouting dispatch guarded"},
+		{"admitted to nobody", "203.0.113.1", "10.10.1.5:80", 0, false, rules.Refused, "", false, "prerouting dispatch guarded guarded no-endpoint refuse"},
+		{"admitted, but the guard was taken out", "203.0.113.1", "10.10.1.11:80", 0, false, rules.Refused, "", false, "prerouting dispatch guarded guarded refuse"},
 		{"IPv6", "2001:db8::1", "[fd10::1]:80", 7, false, rules.Sent, "[fd00::1]:80", true, "prerouting dispatch lb-1 masq"},
 		{"no target", "203.0.113.1", "10.10.1.2:80", 0, false, rules.Refused, "", false, "prerouting dispatch no-endpoint refuse"},
 		{"no such port", "203.0.113.1", "10.10.1.1:81", 0, false, rules.Refused, "", false, "prerouting dispatch other refuse"},

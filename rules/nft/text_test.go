@@ -39,7 +39,7 @@ func story() *rules.Ruleset {
 	draft.Config(&cluster.Config{VIPPools: []netip.Prefix{netip.MustParsePrefix("10.10.1.0/29"), netip.MustParsePrefix("fd10::/64")}})
 	draft.Node("n1", &cluster.Node{Addresses: []netip.Addr{netip.MustParseAddr("192.168.10.1"), netip.MustParseAddr("fd00::1")}})
 	return rules.Build(nil, draft.Snapshot(9), rules.Options{
-		Node: "n1", Ping: true,
+		Node: "n1", Ping: true, Budget: 300, // a short table for affinity
 		KeepSource: []netip.Prefix{netip.MustParsePrefix("192.168.10.0/24")},
 		Links:      []netip.Prefix{netip.MustParsePrefix("192.168.10.0/24"), netip.MustParsePrefix("fd00::/64")},
 	})
@@ -81,7 +81,7 @@ func TestTextIsWhatTheDriverWrites(t *testing.T) {
 		for range rapid.IntRange(1, 12).Draw(rt, "steps") {
 			clusters.Next(rt)
 		}
-		check(rt, rules.Build(nil, clusters.Same(), rules.Options{Node: "n1", Ping: true, KeepSource: rapid.SampledFrom([][]netip.Prefix{
+		check(rt, rules.Build(nil, clusters.Same(), rules.Options{Node: "n1", Ping: true, Budget: 300, KeepSource: rapid.SampledFrom([][]netip.Prefix{
 			nil, {netip.MustParsePrefix("192.168.10.4/30"), netip.MustParsePrefix("fd00::/65")},
 		}).Draw(rt, "keep"), Links: []netip.Prefix{netip.MustParsePrefix("192.168.10.0/24"), netip.MustParsePrefix("192.168.11.1/32"), netip.MustParsePrefix("fd00::/64")}}))
 	})
