@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -17,6 +18,7 @@ import (
 // Agent is one node's agent.
 type Agent struct {
 	c       Config
+	kernel  *watched // c.Driver
 	routes  router
 	flows   *flows
 	syncer  *runner.Runner
@@ -33,6 +35,8 @@ type Agent struct {
 	wrote   *rules.Ruleset // the newest that was written whole
 	checked time.Time      // when the kernel was last read
 	doubt   *suspicion     // why the kernel has to be read again; nil: it has not
+
+	unsaved atomic.Bool // the snapshot file could not be written, which was told
 
 	told    int           // repairs that were reported; owned by the herald, as is the next
 	muted   bool          // this node may not report them
@@ -63,14 +67,14 @@ func New(c Config) (*Agent, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &Agent{c: c, routes: newRoutes(c.NodeAddrs), noticed: make(chan struct{}, 1)}
+	a := &Agent{c: c, kernel: &watched{Driver: c.Driver, limit: c.Deadline}, routes: newRoutes(c.NodeAddrs), noticed: make(chan struct{}, 1)}
 	a.repairs = cluster.Repairs{Since: time.Now().UTC(), Newest: []cluster.Repair{}}
 	a.flows = newFlows(c)
 	a.syncer = runner.New(a.pass, runner.Options{Max: c.FullCheck, Failed: a.failed("sync")})
 	a.flusher = runner.New(a.flows.reconcile, runner.Options{Min: 500 * time.Millisecond, Max: c.FullCheck, Failed: a.failed("reconcile flows")})
 	a.teller = runner.New(a.tell, runner.Options{Min: 10 * time.Millisecond, Failed: a.failed("report")})
 	a.flows.changed = a.teller.Kick
-	a.saver = runner.New(a.save, runner.Options{Min: 10 * time.Second, Failed: a.failed("save snapshot")})
+	a.saver = runner.New(a.save, runner.Options{Min: 10 * time.Second, Failed: a.failed(saving)})
 	a.herald = runner.New(a.tellRepairs, runner.Options{Min: 2 * time.Second, Failed: a.failed("report repairs")})
 	return a, nil
 }
@@ -146,7 +150,7 @@ func (a *Agent) Plan(ctx context.Context) (*rules.Plan, error) {
 	if snapshot == nil {
 		return nil, errors.Join(fmt.Errorf("wait for the first snapshot: %w", context.Cause(ctx)), a.c.Source.Connected())
 	}
-	have, err := a.c.Driver.Read(ctx)
+	have, err := a.kernel.Read(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -164,6 +168,9 @@ func (a *Agent) deliver(s *cluster.Snapshot) {
 func (a *Agent) failed(what string) func(error, time.Duration) {
 	return func(err error, retry time.Duration) {
 		a.c.Metrics.failures.WithLabelValues(what).Inc()
+		if what == saving && a.unsaved.Swap(true) {
+			return // a disk that is full stays so for long, and the agent works without the file
+		}
 		a.c.Logger.Error(what, "err", err, "retry", retry.Round(time.Millisecond).String())
 		if what == "sync" {
 			a.mu.Lock()

@@ -15,7 +15,10 @@ import (
 // maxCacheBytes bounds what is read of a file that somebody may have replaced.
 const maxCacheBytes = 256 << 20
 
-const snapshotFile = "snapshot.json"
+const (
+	snapshotFile = "snapshot.json"
+	saving       = "save snapshot"
+)
 
 func (a *Agent) cacheFile() string { return filepath.Join(a.c.StateDir, snapshotFile) }
 
@@ -35,6 +38,9 @@ func (a *Agent) save(context.Context) error {
 	}
 	if err != nil {
 		return fmt.Errorf("save snapshot file: %w", errors.Join(err, os.Remove(temp.Name())))
+	}
+	if a.unsaved.Swap(false) {
+		a.c.Logger.Info("the snapshot file is written again", "revision", s.Snapshot.Revision)
 	}
 	// The start leaves more garbage than the agent holds, and the runtime would keep it for minutes.
 	a.tidy.Do(debug.FreeOSMemory)

@@ -40,6 +40,7 @@ type Config struct {
 	KillFlows  bool           // end established TCP to instances that are dead
 	Ping       bool           // VIPs of services answer ping
 
+	Deadline    time.Duration // of one reading or one writing of rules, then the node is not ready. Default 10 s
 	FullCheck   time.Duration // between two readings of the whole table; more: less work, later repair. Default 5 min
 	ReportEvery time.Duration // between two reports without need; more: less writes to etcd. Default 30 s, +-20 %
 	ColdStart   time.Duration // how long to wait for etcd before the snapshot file is used. Default 500 ms; less where it is refused
@@ -53,6 +54,9 @@ type Config struct {
 func (c Config) withDefaults() (Config, error) {
 	if c.Node == "" || c.Driver == nil || c.Source == nil || c.Report == nil {
 		return c, errors.New("an agent needs a node name, a driver, a source and a reporter")
+	}
+	if c.Deadline <= 0 {
+		c.Deadline = 10 * time.Second
 	}
 	if c.FullCheck <= 0 {
 		c.FullCheck = 5 * time.Minute

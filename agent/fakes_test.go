@@ -169,6 +169,7 @@ type kernel struct {
 	*rulestest.Fake
 	mu      sync.Mutex
 	slow    time.Duration // of each Apply
+	hang    bool          // each Apply goes on until its context ends
 	fail    func() error  // in place of Apply, unless it returns nil
 	failing int           // how often it did
 	applies int
@@ -210,6 +211,10 @@ func (k *kernel) Apply(ctx context.Context, p *rules.Plan) error {
 	k.applies++
 	k.events = append(k.events, "rules")
 	time.Sleep(k.slow)
+	if k.hang {
+		<-ctx.Done()
+		return ctx.Err()
+	}
 	k.meet()
 	if err := k.fail(); err != nil {
 		k.failing++

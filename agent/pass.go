@@ -71,7 +71,7 @@ func (a *Agent) read(ctx context.Context) (err error) {
 	if a.have != nil {
 		refused = a.have.Quarantined()
 	}
-	if a.have, err = a.c.Driver.Read(ctx); err != nil {
+	if a.have, err = a.kernel.Read(ctx); err != nil {
 		return err
 	}
 	a.checked = time.Now()
@@ -105,7 +105,7 @@ func (a *Agent) carry(ctx context.Context) (done written, err error) {
 	start := time.Now()
 	for attempt := 0; ; attempt++ {
 		done.plan = rules.Diff(a.have, a.want)
-		if done.problems, err = rules.Carry(ctx, a.c.Driver, a.have, done.plan); err == nil {
+		if done.problems, err = rules.Carry(ctx, a.kernel, a.have, done.plan); err == nil {
 			break
 		}
 		a.have = nil

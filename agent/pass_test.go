@@ -174,12 +174,33 @@ func TestHang(t *testing.T) {
 	inBubble(t, nil, func(n *node) {
 		n.kernel.slow = 2 * time.Minute
 		n.deliver(newHistory().service(1, 1).snapshot())
-		n.after(59 * time.Second)
+		n.after(9 * time.Second)
+		require.ErrorContains(t, n.Ready(), "no snapshot has been applied yet")
+		n.after(2 * time.Second)
+		require.ErrorContains(t, n.Ready(), "writing rules has been under way for 11s")
+		n.after(48 * time.Second)
 		require.NoError(t, n.Live())
 		n.after(2 * time.Second)
 		require.ErrorContains(t, n.Live(), "under way for")
 		n.after(2 * time.Minute)
 		require.NoError(t, n.Live())
+		require.NoError(t, n.Ready(), "it came to an end by itself")
+	})
+}
+
+// TestDeadline has a driver that can be interrupted, as one that runs a program can.
+func TestDeadline(t *testing.T) {
+	inBubble(t, nil, func(n *node) {
+		h := newHistory()
+		n.deliver(h.service(1, 1).snapshot())
+		n.kernel.hang = true
+		n.deliver(h.service(2, 1).snapshot())
+		n.after(12 * time.Second)
+		require.ErrorContains(t, n.Ready(), "writing rules took longer than 10s")
+		n.kernel.hang = false
+		n.after(time.Minute)
+		require.NoError(t, n.Ready())
+		require.Len(t, n.holds(), 2)
 	})
 }
 

@@ -91,6 +91,9 @@ func (a *Agent) busy() (done func()) {
 
 // Ready is nil when the kernel holds the newest snapshot that is known and the store answers.
 func (a *Agent) Ready() error {
+	if err := a.kernel.overdue(); err != nil {
+		return err
+	}
 	s := a.Status()
 	switch {
 	case s.Failure != nil:
