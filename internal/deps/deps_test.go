@@ -19,6 +19,7 @@ var allowed = map[string][]string{
 	"etcd":            {"cluster"},
 	"etcd/embedded":   {},
 	"rules":           {"cluster"},
+	"rules/ipt":       {"rules", "cluster"},
 	"rules/nft":       {"rules", "cluster"}, // cluster for the addresses in a Plan
 	"rules/rulestest": {"rules", "cluster"},
 	"agent":           {"cluster", "rules", "internal/runner", "internal/conntrack"},

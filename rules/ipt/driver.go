@@ -1,0 +1,151 @@
+package ipt
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/weir-lb/weir/rules"
+)
+
+// Options of a Driver.
+type Options struct {
+	Variant Variant
+	NetNS   int           // file descriptor of a network namespace; 0: that of the caller
+	Limit   time.Duration // for one run of a program; 0: DefaultLimit
+}
+
+// Driver writes iptables. It is not safe for concurrent use, except for Watch.
+type Driver struct {
+	asked    Variant
+	variant  Variant
+	netns    int
+	limit    time.Duration
+	programs programs      // nil: not found so far
+	found    chan struct{} // closed when programs is set
+
+	mu      sync.Mutex // guards what follows: Watch tells our own changes from others'
+	pids    map[int]bool
+	writing bool
+	sizes   map[place]size // of the tables of iptables-legacy, as we left them
+}
+
+// New makes a driver. The programs are looked for when they are first needed: a host may get them later.
+func New(o Options) *Driver {
+	return &Driver{
+		asked: o.Variant, netns: o.NetNS, limit: cmp.Or(o.Limit, DefaultLimit),
+		found: make(chan struct{}), pids: map[int]bool{}, sizes: map[place]size{},
+	}
+}
+
+// Close leaves the rules as they are.
+func (d *Driver) Close() error { return nil }
+
+// Name is ipt.
+func (d *Driver) Name() string { return "ipt" }
+
+// Variant says which iptables writes the rules; Auto: it is not known yet.
+func (d *Driver) Variant() Variant {
+	select {
+	case <-d.found:
+		return d.variant
+	default:
+		return Auto
+	}
+}
+
+// Probe finds the programs, and says what the host lacks.
+func (d *Driver) Probe(ctx context.Context) error { return d.prepare(ctx) }
+
+// Apply writes a plan. A frontend's chains are exchanged as a whole within one transaction of the table nat, so the two
+// phases of a plan are one here. Families, and the tables of one family, are transactions of their own.
+func (d *Driver) Apply(ctx context.Context, plan *rules.Plan) error {
+	if err := d.prepare(ctx); err != nil {
+		return err
+	}
+	for _, f := range families {
+		if err := d.restore(ctx, f, payloadOf(f, plan)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// restore writes into one family. Where the programs of both table sections stand in one payload, the first has passed
+// when the second fails.
+func (d *Driver) restore(ctx context.Context, f *family, payload string) error {
+	if payload == "" {
+		return nil
+	}
+	defer d.writes()()
+	_, err := d.run(ctx, payload, d.programs.restore(f), "--noflush", "-w", fmt.Sprint(lockWait))
+	if err != nil {
+		return fmt.Errorf("write rules: %w", located(err, payload))
+	}
+	return nil
+}
+
+// Clean removes what is ours, in both variants, and nothing else: first the way to it, then the chains.
+func (d *Driver) Clean(ctx context.Context) error {
+	cleaned := false
+	for _, v := range variants {
+		found, err := d.find(ctx, v)
+		if err != nil {
+			continue // a variant that the host does not have holds nothing of ours
+		}
+		cleaned = true
+		if err := d.clean(ctx, found, v); err != nil {
+			return err
+		}
+	}
+	if !cleaned {
+		return d.prepare(ctx)
+	}
+	return nil
+}
+
+func (d *Driver) clean(ctx context.Context, p programs, v Variant) error {
+	for _, f := range families {
+		b := newPayload(f)
+		for _, table := range []string{nat, filter} { // what leads to a refusal goes before what refuses
+			text, err := d.saved(ctx, p, v, f, table)
+			if err != nil {
+				return err
+			}
+			have := parseListing(table, text)
+			for _, h := range hooks {
+				for range count(have[h.parent], h) {
+					b.delta(table, "-D "+h.parent+" "+h.rule)
+				}
+			}
+			for _, name := range slices.Sorted(maps.Keys(have)) {
+				if strings.HasPrefix(name, ours) {
+					b.drop(table, name)
+				}
+			}
+		}
+		payload := b.text(nat, filter)
+		if payload == "" {
+			continue
+		}
+		if _, err := d.run(ctx, payload, p.restore(f), "--noflush", "-w", fmt.Sprint(lockWait)); err != nil {
+			return fmt.Errorf("remove rules: %w", located(err, payload))
+		}
+	}
+	return nil
+}
+
+// count is how often a hook is in its chain.
+func count(have []string, h hook) (n int) {
+	for _, rule := range have {
+		if rule == h.rule {
+			n++
+		}
+	}
+	return n
+}
