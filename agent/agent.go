@@ -42,6 +42,10 @@ type Agent struct {
 	muted   bool          // this node may not report them
 	noticed chan struct{} // of size one: somebody else changed our rules
 
+	settled      bool              // Config.Settled went well
+	surroundings []cluster.Problem // what Config.Host last said
+	asked        time.Time         // when
+
 	mu      sync.Mutex // guards what follows
 	repairs cluster.Repairs
 	fight   fight

@@ -40,6 +40,13 @@ type Config struct {
 	KillFlows  bool           // end established TCP to instances that are dead
 	Ping       bool           // VIPs of services answer ping
 
+	NoTables bool // the driver finds the slot of a client's hash by itself: see rules.Options
+
+	// Settled is called once, after the first pass that went well; nil: nothing is. Host says what else is wrong with the
+	// node; it is asked at the start and with each full check.
+	Settled func(context.Context) error
+	Host    func(context.Context) []cluster.Problem
+
 	Deadline    time.Duration // of one reading or one writing of rules, then the node is not ready. Default 10 s
 	FullCheck   time.Duration // between two readings of the whole table; more: less work, later repair. Default 5 min
 	ReportEvery time.Duration // between two reports without need; more: less writes to etcd. Default 30 s, +-20 %

@@ -37,8 +37,8 @@ func (a *Agent) pass(ctx context.Context) error {
 	if a.flows.want(in.snapshot, a.have, a.want, done.plan, drifted) {
 		a.flusher.Kick()
 	}
-	a.publish(in, done.plan, slices.Concat(done.problems, a.want.Problems, a.fights()))
-	return done.routes
+	a.publish(in, done.plan, slices.Concat(done.problems, a.want.Problems, a.surroundings, a.fights()))
+	return errors.Join(done.routes, a.takeOver(ctx, in.snapshot))
 }
 
 // written is what came of writing.
@@ -71,6 +71,7 @@ func (a *Agent) read(ctx context.Context) (err error) {
 	if a.have != nil {
 		refused = a.have.Quarantined()
 	}
+	a.host(ctx)
 	if a.have, err = a.kernel.Read(ctx); err != nil {
 		return err
 	}
@@ -153,7 +154,7 @@ func (a *Agent) revertNothing(s *cluster.Snapshot) error {
 }
 
 func (a *Agent) options() rules.Options {
-	return rules.Options{KeepSource: a.c.KeepSource, Links: a.links(), Budget: a.c.Budget, Node: a.c.Node, Ping: a.c.Ping}
+	return rules.Options{KeepSource: a.c.KeepSource, Links: a.links(), Budget: a.c.Budget, Node: a.c.Node, Ping: a.c.Ping, NoTables: a.c.NoTables}
 }
 
 // links matter only to decide which kept sources replies would bypass this node for.

@@ -66,6 +66,16 @@ func affinityTable(targets []cluster.Target, size int) []netip.AddrPort {
 	return table
 }
 
+// AffinityTable is the table of a driver that makes its own: it follows from how many slots each target has, which must be
+// no more targets than the size.
+func AffinityTable(shares []Share, size int) []netip.AddrPort {
+	targets := make([]cluster.Target, len(shares))
+	for i, s := range shares {
+		targets[i] = cluster.Target{Address: s.Target, Weight: s.Slots}
+	}
+	return affinityTable(targets, size)
+}
+
 func newRendezvous(targets []cluster.Target) *rendezvous {
 	r := &rendezvous{targets: targets, keys: make([]uint64, len(targets)), holds: make([][]claim, len(targets))}
 	for i, t := range targets {

@@ -96,6 +96,9 @@ type State struct {
 	Local  []cluster.Listener       // sorted
 	Placed map[cluster.Frontend]Placement
 
+	// SlotOf is the slot of a client under source affinity, where the driver finds it otherwise than by SourceSlot.
+	SlotOf func(p Placement, client netip.Addr) int
+
 	// For every frontend whose balancer is the same pointer in reached, Placed is right; those in unsettled are looked
 	// at again each time. This is what lets Diff skip what did not change.
 	reached     *Ruleset

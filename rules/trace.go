@@ -16,6 +16,8 @@ type Packet struct {
 	To     cluster.Frontend // where it is sent
 	Local  bool             // by a process of this node
 	Random uint32           // what the kernel would draw
+
+	slotOf func(p Placement, client netip.Addr) int
 }
 
 // Outcome is what becomes of a packet.
@@ -48,6 +50,9 @@ type Verdict struct {
 // Trace says what becomes of a packet in a kernel that holds this state and whose frame is sound.
 func Trace(s *State, p Packet) Verdict {
 	v := &Verdict{Outcome: Passes}
+	if p.slotOf = s.SlotOf; p.slotOf == nil {
+		p.slotOf = func(p Placement, client netip.Addr) int { return SourceSlot(client, p.Size) }
+	}
 	hook := "prerouting"
 	if p.Local {
 		hook = "output"
@@ -131,7 +136,7 @@ func (v *Verdict) refuse(p Packet) {
 func (v *Verdict) balance(p Packet, placed Placement, from string) {
 	chain, slot, how := fmt.Sprintf("lb-%d", placed.Size), int(scale(p.Random, placed.Size)), "numgen random"
 	if placed.Mode == Source {
-		chain, slot, how = fmt.Sprintf("lbh-%d", placed.Size), SourceSlot(p.Source, placed.Size), "jhash of "+p.Source.String()
+		chain, slot, how = fmt.Sprintf("lbh-%d", placed.Size), p.slotOf(placed, p.Source), "jhash of "+p.Source.String()
 	}
 	v.step(from, "%s in @%s: goto %s", p.To, mapOf(from), chain)
 	if placed.Mode == Source && !p.Source.IsValid() {
@@ -190,11 +195,14 @@ func (p Placement) Shares() (out []Share) {
 const SourceSeed = 0x77656972
 
 // SourceSlot is the slot of a client under source affinity: the kernel's jhash of the address, scaled to the size.
-func SourceSlot(source netip.Addr, size int) int {
+func SourceSlot(source netip.Addr, size int) int { return SourcePart(source, SourceSeed, size) }
+
+// SourcePart is the one of several equal parts that the kernel's jhash of an address falls into.
+func SourcePart(source netip.Addr, seed uint32, parts int) int {
 	if !source.IsValid() {
 		return 0
 	}
-	return int(scale(jhash(source.Unmap().AsSlice(), SourceSeed), size))
+	return int(scale(jhash(source.Unmap().AsSlice(), seed), parts))
 }
 
 // scale is reciprocal_scale of linux/kernel.h: the kernel's "mod".

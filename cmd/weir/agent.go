@@ -35,6 +35,7 @@ type agentOptions struct {
 	allowRemote bool
 	listenHosts []string
 	pprof       bool
+	driver      driverFlags
 	tableOwner  string
 	keepSource  keepSourceFlag
 	nodeAddrs   []string
@@ -76,6 +77,7 @@ func (o *agentOptions) register(cmd *cobra.Command) {
 	flags.BoolVar(&o.allowRemote, "listen-remote", false, "permit --listen beyond loopback; the pages have no login")
 	flags.StringSliceVar(&o.listenHosts, "listen-host", nil, "names by which others may ask for the pages, beside the address itself")
 	flags.BoolVar(&o.pprof, "pprof", false, "profiles under /debug/pprof/")
+	o.driver.register(flags)
 	flags.StringVar(&o.tableOwner, "table-owner", "auto", "auto: own the tables where the kernel can (Linux 6.9), so that nobody else changes them; off: notice and repair")
 	o.keepSource.register(flags)
 	flags.StringSliceVar(&o.nodeAddrs, "node-ip", nil, "addresses that local clients use as source, one a family; default: those of the default route")
@@ -117,7 +119,7 @@ func runAgent(ctx context.Context, app *app, o *agentOptions) error {
 	if o.dryRun {
 		ownership = nft.ReadOnly
 	}
-	driver, err := nft.New(nft.Options{Ownership: ownership})
+	driver, why, err := o.driver.write(ownership)
 	if err != nil {
 		return err
 	}
@@ -132,6 +134,7 @@ func runAgent(ctx context.Context, app *app, o *agentOptions) error {
 		logger.Warn("--insecure-etcd: plain http or no authentication is accepted, so whoever reaches etcd, or the way to it, decides where connections go")
 	}
 	config.Driver, config.Source, config.Report = driver, source{store}, store
+	config.NoTables, config.Settled, config.Host = noTables(driver), others(driver), hostProblems(driver)
 	a, err := agent.New(config)
 	if err != nil {
 		return err
@@ -139,7 +142,7 @@ func runAgent(ctx context.Context, app *app, o *agentOptions) error {
 	if o.once || o.dryRun {
 		return runOnce(ctx, app, o, a)
 	}
-	logger.Info("starting", "node", o.node, "driver", driver.Name(), "owned", driver.Owning())
+	logger.Info("starting", "node", o.node, "driver", driver.Name(), "why", why, "owned", driver.Owning())
 	return serveAgent(ctx, o, served{a, store, registry, logger})
 }
 
@@ -147,6 +150,9 @@ func runAgent(ctx context.Context, app *app, o *agentOptions) error {
 func (o *agentOptions) check() error {
 	if why := cluster.ValidName(o.node); why != "" {
 		return &usageError{fmt.Errorf("--node: %s", why)}
+	}
+	if err := o.driver.check(); err != nil {
+		return err
 	}
 	if o.listen == "" {
 		return nil

@@ -26,6 +26,8 @@ var fileFlags = map[string]bool{"etcd-ca": true, "etcd-cert": true, "etcd-key": 
 // wordFlags take one of a few words.
 var wordFlags = map[string][]string{
 	"table-owner": {"auto", "off"},
+	"driver":      {"auto", "nft", "ipt"},
+	"iptables":    {"auto", "nft", "legacy"},
 	"log-format":  {"text", "json"},
 	"log-level":   {"debug", "info", "warn", "error"},
 	"balance":     {string(cluster.BalanceUniform), string(cluster.BalanceStatic), string(cluster.BalanceAdaptive)},

@@ -6,7 +6,6 @@ import (
 
 	"github.com/weir-lb/weir/controlcenter"
 	"github.com/weir-lb/weir/internal/runner"
-	"github.com/weir-lb/weir/rules/nft"
 )
 
 // sampleCounts counts the connections of this node for a while. Totals would not do: a slot counts since it was written,
@@ -24,7 +23,7 @@ func sampleCounts(ctx context.Context, d time.Duration) controlcenter.Counts {
 }
 
 func readCounts(ctx context.Context) controlcenter.Counts {
-	d, err := nft.New(nft.Options{Ownership: nft.ReadOnly})
+	d, _, err := new(driverFlags).look(ctx)
 	if err != nil {
 		return nil
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -14,7 +13,6 @@ import (
 	"github.com/weir-lb/weir/agent"
 	"github.com/weir-lb/weir/cluster"
 	"github.com/weir-lb/weir/rules"
-	"github.com/weir-lb/weir/rules/nft"
 )
 
 type explainOptions struct {
@@ -191,12 +189,11 @@ func (o *explainOptions) state(ctx context.Context, snapshot *cluster.Snapshot, 
 }
 
 func readKernel(ctx context.Context) (*rules.State, error) {
-	d, err := nft.New(nft.Options{Ownership: nft.ReadOnly})
+	d, state, err := new(driverFlags).look(ctx)
 	if err != nil {
 		return nil, err
 	}
-	state, err := d.Read(ctx)
-	return state, errors.Join(err, d.Close())
+	return state, d.Close()
 }
 
 // chances are where a connection may go: one place with affinity, else each target in proportion to its slots.

@@ -4,11 +4,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/weir-lb/weir/etcd"
-	"github.com/weir-lb/weir/rules/nft"
 )
 
 // registerGauges adds what only the wiring knows: the store's connection, and who owns the tables.
-func registerGauges(r prometheus.Registerer, store *etcd.Store, driver *nft.Driver) {
+func registerGauges(r prometheus.Registerer, store *etcd.Store, driver driver) {
 	gauge := func(name, help string, truth func() bool) {
 		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "weir", Subsystem: "agent", Name: name, Help: help}, func() float64 {
 			if truth() {

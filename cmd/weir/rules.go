@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -14,6 +15,7 @@ import (
 	"github.com/weir-lb/weir/cluster"
 	"github.com/weir-lb/weir/controlcenter"
 	"github.com/weir-lb/weir/rules"
+	"github.com/weir-lb/weir/rules/ipt"
 	"github.com/weir-lb/weir/rules/nft"
 )
 
@@ -28,6 +30,7 @@ func newRulesCmd(a *app) *cobra.Command {
 type rulesShowOptions struct {
 	*app
 	files  []string
+	driver driverFlags
 	output outputFlag
 }
 
@@ -35,11 +38,12 @@ func newRulesShowCmd(a *app) *cobra.Command {
 	o := &rulesShowOptions{app: a}
 	c := &cobra.Command{
 		Use:   "show [-f FILE]",
-		Short: "List what this node's kernel holds; or print the rules of service files as nft text",
+		Short: "List what this node's kernel holds; or print the rules of service files as text",
 		Long: `Without -f, list the frontends, targets and shares in this node's kernel; needs CAP_NET_ADMIN. The last column counts
 connections since the kernel's entry was written.
 
-With -f, print the rules of the services in a file as the text that "nft -f" loads, without a cluster and without root.`,
+With -f, print the rules of the services in a file as the text that "nft -f" loads, without a cluster and without root; with
+--driver ipt, as iptables-save and ip6tables-save list them.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if len(o.files) > 0 {
@@ -49,12 +53,16 @@ With -f, print the rules of the services in a file as the text that "nft -f" loa
 		},
 	}
 	c.Flags().StringSliceVarP(&o.files, "file", "f", nil, "service files, YAML or JSON; - for standard input")
+	o.driver.register(c.Flags())
 	o.output.register(c.Flags(), "table", formats...)
 	return c
 }
 
 // runRulesText builds the rules of files as an agent would that saw nothing else.
 func runRulesText(o *rulesShowOptions) error {
+	if err := o.driver.check(); err != nil {
+		return err
+	}
 	draft := cluster.NewDraft()
 	for _, file := range o.files {
 		name, data, err := o.read(file)
@@ -75,11 +83,15 @@ func runRulesText(o *rulesShowOptions) error {
 			}
 		}
 	}
-	want := rules.Build(nil, draft.Snapshot(1), rules.Options{})
+	want := rules.Build(nil, draft.Snapshot(1), rules.Options{NoTables: o.driver.driver == "ipt"})
 	for _, p := range want.Problems {
 		o.say("warning: %s", p.Error())
 	}
-	_, err := fmt.Fprint(o.out, nft.Text(want))
+	text := nft.Text
+	if o.driver.driver == "ipt" {
+		text = ipt.Text
+	}
+	_, err := fmt.Fprint(o.out, text(want))
 	return err
 }
 
@@ -94,15 +106,11 @@ type ruleRow struct {
 }
 
 func runRulesShow(ctx context.Context, o *rulesShowOptions) error {
-	d, err := nft.New(nft.Options{Ownership: nft.ReadOnly})
+	d, state, err := o.driver.look(ctx)
 	if err != nil {
 		return err
 	}
 	defer d.Close()
-	state, err := d.Read(ctx)
-	if err != nil {
-		return err
-	}
 	for _, damage := range state.Damage {
 		o.say("warning: %s: %s", damage.Object, damage.What)
 	}
@@ -143,6 +151,7 @@ func rulesListing(rows []ruleRow) listing {
 type rulesDiffOptions struct {
 	*app
 	keepSource keepSourceFlag
+	driver     driverFlags
 	detailed   bool
 }
 
@@ -158,6 +167,7 @@ func newRulesDiffCmd(a *app) *cobra.Command {
 	}
 	c.Flags().BoolVar(&o.detailed, "detailed-exitcode", false, "exit with 2 when something would change")
 	o.keepSource.register(c.Flags())
+	o.driver.register(c.Flags())
 	return c
 }
 
@@ -166,16 +176,12 @@ func runRulesDiff(ctx context.Context, o *rulesDiffOptions, s store) error {
 	if err != nil {
 		return err
 	}
-	d, err := nft.New(nft.Options{Ownership: nft.ReadOnly})
+	d, have, err := o.driver.look(ctx)
 	if err != nil {
 		return err
 	}
 	defer d.Close()
-	have, err := d.Read(ctx)
-	if err != nil {
-		return err
-	}
-	options := rules.Options{KeepSource: o.keepSource.prefixes}
+	options := rules.Options{KeepSource: o.keepSource.prefixes, NoTables: noTables(d)}
 	if len(o.keepSource.prefixes) > 0 {
 		options.Links = agent.AttachedNetworks()
 	}
@@ -193,7 +199,8 @@ func runRulesDiff(ctx context.Context, o *rulesDiffOptions, s store) error {
 
 type rulesCleanOptions struct {
 	*app
-	force bool
+	driver driverFlags
+	force  bool
 }
 
 func newRulesCleanCmd(a *app) *cobra.Command {
@@ -204,6 +211,7 @@ func newRulesCleanCmd(a *app) *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE:  func(c *cobra.Command, _ []string) error { return runRulesClean(c.Context(), o) },
 	}
+	o.driver.register(c.Flags())
 	c.Flags().BoolVar(&o.force, "force", false, "also while an agent runs that does not own the tables (it will write them again), and tables that a dead owner left")
 	return c
 }
@@ -221,20 +229,26 @@ func runRulesClean(ctx context.Context, o *rulesCleanOptions) error {
 	if o.force {
 		ownership = nft.OwnAuto
 	}
-	d, err := nft.New(nft.Options{Ownership: ownership})
+	drivers, err := o.driver.remains(ownership)
 	if err != nil {
 		return err
 	}
-	defer d.Close()
-	// Reading finds out whether the tables may be deleted, before anything is.
-	if _, err := d.Read(ctx); err != nil {
-		return fmt.Errorf("clean: %w: stop the agent first", err)
+	for _, d := range drivers {
+		defer d.Close()
+		// Reading finds out whether the rules may be deleted, before any is.
+		if _, err := d.Read(ctx); errors.Is(err, rules.ErrOwned) {
+			return fmt.Errorf("clean: %w: stop the agent first", err)
+		} else if err != nil {
+			return fmt.Errorf("clean: %w", err)
+		}
 	}
 	if err := agent.CleanRoutes(); err != nil {
 		return fmt.Errorf("clean: %w", err)
 	}
-	if err := d.Clean(ctx); err != nil {
-		return fmt.Errorf("clean: %w", err)
+	for _, d := range drivers {
+		if err := d.Clean(ctx); err != nil {
+			return fmt.Errorf("clean: %w", err)
+		}
 	}
 	o.say("rules, routes and link are gone")
 	return nil

@@ -10,7 +10,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/weir-lb/weir/etcd/embedded"
-	"github.com/weir-lb/weir/rules/nft"
 )
 
 type upOptions struct {
@@ -34,8 +33,8 @@ func newUpCmd(a *app) *cobra.Command {
 }
 
 // mayChangeRules asks the kernel, for an etcd that starts and ends again would hide why.
-func mayChangeRules() error {
-	driver, err := nft.New(nft.Options{Ownership: nft.ReadOnly})
+func mayChangeRules(ctx context.Context, flags driverFlags) error {
+	driver, _, err := flags.look(ctx)
 	if err != nil {
 		return err
 	}
@@ -43,7 +42,7 @@ func mayChangeRules() error {
 }
 
 func runUp(ctx context.Context, a *app, o *upOptions) error {
-	if err := errors.Join(o.agent.check(), mayChangeRules()); err != nil {
+	if err := errors.Join(o.agent.check(), mayChangeRules(ctx, o.agent.driver)); err != nil {
 		return err
 	}
 	logger, err := o.agent.logs.logger(a.err)

@@ -2,6 +2,7 @@ package ipt
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"regexp"
 	"slices"
@@ -43,13 +44,12 @@ func parseListing(table, text string) listing {
 }
 
 var (
-	entryForm  = regexp.MustCompile(`^-d (\S+)/\d+ -p (\S+) -m \S+ --dport (\d+) -j (WEIR-F-\S+)$`)
-	otherForm  = regexp.MustCompile(`^-d (\S+) -j WEIR-OTHER$`)
-	randomForm = regexp.MustCompile(`^-p \S+ -m comment --comment "(\d+) of \d+" .*-j DNAT --to-destination (\S+)$`)
-	targetForm = regexp.MustCompile(`-j DNAT --to-destination (\S+)$`)
-	branchForm = regexp.MustCompile(`-g (WEIR-F-\S+)$`)
-	maskForm   = regexp.MustCompile(`--cluster-local-nodemask 0x([0-9a-f]{8}) --cluster-total-nodes (\d+) `)
-	pairForm   = regexp.MustCompile(`^-s (\S+)( -d \S+)? -j (RETURN|MASQUERADE --random-fully)$`)
+	entryForm    = regexp.MustCompile(`^-d (\S+)/\d+ -p (\S+) -m \S+ --dport (\d+) -j WEIR-F-\S+$`)
+	listenerForm = regexp.MustCompile(`^-d (\S+)/\d+ -p (\S+) -m \S+ --dport (\d+)$`)
+	otherForm    = regexp.MustCompile(`^-d (\S+) -j WEIR-OTHER$`)
+	sourceForm   = regexp.MustCompile(`^-s (\S+) -g WEIR-T-\S+$`)
+	shareForm    = regexp.MustCompile(`^(?:-s \S+ )?-p \S+ -m comment --comment "(\d+) of \d+" .*-j DNAT --to-destination (\S+)$`)
+	setForm      = regexp.MustCompile(`^-[sd] (\S+)( -d \S+)? -j (RETURN|REDIRECT|MASQUERADE --random-fully)$`)
 )
 
 // parseEntry reads a rule that leads to a frontend's chain. It must be the very rule that we would write.
@@ -58,17 +58,16 @@ func (f *family) parseEntry(rule string) (cluster.Frontend, bool) {
 	if m == nil {
 		return cluster.Frontend{}, false
 	}
-	vip, err := netip.ParseAddr(m[1])
-	if err != nil || !f.has(vip) {
-		return cluster.Frontend{}, false
-	}
-	proto, err := cluster.ParseProto(m[2])
-	if err != nil {
-		return cluster.Frontend{}, false
-	}
-	port, err := strconv.ParseUint(m[3], 10, 16)
-	frontend := cluster.Frontend{VIP: vip, Proto: proto, Port: uint16(port)}
-	return frontend, err == nil && entryOf(frontend) == rule
+	frontend, ok := f.parseFrontend(m)
+	return frontend, ok && entryOf(frontend) == rule
+}
+
+// parseFrontend reads address, protocol and port of a match of a form.
+func (f *family) parseFrontend(m []string) (cluster.Frontend, bool) {
+	a, err := netip.ParseAddr(m[1])
+	proto, unknown := cluster.ParseProto(m[2])
+	port, far := strconv.ParseUint(m[3], 10, 16)
+	return cluster.Frontend{VIP: a, Proto: proto, Port: uint16(port)}, err == nil && unknown == nil && far == nil && f.has(a)
 }
 
 // parseVIP reads a rule that refuses what is no frontend of a VIP.
@@ -88,7 +87,7 @@ func (f *family) parsePrefix(s string) (netip.Prefix, bool) {
 // parseSet reads a chain that holds a set. What it does not understand is left out; the caller compares.
 func (f *family) parseSet(have []string) (out []netip.Prefix) {
 	for _, rule := range have {
-		if m := pairForm.FindStringSubmatch(rule); m != nil {
+		if m := setForm.FindStringSubmatch(rule); m != nil {
 			if p, ok := f.parsePrefix(m[1]); ok && !slices.ContainsFunc(out, p.Overlaps) {
 				out = append(out, p)
 			}
@@ -100,8 +99,7 @@ func (f *family) parseSet(have []string) (out []netip.Prefix) {
 
 // placement reads the chains of a frontend. What does not read back as exactly what we would write is Unknown.
 func (l listing) placement(f cluster.Frontend) rules.Placement {
-	name := chainOf(f)
-	p, err := l.guess(name)
+	p, err := l.guess(f)
 	if err != nil {
 		return rules.Placement{Mode: rules.Unknown}
 	}
@@ -113,104 +111,82 @@ func (l listing) placement(f cluster.Frontend) rules.Placement {
 	return p
 }
 
-// guess is what the chain seems to say; whether it says so exactly, the caller finds out.
-func (l listing) guess(name string) (rules.Placement, error) {
-	have := l[name]
-	switch {
-	case len(have) == 1 && have[0] == "-g WEIR-NO-ENDPOINT":
-		return rules.Placement{Mode: rules.Refuse}, nil
-	case len(have) > 0 && strings.Contains(have[0], "--comment"):
-		return guessRandom(have)
-	}
-	slots, err := l.guessTree(name, 0)
-	return rules.Placement{Mode: rules.Source, Size: len(slots), Slots: slots}, err
-}
-
-func guessRandom(have []string) (rules.Placement, error) {
-	p := rules.Placement{Mode: rules.Random}
-	for _, rule := range have {
-		m := randomForm.FindStringSubmatch(rule)
-		if m == nil {
-			return p, fmt.Errorf("not a rule of ours: %s", rule)
-		}
-		n, err := strconv.Atoi(m[1])
-		if err != nil || n > maxSlots-len(p.Slots) {
-			return p, fmt.Errorf("slots beyond belief: %s", rule)
-		}
-		target, err := netip.ParseAddrPort(m[2])
-		if err != nil {
-			return p, err
-		}
-		p.Slots = append(p.Slots, slices.Repeat([]netip.AddrPort{target}, n)...)
-	}
-	p.Size = len(p.Slots)
-	return p, nil
-}
-
-// guessTree reads a chain of a tree and those below it.
-func (l listing) guessTree(name string, level int) ([]netip.AddrPort, error) {
-	have := l[name]
-	if len(have) == 0 || level > 8 {
-		return nil, fmt.Errorf("chain %s is empty or missing", name)
-	}
-	if branchForm.MatchString(have[0]) {
-		var parts [][]netip.AddrPort
-		for _, rule := range have {
-			m := branchForm.FindStringSubmatch(rule)
-			if m == nil || m[1] != branchOf(name, len(parts), level) {
-				return nil, fmt.Errorf("chain %s holds another rule: %s", name, rule)
-			}
-			part, err := l.guessTree(m[1], level+1)
+// guess is what the chains seem to say; whether they say so exactly, the caller finds out.
+func (l listing) guess(f cluster.Frontend) (rules.Placement, error) {
+	p := rules.Placement{}
+	have, name := l[chainOf(f)], chainOf(f)
+	if n := len(have); n > 0 && have[n-1] == "-g WEIR-REFUSED" {
+		p.Guarded, name = true, behindGuard(f)
+		for _, rule := range have[:n-1] {
+			source, err := familyOf(f.VIP).parseSource(rule)
 			if err != nil {
-				return nil, err
+				return p, err
 			}
-			parts = append(parts, part)
+			p.Sources = append(p.Sources, source)
 		}
-		return deal(parts)
 	}
-	return guessLeaf(have)
+	have = l[name]
+	switch {
+	case len(have) == 0:
+		return p, fmt.Errorf("chain %s is empty or missing", name)
+	case len(have) == 1 && have[0] == "-g WEIR-NO-ENDPOINT":
+		p.Mode = rules.Refuse
+		return p, nil
+	case shareForm.MatchString(have[0]) && !strings.Contains(have[0], "-m cluster"):
+		p.Mode = rules.Random
+	default:
+		p.Mode = rules.Source
+	}
+	return p, l.shares(name, &p)
 }
 
-// deal is the opposite of split.
-func deal(parts [][]netip.AddrPort) (out []netip.AddrPort, err error) {
-	n := 0
-	for _, part := range parts {
-		n += len(part)
-	}
-	for i := range n {
-		part := parts[i%len(parts)]
-		if i/len(parts) >= len(part) {
-			return nil, fmt.Errorf("parts of %d slots are not even", n)
+// shares gathers what the comments of a frontend's rules say, in the order of the targets.
+func (l listing) shares(name string, p *rules.Placement) error {
+	slots := map[netip.AddrPort]int{}
+	for chain, have := range l {
+		if chain != name && !(p.Mode == rules.Source && strings.HasPrefix(chain, name+"-")) {
+			continue
 		}
-		out = append(out, part[i/len(parts)])
+		for _, rule := range have {
+			m := shareForm.FindStringSubmatch(rule)
+			if m == nil {
+				continue
+			}
+			target, err := netip.ParseAddrPort(m[2])
+			n, wrong := strconv.Atoi(m[1])
+			if err != nil || wrong != nil || n < 1 || n > maxSlots {
+				return fmt.Errorf("beyond belief: %s", rule)
+			}
+			slots[target] = n
+		}
 	}
-	return out, nil
+	for _, target := range slices.SortedFunc(maps.Keys(slots), netip.AddrPort.Compare) {
+		if p.Size += slots[target]; p.Size > maxSlots {
+			return fmt.Errorf("%d slots are beyond belief", p.Size)
+		}
+		p.Slots = append(p.Slots, slices.Repeat([]netip.AddrPort{target}, slots[target])...)
+	}
+	return nil
 }
 
-func guessLeaf(have []string) ([]netip.AddrPort, error) {
-	var slots []netip.AddrPort
-	for _, rule := range have {
-		to, part := targetForm.FindStringSubmatch(rule), maskForm.FindStringSubmatch(rule)
-		if to == nil || part == nil {
-			return nil, fmt.Errorf("not a rule of ours: %s", rule)
-		}
-		target, err := netip.ParseAddrPort(to[1])
-		if err != nil {
-			return nil, err
-		}
-		mask, _ := strconv.ParseUint(part[1], 16, 32)
-		size, err := strconv.Atoi(part[2])
-		if err != nil || size > fanOut || slots != nil && len(slots) != size {
-			return nil, fmt.Errorf("parts beyond belief: %s", rule)
-		}
-		if slots == nil {
-			slots = make([]netip.AddrPort, size)
-		}
-		for i := range slots {
-			if mask>>i&1 == 1 {
-				slots[i] = target
-			}
-		}
+func (f *family) parseSource(rule string) (netip.Prefix, error) {
+	if strings.HasPrefix(rule, "-g ") {
+		return netip.PrefixFrom(f.lastBits(0), 0), nil
 	}
-	return slots, nil
+	m := sourceForm.FindStringSubmatch(rule)
+	if m == nil {
+		return netip.Prefix{}, fmt.Errorf("not a rule of ours: %s", rule)
+	}
+	return netip.ParsePrefix(m[1])
+}
+
+// parseListener reads a rule that counts an instance of this node.
+func (f *family) parseListener(rule string) (cluster.Listener, bool) {
+	m := listenerForm.FindStringSubmatch(rule)
+	if m == nil {
+		return cluster.Listener{}, false
+	}
+	frontend, ok := f.parseFrontend(m)
+	l := cluster.Listener{Address: netip.AddrPortFrom(frontend.VIP, frontend.Port), Proto: frontend.Proto}
+	return l, ok && listenerRule(l) == rule
 }

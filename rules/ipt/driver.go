@@ -30,7 +30,7 @@ type Driver struct {
 	found    chan struct{} // closed when programs is set
 
 	mu      sync.Mutex // guards what follows: Watch tells our own changes from others'
-	pids    map[int]bool
+	pids    []int      // of the last programs that we ran
 	writing bool
 	sizes   map[place]size // of the tables of iptables-legacy, as we left them
 }
@@ -39,7 +39,7 @@ type Driver struct {
 func New(o Options) *Driver {
 	return &Driver{
 		asked: o.Variant, netns: o.NetNS, limit: cmp.Or(o.Limit, DefaultLimit),
-		found: make(chan struct{}), pids: map[int]bool{}, sizes: map[place]size{},
+		found: make(chan struct{}), sizes: map[place]size{},
 	}
 }
 
@@ -59,6 +59,9 @@ func (d *Driver) Variant() Variant {
 	}
 }
 
+// Owning is never so: iptables rules belong to nobody.
+func (d *Driver) Owning() bool { return false }
+
 // Probe finds the programs, and says what the host lacks.
 func (d *Driver) Probe(ctx context.Context) error { return d.prepare(ctx) }
 
@@ -69,7 +72,7 @@ func (d *Driver) Apply(ctx context.Context, plan *rules.Plan) error {
 		return err
 	}
 	for _, f := range families {
-		if err := d.restore(ctx, f, payloadOf(f, plan)); err != nil {
+		if err := d.restore(ctx, f, payloadFor(f, plan).text(tables...)); err != nil {
 			return err
 		}
 	}
@@ -90,8 +93,14 @@ func (d *Driver) restore(ctx context.Context, f *family, payload string) error {
 	return nil
 }
 
-// Clean removes what is ours, in both variants, and nothing else: first the way to it, then the chains.
+// Clean removes what is ours and nothing else, in both variants unless one was asked for: first the way to it, then the chains.
 func (d *Driver) Clean(ctx context.Context) error {
+	if d.asked != Auto {
+		if err := d.prepare(ctx); err != nil {
+			return err
+		}
+		return d.clean(ctx, d.programs, d.variant)
+	}
 	cleaned := false
 	for _, v := range variants {
 		found, err := d.find(ctx, v)

@@ -12,7 +12,7 @@ func TestDriver(t *testing.T) {
 	for _, variant := range variants {
 		t.Run(string(variant), func(t *testing.T) {
 			ns := rulestest.Namespace(t)
-			rulestest.TestDriver(t, func(t testing.TB) rules.Driver { return New(Options{Variant: variant, NetNS: ns}) })
+			rulestest.TestDriver(t, rules.Options{NoTables: true}, func(t testing.TB) rules.Driver { return New(Options{Variant: variant, NetNS: ns}) })
 		})
 	}
 }

@@ -68,7 +68,8 @@ var hooks = []hook{
 	{filter, "OUTPUT", "-m conntrack ! --ctstate DNAT -j WEIR-OUTPUT"},
 	{nat, "PREROUTING", "-j WEIR-SERVICES"},
 	{nat, "OUTPUT", "-j WEIR-SERVICES"},
-	{nat, "POSTROUTING", "-m conntrack --ctstate DNAT -j WEIR-POSTROUTING"},
+	{nat, "INPUT", "-j WEIR-LOCAL"},
+	{nat, "POSTROUTING", "-j WEIR-POSTROUTING"},
 }
 
 // Chains that hold one rule for each prefix of a set, or for some of them.
@@ -79,7 +80,12 @@ const (
 )
 
 // setChains hold a set beside the VIPs, each prefix in one rule.
-var setChains = map[rules.Set]string{rules.Hairpin: "WEIR-HAIRPIN", rules.SameLink: "WEIR-SAME-LINK", rules.KeepSource: "WEIR-KEEP-SOURCE"}
+var setChains = map[rules.Set]string{
+	rules.Hairpin: "WEIR-HAIRPIN", rules.SameLink: "WEIR-SAME-LINK", rules.KeepSource: "WEIR-KEEP-SOURCE", rules.Pingable: "WEIR-PING",
+}
+
+// localChain counts the new connections of this node's instances, from wherever they come.
+const localChain = "WEIR-LOCAL"
 
 const masquerade = "-j MASQUERADE --random-fully"
 
@@ -92,7 +98,8 @@ const masquerade = "-j MASQUERADE --random-fully"
 //	nat    WEIR-OTHER        a VIP, but no such port: led to where it is refused
 //	       WEIR-NO-ENDPOINT  a service without a target; a name of its own so that a listing says why
 //	       WEIR-SERVICES     the entry for routed (PREROUTING) and local clients (OUTPUT), first packet of a connection only
-//	       WEIR-POSTROUTING  local clients keep their address; of the others our connections only are masqueraded
+//	       WEIR-REFUSED      a client that a guarded service does not admit; the rule that leads here counts
+//	       WEIR-POSTROUTING  counts first; local clients keep their address; of the others ours only are masqueraded
 //	       WEIR-MASQ         itself and neighbours on one link always, then the exceptions, then everybody else
 func (f *family) fixed() []chain {
 	var input, other []string
@@ -100,7 +107,7 @@ func (f *family) fixed() []chain {
 		input = append(input, fmt.Sprintf("-p %s -m %s --dport %d -g WEIR-REFUSE", proto, proto, refusedPort))
 		other = append(other, fmt.Sprintf("-p %s -j REDIRECT --to-ports %d", proto, refusedPort))
 	}
-	var services []string
+	services := []string{f.ping + " -j " + setChains[rules.Pingable]}
 	for i := range dispatchers {
 		services = append(services, fmt.Sprintf("-d %s/%s -j %s", f.lastBits(byte(i)), f.lastBits(dispatchers-1), dispatcher(byte(i))))
 	}
@@ -111,15 +118,18 @@ func (f *family) fixed() []chain {
 		{filter, "WEIR-OUTPUT", []string{"-o weir0 -g WEIR-REFUSE", "-o lo -m addrtype --dst-type UNICAST -g WEIR-REFUSE"}},
 		{nat, "WEIR-OTHER", other},
 		{nat, "WEIR-NO-ENDPOINT", []string{"-g WEIR-OTHER"}},
+		{nat, "WEIR-REFUSED", []string{"-g WEIR-OTHER"}},
 		{nat, "WEIR-SERVICES", append(services, "-j "+vipsChain)},
 		{nat, "WEIR-MASQ", []string{"-j " + setChains[rules.Hairpin], "-j " + setChains[rules.SameLink], "-g " + setChains[rules.KeepSource]}},
-		{nat, "WEIR-POSTROUTING", []string{"-m addrtype --src-type LOCAL -g " + fromVIPChain, "-j " + toVIPsChain}},
+		{nat, "WEIR-POSTROUTING", []string{
+			"-j " + localChain, "-m conntrack ! --ctstate DNAT -j RETURN", "-m addrtype --src-type LOCAL -g " + fromVIPChain, "-j " + toVIPsChain,
+		}},
 	}
 }
 
 // variable are the chains of nat that are always there and hold what changes.
 func variable() []string {
-	names := []string{vipsChain, toVIPsChain, fromVIPChain}
+	names := []string{vipsChain, toVIPsChain, fromVIPChain, localChain}
 	for _, set := range rules.Sets {
 		if name, ok := setChains[set]; ok {
 			names = append(names, name)
@@ -161,9 +171,12 @@ func (f *family) setRules(set rules.Set, prefixes []netip.Prefix) (out []string)
 		if !f.has(p.Addr()) {
 			continue
 		}
-		if set == rules.KeepSource {
+		switch set {
+		case rules.KeepSource:
 			out = append(out, fmt.Sprintf("-s %s -j RETURN", p))
-		} else {
+		case rules.Pingable:
+			out = append(out, fmt.Sprintf("-d %s -j REDIRECT", p))
+		default:
 			out = append(out, fmt.Sprintf("-s %s -d %s %s", p, p, masquerade))
 		}
 	}

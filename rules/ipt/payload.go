@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/weir-lb/weir/cluster"
 	"github.com/weir-lb/weir/rules"
 )
 
@@ -90,8 +91,8 @@ func (s *section) write(b *strings.Builder, table string) {
 	line("COMMIT")
 }
 
-// payloadOf is what a plan means for a family.
-func payloadOf(f *family, plan *rules.Plan) string {
+// payloadFor is what a plan means for a family.
+func payloadFor(f *family, plan *rules.Plan) *payload {
 	p := newPayload(f)
 	for _, damage := range plan.Repairs {
 		if m, ok := damage.Mend.(mend); ok && m.family == f {
@@ -101,12 +102,16 @@ func payloadOf(f *family, plan *rules.Plan) string {
 	for _, change := range plan.Sets {
 		p.set(change)
 	}
+	if plan.Local != nil {
+		p.listeners("-D ", plan.Local.Remove)
+		p.listeners("-A ", plan.Local.Add)
+	}
 	for _, change := range plan.Changes {
 		if f.has(change.Frontend.VIP) {
 			p.change(change)
 		}
 	}
-	return p.text(tables...)
+	return p
 }
 
 // set changes a set: VIPs rule by rule, the others, which are small, as a whole.
@@ -130,6 +135,15 @@ func (p *payload) set(change rules.SetChange) {
 	}
 	each(change.Remove, "-D ")
 	each(change.Add, "-A ")
+}
+
+// listeners are counted one by one: a chain written anew would count from zero.
+func (p *payload) listeners(verb string, listeners []cluster.Listener) {
+	for _, l := range listeners {
+		if p.f.has(l.Address.Addr()) {
+			p.delta(nat, verb+localChain+" "+listenerRule(l))
+		}
+	}
 }
 
 // change gives a frontend the chains that it should have, makes or removes its entry, and drops chains that it no longer

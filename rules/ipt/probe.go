@@ -89,11 +89,11 @@ func (d *Driver) find(ctx context.Context, variant Variant) (programs, error) {
 func (d *Driver) examine(ctx context.Context, f *family, name string, variant Variant) error {
 	path, err := exec.LookPath(name)
 	if err != nil {
-		return fmt.Errorf("%s is not in PATH: install the package iptables", name)
+		return fmt.Errorf("install the package iptables: %w", err)
 	}
 	for _, also := range []string{name + "-save", name + "-restore"} {
 		if _, err := exec.LookPath(also); err != nil {
-			return fmt.Errorf("%s is not in PATH: install the package iptables", also)
+			return fmt.Errorf("install the package iptables: %w", err)
 		}
 	}
 	said, err := d.run(ctx, "", name, "--version")

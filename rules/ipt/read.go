@@ -26,6 +26,7 @@ func (d *Driver) Read(ctx context.Context) (*rules.State, error) {
 		return nil, err
 	}
 	state := rules.NewState()
+	state.SlotOf = slotOf
 	for _, f := range families {
 		r := reader{family: f, state: state, tables: map[string]listing{}}
 		for _, table := range tables {
@@ -40,6 +41,7 @@ func (d *Driver) Read(ctx context.Context) (*rules.State, error) {
 	for _, set := range rules.Sets {
 		slices.SortFunc(state.Sets[set], prefix.Compare)
 	}
+	slices.SortFunc(state.Local, cluster.Listener.Compare)
 	d.settle()
 	return state, nil
 }
@@ -163,6 +165,7 @@ func (r *reader) variables(known map[string]bool) {
 		vips = append(vips, r.dispatcher(dispatcher(byte(i)), known)...)
 	}
 	vips = append(vips, r.dispatcher(vipsChain, known)...)
+	r.listeners()
 	slices.SortFunc(vips, prefix.Compare)
 	r.state.Sets[rules.VIPs] = append(r.state.Sets[rules.VIPs], vips...)
 	r.echoes(vips)
@@ -178,6 +181,24 @@ func (r *reader) set(set rules.Set, name string) {
 	}
 }
 
+// listeners reads who is counted. Everything else in the chain goes, rule by rule.
+func (r *reader) listeners() {
+	seen := map[string]bool{}
+	for _, rule := range r.tables[nat][localChain] {
+		l, ok := r.parseListener(rule)
+		if !ok || seen[rule] {
+			r.foreign(localChain, rule)
+			continue
+		}
+		seen[rule] = true
+		r.state.Local = append(r.state.Local, l)
+	}
+}
+
+func (r *reader) foreign(name, rule string) {
+	r.damage(nat, "chain "+name, "holds a foreign rule: "+rule, func(p *payload) { p.delta(nat, "-D "+name+" "+rule) })
+}
+
 // dispatcher reads the frontends and VIPs of a chain. Everything else in it goes, rule by rule.
 func (r *reader) dispatcher(name string, known map[string]bool) (vips []prefix) {
 	seen, refusing := map[string]bool{}, false
@@ -190,8 +211,7 @@ func (r *reader) dispatcher(name string, known map[string]bool) (vips []prefix) 
 		case isVIP && name == chainOfVIPs(vip) && !seen[rule]:
 			vips, refusing = append(vips, vip), true
 		default:
-			what := "holds a foreign rule: " + rule
-			r.damage(nat, "chain "+name, what, func(p *payload) { p.delta(nat, "-D "+name+" "+rule) })
+			r.foreign(name, rule)
 			continue
 		}
 		seen[rule] = true

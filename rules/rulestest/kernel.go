@@ -2,6 +2,7 @@ package rulestest
 
 import (
 	"bytes"
+	"context"
 	"flag"
 	"net/netip"
 	"os/exec"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/vishvananda/netns"
+	"pgregory.net/rapid"
 
 	"github.com/weir-lb/weir/cluster"
 	"github.com/weir-lb/weir/rules"
@@ -100,4 +102,24 @@ func Few(t testing.TB, n int) {
 		require.NoError(t, checks.Value.Set(strconv.Itoa(n)))
 		t.Cleanup(func() { require.NoError(t, checks.Value.Set(before)) })
 	}
+}
+
+// DrawOptions are a host's: none, or clients whose address is kept and links.
+func DrawOptions(t *rapid.T) rules.Options {
+	prefix := netip.MustParsePrefix
+	return rules.Options{
+		Node: Nodes[0], Ping: rapid.Bool().Draw(t, "ping"),
+		KeepSource: rapid.SampledFrom([][]netip.Prefix{nil, {prefix("192.168.10.4/30"), prefix("fd00::/65")}}).Draw(t, "keep"),
+		Links:      []netip.Prefix{prefix("192.168.10.0/24"), prefix("192.168.11.1/32"), prefix("fd00::/64")},
+	}
+}
+
+// Install brings a kernel to what is wanted, without a doubt about what it held.
+func Install(t require.TestingT, d rules.Driver, want *rules.Ruleset) *rules.State {
+	state, err := d.Read(context.Background())
+	require.NoError(t, err)
+	problems, err := rules.Carry(context.Background(), d, state, rules.Diff(state, want))
+	require.NoError(t, err)
+	require.Empty(t, problems)
+	return state
 }

@@ -1,0 +1,28 @@
+package agent
+
+import (
+	"context"
+	"time"
+
+	"github.com/weir-lb/weir/cluster"
+)
+
+// takeOver has what other drivers left removed, once a pass has brought all of a cluster's rules into the kernel: until
+// then their rules may be all that keeps services reachable.
+func (a *Agent) takeOver(ctx context.Context, s *cluster.Snapshot) error {
+	if a.settled || a.c.Settled == nil || !s.Ready && s.Services.Len() == 0 {
+		return nil
+	}
+	err := a.c.Settled(ctx)
+	a.settled = err == nil
+	return err
+}
+
+// host asks what else is wrong with the node, at the start and about as often as the kernel is read for no particular
+// reason.
+func (a *Agent) host(ctx context.Context) {
+	if a.c.Host == nil || time.Since(a.asked) < a.c.FullCheck/2 {
+		return
+	}
+	a.surroundings, a.asked = a.c.Host(ctx), time.Now()
+}

@@ -1,0 +1,21 @@
+package ipt
+
+import (
+	"testing"
+
+	"github.com/weir-lb/weir/rules/rulestest/traffic"
+)
+
+func TestTraffic(t *testing.T) {
+	for _, v := range variants {
+		open := func(_ testing.TB, ns int) traffic.Driver { return New(Options{Variant: v, NetNS: ns}) }
+		t.Run(string(v), func(t *testing.T) {
+			t.Run("trace", func(t *testing.T) { traffic.TestTrace(t, traffic.NewRoad(t, open)) })
+			t.Run("counters", func(t *testing.T) {
+				r := traffic.NewRoad(t, open)
+				traffic.TestCounters(t, r, open(t, int(r.Node.Netns())))
+			})
+			t.Run("refusal", func(t *testing.T) { traffic.TestRefusal(t, traffic.NewRoad(t, open)) })
+		})
+	}
+}

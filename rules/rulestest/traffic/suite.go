@@ -1,0 +1,113 @@
+package traffic
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/internal/lab"
+	"github.com/weir-lb/weir/rules"
+	"github.com/weir-lb/weir/rules/rulestest"
+)
+
+var instances = []string{"192.168.10.100:80", "192.168.10.101:80", "192.168.10.102:80", "[fd00:10::100]:80", "[fd00:10::101]:80", "[fd00:10::102]:80"}
+
+func udp(s *cluster.Service) { s.Ports[0].Protocol = cluster.UDP }
+
+// TestTrace requires that the virtual packet and the true one end at the same place. With source affinity that is one
+// certain instance for each client, by our copy of the kernel's hash.
+func TestTrace(t *testing.T, r *Road) {
+	r.AddSources(24)
+	sticky := rulestest.With(rulestest.Service("sticky", "10.10.1.1 fd10::1", 80, instances...), func(s *cluster.Service) { s.Affinity = cluster.AffinitySource })
+	single := rulestest.Service("single", "10.10.1.2 fd10::2", 80, instances[1], instances[4])
+	empty := rulestest.Service("empty", "10.10.1.3 fd10::3", 80)
+	datagrams := rulestest.With(rulestest.Service("udp", "10.10.1.4 fd10::4", 80, instances[2], instances[5]), udp)
+	rulestest.Install(t, r.Driver, rulestest.Ruleset(rules.Options{}, sticky, single, empty, datagrams))
+	state, err := r.Driver.Read(t.Context())
+	require.NoError(t, err)
+	met := map[string]int{}
+	for _, to := range []string{
+		"10.10.1.1:80", "[fd10::1]:80", "10.10.1.2:80", "[fd10::2]:80", "10.10.1.4:80/udp", "[fd10::4]:80/udp",
+		"10.10.1.3:80", "[fd10::3]:80", "10.10.1.1:81", "[fd10::1]:81", "10.10.1.4:80", "[fd10::4]:80",
+	} {
+		f := Frontend(to)
+		for _, source := range r.Sources {
+			if source.Is4() != f.VIP.Is4() {
+				continue
+			}
+			v := rules.Trace(state, rules.Packet{Source: source, To: f})
+			result := r.Connect(r.Client, f, source, 1)
+			switch v.Outcome {
+			case rules.Sent:
+				require.Equal(t, map[string]int{r.Names[v.Target]: 1}, result.ByID, "%s -> %s: %s", source, to, result)
+				met[r.Names[v.Target]]++
+			case rules.Refused:
+				require.Equal(t, map[string]int{"refused": 1}, result.Failures, "%s -> %s: %s", source, to, result)
+			default:
+				require.Fail(t, "neither sent nor refused", "%s -> %s: %v", source, to, v)
+			}
+		}
+	}
+	require.Len(t, met, 3, "affinity that always leads to one instance tells nothing")
+}
+
+// TestCounters requires that each connection is counted, at its frontend and target.
+func TestCounters(t *testing.T, r *Road, looking Driver) {
+	a, b := instances[0], instances[1]
+	state := rulestest.Install(t, r.Driver, rulestest.Ruleset(rules.Options{},
+		rulestest.Service("web", "10.10.1.1 fd10::1", 80, a+"*3", b+"*1", instances[3]), rulestest.Service("empty", "10.10.1.3", 80), rulestest.Service("idle", "10.10.1.4", 80, a)))
+	require.Len(t, state.Placed, 4)
+	four, six, none := Frontend("10.10.1.1:80"), Frontend("[fd10::1]:80"), Frontend("10.10.1.3:80")
+	result := r.Connect(r.Client, four, netip.Addr{}, 200)
+	require.Equal(t, 200, result.Good(), "%s", result)
+	r.Connect(r.Client, six, netip.Addr{}, 7)
+	r.Connect(r.Client, none, netip.Addr{}, 5)
+
+	counts, err := looking.Counters(t.Context())
+	require.NoError(t, err)
+	target := netip.MustParseAddrPort
+	require.Equal(t, map[cluster.Frontend]map[netip.AddrPort]uint64{
+		four:                     {target(a): uint64(result.ByID["i1"]), target(b): uint64(result.ByID["i2"])},
+		six:                      {target(instances[3]): 7},
+		none:                     {{}: 5},
+		Frontend("10.10.1.4:80"): {target(a): 0},
+	}, counts)
+
+	require.NoError(t, r.Driver.Clean(t.Context()))
+	counts, err = looking.Counters(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, counts)
+}
+
+// TestRefusal requires that whoever asks for what is not there is told at once, from the node and through it, also where
+// the node itself listens on that port: nothing sent to a VIP ever reaches it.
+func TestRefusal(t *testing.T, r *Road) {
+	r.RouteLocally()
+	for _, address := range []string{"[::]:81", "[::]:1"} { // both families
+		l, err := r.Node.Listen("tcp", address)
+		require.NoError(t, err)
+		t.Cleanup(func() { l.Close() })
+		p, err := r.Node.ListenPacket("udp", address)
+		require.NoError(t, err)
+		t.Cleanup(func() { p.Close() })
+	}
+	rulestest.Install(t, r.Driver, rulestest.Ruleset(rules.Options{},
+		rulestest.Service("web", "10.10.1.1 fd10::1", 80, instances...), rulestest.Service("empty", "10.10.1.3 fd10::3", 81)))
+	start := time.Now()
+	for _, from := range []*lab.Host{r.Client, r.Node} {
+		for _, to := range []string{"10.10.1.3:81", "[fd10::3]:81", "10.10.1.1:81", "[fd10::1]:81", "10.10.1.1:1", "[fd10::1]:1"} {
+			for _, proto := range []string{"", "/udp"} {
+				f := Frontend(to + proto)
+				result := r.Connect(from, f, netip.Addr{}, 1)
+				require.Zero(t, result.Good(), "%s -> %s: %s", from.Name(), f, result)
+				require.Zero(t, result.Failures["timeout"], "%s -> %s is left without an answer: %s", from.Name(), f, result)
+			}
+		}
+		require.Equal(t, 30, r.Connect(from, Frontend("10.10.1.1:80"), netip.Addr{}, 30).Good())
+		require.Equal(t, 30, r.Connect(from, Frontend("[fd10::1]:80"), netip.Addr{}, 30).Good())
+	}
+	require.Less(t, time.Since(start), 10*time.Second)
+}
