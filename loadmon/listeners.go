@@ -16,13 +16,7 @@ import (
 	"github.com/weir-lb/weir/cluster"
 )
 
-// Endpoint is where an instance listens.
-type Endpoint struct {
-	Address netip.AddrPort
-	Proto   cluster.Proto
-}
-
-// Listeners finds the processes behind endpoints of this network namespace. One goroutine uses it.
+// Listeners finds the processes that listen in this network namespace. One goroutine uses it.
 type Listeners struct {
 	proc string
 	pids map[uint32]int // of the sockets found last, by inode: /proc is searched only for those that are new
@@ -31,10 +25,10 @@ type Listeners struct {
 // NewListeners begins without a memory.
 func NewListeners() *Listeners { return &Listeners{proc: "/proc", pids: map[uint32]int{}} }
 
-// Find gives the process of each endpoint that has one here. A socket that several processes share, as a server with
+// Find gives the process of each listener that has one here. A socket that several processes share, as a server with
 // worker processes does, counts for the one with the lowest id.
-func (l *Listeners) Find(endpoints []Endpoint) (map[Endpoint]int, error) {
-	sockets := map[Endpoint]uint32{}
+func (l *Listeners) Find(listeners []cluster.Listener) (map[cluster.Listener]int, error) {
+	sockets := map[cluster.Listener]uint32{}
 	for _, proto := range []cluster.Proto{cluster.TCP, cluster.UDP} {
 		for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
 			if err := listen(family, proto, sockets); err != nil {
@@ -42,14 +36,14 @@ func (l *Listeners) Find(endpoints []Endpoint) (map[Endpoint]int, error) {
 			}
 		}
 	}
-	wanted, inodes := map[Endpoint]uint32{}, map[uint32]bool{}
-	for _, e := range endpoints {
+	wanted, inodes := map[cluster.Listener]uint32{}, map[uint32]bool{}
+	for _, e := range listeners {
 		if inode, ok := match(sockets, e); ok {
 			wanted[e], inodes[inode] = inode, true
 		}
 	}
 	l.know(inodes)
-	out := map[Endpoint]int{}
+	out := map[cluster.Listener]int{}
 	for e, inode := range wanted {
 		if pid, ok := l.pids[inode]; ok {
 			out[e] = pid
@@ -59,13 +53,13 @@ func (l *Listeners) Find(endpoints []Endpoint) (map[Endpoint]int, error) {
 }
 
 // match prefers the socket of the address to one of all addresses.
-func match(sockets map[Endpoint]uint32, e Endpoint) (uint32, bool) {
+func match(sockets map[cluster.Listener]uint32, e cluster.Listener) (uint32, bool) {
 	every := []netip.Addr{e.Address.Addr(), netip.IPv6Unspecified()}
 	if e.Address.Addr().Is4() {
 		every = []netip.Addr{e.Address.Addr(), netip.IPv4Unspecified(), netip.IPv6Unspecified()}
 	}
 	for _, addr := range every {
-		if inode, ok := sockets[Endpoint{netip.AddrPortFrom(addr, e.Address.Port()), e.Proto}]; ok {
+		if inode, ok := sockets[cluster.Listener{Address: netip.AddrPortFrom(addr, e.Address.Port()), Proto: e.Proto}]; ok {
 			return inode, true
 		}
 	}
@@ -138,7 +132,7 @@ func (r diagRequest) Serialize() []byte {
 }
 
 // listen adds the listening sockets of one family and protocol.
-func listen(family uint8, proto cluster.Proto, into map[Endpoint]uint32) error {
+func listen(family uint8, proto cluster.Proto, into map[cluster.Listener]uint32) error {
 	request := diagRequest{family, unix.IPPROTO_TCP, stateListen}
 	if proto == cluster.UDP {
 		request = diagRequest{family, unix.IPPROTO_UDP, stateClose}
@@ -160,14 +154,14 @@ func listen(family uint8, proto cluster.Proto, into map[Endpoint]uint32) error {
 }
 
 // diagnose reads one inet_diag_msg.
-func diagnose(m []byte, proto cluster.Proto) (e Endpoint, inode uint32, ok bool) {
+func diagnose(m []byte, proto cluster.Proto) (e cluster.Listener, inode uint32, ok bool) {
 	if len(m) < diagMessageLen {
-		return Endpoint{}, 0, false
+		return cluster.Listener{}, 0, false
 	}
 	addr := netip.AddrFrom16([16]byte(m[8:24]))
 	if m[0] == unix.AF_INET {
 		addr = netip.AddrFrom4([4]byte(m[8:12]))
 	}
 	port := binary.BigEndian.Uint16(m[4:])
-	return Endpoint{netip.AddrPortFrom(addr.Unmap(), port), proto}, binary.NativeEndian.Uint32(m[68:]), true
+	return cluster.Listener{Address: netip.AddrPortFrom(addr.Unmap(), port), Proto: proto}, binary.NativeEndian.Uint32(m[68:]), true
 }

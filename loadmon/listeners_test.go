@@ -12,14 +12,14 @@ import (
 	"github.com/weir-lb/weir/cluster"
 )
 
-func endpoint(address string, proto cluster.Proto) Endpoint {
-	return Endpoint{netip.MustParseAddrPort(address), proto}
+func listener(address string, proto cluster.Proto) cluster.Listener {
+	return cluster.Listener{Address: netip.MustParseAddrPort(address), Proto: proto}
 }
 
 // Real sockets: of one address, of all addresses of IPv4, of both families, UDP.
 func TestListeners(t *testing.T) {
 	t.Parallel()
-	var endpoints []Endpoint
+	var listeners []cluster.Listener
 	for _, c := range []struct{ network, listen, ask string }{
 		{"tcp4", "127.0.0.1:0", "127.0.0.1"}, {"tcp4", "0.0.0.0:0", "127.0.0.5"}, {"tcp", "[::]:0", "127.0.0.6"}, {"tcp6", "[::1]:0", "::1"},
 	} {
@@ -27,29 +27,29 @@ func TestListeners(t *testing.T) {
 		require.NoError(t, err)
 		t.Cleanup(func() { _ = l.Close() })
 		port := l.Addr().(*net.TCPAddr).AddrPort().Port()
-		endpoints = append(endpoints, Endpoint{netip.AddrPortFrom(netip.MustParseAddr(c.ask), port), cluster.TCP})
+		listeners = append(listeners, cluster.Listener{Address: netip.AddrPortFrom(netip.MustParseAddr(c.ask), port), Proto: cluster.TCP})
 	}
 	u, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = u.Close() })
-	endpoints = append(endpoints, Endpoint{u.LocalAddr().(*net.UDPAddr).AddrPort(), cluster.UDP})
+	listeners = append(listeners, cluster.Listener{Address: u.LocalAddr().(*net.UDPAddr).AddrPort(), Proto: cluster.UDP})
 
-	nobody := Endpoint{endpoints[4].Address, cluster.TCP}
-	wanted := map[Endpoint]int{}
-	for _, e := range endpoints {
+	nobody := cluster.Listener{Address: listeners[4].Address, Proto: cluster.TCP}
+	wanted := map[cluster.Listener]int{}
+	for _, e := range listeners {
 		wanted[e] = os.Getpid()
 	}
 	l := NewListeners()
 	for range 2 { // the second time from memory
-		found, err := l.Find(append(endpoints, nobody))
+		found, err := l.Find(append(listeners, nobody))
 		require.NoError(t, err)
 		require.Equal(t, wanted, found)
 	}
-	require.Len(t, l.pids, len(endpoints))
+	require.Len(t, l.pids, len(listeners))
 	_ = u.Close()
-	found, err := l.Find(endpoints)
+	found, err := l.Find(listeners)
 	require.NoError(t, err)
-	require.Len(t, found, len(endpoints)-1, "a socket that was closed")
+	require.Len(t, found, len(listeners)-1, "a socket that was closed")
 	_, err = l.Find(nil)
 	require.NoError(t, err)
 	require.Empty(t, l.pids, "what nobody asks for is forgotten")
@@ -60,7 +60,7 @@ func TestListenerThatIsHandedOver(t *testing.T) {
 	t.Parallel()
 	listener, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	require.NoError(t, err)
-	e := Endpoint{listener.Addr().(*net.TCPAddr).AddrPort(), cluster.TCP}
+	e := cluster.Listener{Address: listener.Addr().(*net.TCPAddr).AddrPort(), Proto: cluster.TCP}
 	file, err := listener.File()
 	require.NoError(t, err)
 	child := exec.CommandContext(t.Context(), "sleep", "60")
@@ -68,27 +68,27 @@ func TestListenerThatIsHandedOver(t *testing.T) {
 	require.NoError(t, child.Start())
 	t.Cleanup(func() { _ = child.Process.Kill(); _ = child.Wait() })
 	l := NewListeners()
-	found, err := l.Find([]Endpoint{e})
+	found, err := l.Find([]cluster.Listener{e})
 	require.NoError(t, err)
 	require.Equal(t, min(os.Getpid(), child.Process.Pid), found[e], "both have it")
 	require.NoError(t, file.Close())
 	require.NoError(t, listener.Close())
-	found, err = l.Find([]Endpoint{e})
+	found, err = l.Find([]cluster.Listener{e})
 	require.NoError(t, err)
 	require.Equal(t, child.Process.Pid, found[e])
 }
 
 func TestMatchPrefersTheAddress(t *testing.T) {
 	t.Parallel()
-	sockets := map[Endpoint]uint32{
-		endpoint("0.0.0.0:80", cluster.TCP): 1, endpoint("10.0.0.1:80", cluster.TCP): 2, endpoint("[::]:80", cluster.TCP): 3, endpoint("[::]:81", cluster.TCP): 4,
+	sockets := map[cluster.Listener]uint32{
+		listener("0.0.0.0:80", cluster.TCP): 1, listener("10.0.0.1:80", cluster.TCP): 2, listener("[::]:80", cluster.TCP): 3, listener("[::]:81", cluster.TCP): 4,
 	}
 	for address, want := range map[string]uint32{"10.0.0.1:80": 2, "10.0.0.2:80": 1, "[fd00::1]:80": 3, "10.0.0.1:81": 4, "10.0.0.1:82": 0} {
-		inode, ok := match(sockets, endpoint(address, cluster.TCP))
+		inode, ok := match(sockets, listener(address, cluster.TCP))
 		require.Equal(t, want, inode, address)
 		require.Equal(t, want != 0, ok, address)
 	}
-	_, ok := match(sockets, endpoint("10.0.0.1:80", cluster.UDP))
+	_, ok := match(sockets, listener("10.0.0.1:80", cluster.UDP))
 	require.False(t, ok)
 }
 
