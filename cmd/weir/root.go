@@ -15,6 +15,7 @@ func newRootCmd(a *app) *cobra.Command {
 		newExplainCmd(a),
 		newGetCmd(a),
 		newGuardCmd(a),
+		newLoadmonCmd(a, nil),
 		newRBACCmd(a, nil),
 		newRulesCmd(a),
 		newSimulateCmd(a, nil),

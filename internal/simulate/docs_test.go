@@ -131,8 +131,9 @@ service that you describe to it.
 | ` + "`static`" + ` | by the weights of the service file |
 | ` + "`adaptive`" + ` | by what each instance can take, as far as its load shows |
 
-**Not there yet**: the load monitor that measures real instances and the leader that writes the weights. What is here is the law by
-which it will decide (` + "`loadmon.Weights`" + `), under test. Until then ` + "`adaptive`" + ` means the file's weights.
+**Not there yet**: the leader that asks all nodes and writes the weights. What is here is the law by which it will decide
+(` + "`loadmon.Weights`" + `), under test, and ` + "`weir loadmon`" + `, which measures a node's instances once. Until then ` + "`adaptive`" + ` means the file's
+weights.
 
 ## The law
 

@@ -1,0 +1,139 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/internal/conntrack"
+	"github.com/weir-lb/weir/internal/runner"
+	"github.com/weir-lb/weir/loadmon"
+	"github.com/weir-lb/weir/rules/nft"
+)
+
+type loadmonOptions struct {
+	*app
+	node     string
+	interval time.Duration
+	output   outputFlag
+}
+
+func newLoadmonCmd(a *app, runF func(context.Context, *loadmonOptions) error) *cobra.Command {
+	o := &loadmonOptions{app: a}
+	c := &cobra.Command{
+		Use:   "loadmon",
+		Short: "Measure the instances of this node once: connections, and how busy they are",
+		Long: `Measure the instances of this node over one interval and print what a load monitor would report of them. An instance is listed
+when a process of this network namespace listens on its address; new connections are those that this node's rules count.
+Nothing uses these figures yet.`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if o.interval <= 0 {
+				return &usageError{fmt.Errorf("--interval %s is not positive", o.interval)}
+			}
+			if runF != nil {
+				return runF(c.Context(), o)
+			}
+			return o.with(c.Context(), func(s store) error { return runLoadmon(c.Context(), o, s) })
+		},
+	}
+	name, _ := os.Hostname()
+	c.Flags().StringVar(&o.node, "node", name, "this node's name in the cluster")
+	c.Flags().DurationVar(&o.interval, "interval", loadmon.Interval, "how long to measure")
+	o.output.register(c.Flags(), "table", "table", "json", "yaml")
+	return c
+}
+
+func runLoadmon(ctx context.Context, o *loadmonOptions, s store) error {
+	snapshot, err := o.snapshot(ctx, s)
+	if err != nil {
+		return err
+	}
+	if _, known := snapshot.Nodes.Get(o.node); !known {
+		return fmt.Errorf("there is no node %q: see weir get nodes", o.node)
+	}
+	locals := loadmon.Locals(snapshot, o.node)
+	driver, err := nft.New(nft.Options{Ownership: nft.ReadOnly})
+	if err != nil {
+		return err
+	}
+	defer driver.Close()
+	host, err := newKernelHost(driver)
+	if err != nil {
+		return err
+	}
+	report, err := measure(ctx, loadmon.NewSampler(o.node, host, runtime.NumCPU()), locals, o.interval)
+	if err != nil {
+		return err
+	}
+	if len(report.Loads) < len(locals) {
+		o.say("%d of %d instances of node %s have no process here that could be measured", len(locals)-len(report.Loads), len(locals), o.node)
+	}
+	return loads(report, o.interval).print(o.out, o.output.format)
+}
+
+// measure takes two samples.
+func measure(ctx context.Context, s *loadmon.Sampler, locals []loadmon.Local, interval time.Duration) (loadmon.Report, error) {
+	if _, err := s.Sample(ctx, locals, time.Now()); err != nil {
+		return loadmon.Report{}, err
+	}
+	if !runner.Sleep(ctx, interval) {
+		return loadmon.Report{}, ctx.Err()
+	}
+	return s.Sample(ctx, locals, time.Now())
+}
+
+func loads(r loadmon.Report, interval time.Duration) listing {
+	l := listing{columns: []string{"SERVICE", "INSTANCE", "NEW/S", "ACTIVE", "BUSY"}, narrow: 5, data: r}
+	for _, i := range r.Loads {
+		l.rows = append(l.rows, []string{
+			i.Service, i.Instance, fmt.Sprintf("%.1f", float64(i.Connections)/interval.Seconds()), fmt.Sprint(i.Active), fmt.Sprintf("%.0f%%", 100*i.Busy),
+		})
+	}
+	return l
+}
+
+// kernelHost is the node that this process runs on.
+type kernelHost struct {
+	driver    *nft.Driver
+	listeners *loadmon.Listeners
+	*loadmon.Cgroups
+}
+
+func newKernelHost(driver *nft.Driver) (*kernelHost, error) {
+	groups, err := loadmon.FindCgroups()
+	return &kernelHost{driver, loadmon.NewListeners(), groups}, err
+}
+
+func (h *kernelHost) Opened(ctx context.Context) (map[cluster.Listener]uint64, error) {
+	return h.driver.LocalCounts(ctx)
+}
+
+func (h *kernelHost) Processes(listeners []cluster.Listener) (map[cluster.Listener]int, error) {
+	return h.listeners.Find(listeners)
+}
+
+// Open counts TCP connections that are established, and flows of other protocols that were answered.
+func (h *kernelHost) Open(_ context.Context, listeners []cluster.Listener) (map[cluster.Listener]uint64, error) {
+	out := make(map[cluster.Listener]uint64, len(listeners))
+	for _, l := range listeners {
+		out[l] = 0
+	}
+	count := func(e conntrack.Entry) bool {
+		l := cluster.Listener{Address: e.Answers, Proto: cluster.Proto(e.Proto)}
+		if _, ours := out[l]; ours && e.Replied && !e.Ending() {
+			out[l]++
+		}
+		return false
+	}
+	_, err4 := conntrack.List(unix.AF_INET, count)
+	_, err6 := conntrack.List(unix.AF_INET6, count)
+	return out, errors.Join(err4, err6)
+}
