@@ -3,8 +3,10 @@ package agent
 import (
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -127,8 +129,8 @@ func TestHostileFile(t *testing.T) {
 		make func(t *testing.T, c *Config, name string)
 		says string
 	}{
-		{"empty", func(t *testing.T, c *Config, _ string) { write(t, c, "") }, "unexpected end"},
-		{"truncated", func(t *testing.T, c *Config, _ string) { write(t, c, good[:len(good)/2]) }, "unexpected end"},
+		{"empty", func(t *testing.T, c *Config, _ string) { write(t, c, "") }, "cut short"},
+		{"truncated", func(t *testing.T, c *Config, _ string) { write(t, c, good[:len(good)/2]) }, "cut short"},
 		{"changed", func(t *testing.T, c *Config, _ string) {
 			write(t, c, strings.Replace(good, "192.168.10.1:80", "192.168.10.9:80", 1))
 		}, "its checksum is"},
@@ -145,6 +147,21 @@ func TestHostileFile(t *testing.T) {
 			write(t, c, good)
 			require.NoError(t, os.Truncate(name, maxCacheBytes+1)) // sparse
 		}, "not a regular file of at most"},
+		{"for all to write", func(t *testing.T, c *Config, name string) {
+			write(t, c, good)
+			require.NoError(t, os.Chmod(name, 0o666))
+		}, "can be written by others (mode 0666)"},
+		{"somebody else's", func(t *testing.T, c *Config, name string) {
+			write(t, c, good)
+			require.NoError(t, os.Chown(name, 65534, 65534))
+		}, "belongs to somebody else (uid 65534)"},
+		{"deep", func(t *testing.T, c *Config, _ string) {
+			write(t, c, sealed(`{"services":[{"service":`+strings.Repeat(`{"labels":`, 20000)))
+		}, "exceeded max depth"},
+		{"not what it says", func(t *testing.T, c *Config, _ string) { write(t, c, sealed(`{"services":{}}`)) }, "[ is wanted, not {"},
+		{"a configuration that cannot be", func(t *testing.T, c *Config, _ string) {
+			write(t, c, sealed(`{"config":{"vip_pools":["127.0.0.0/8"]},"services":[]}`))
+		}, "vip_pools[0]: 127.0.0.0/8 is not a usable network"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -163,6 +180,91 @@ func TestHostileFile(t *testing.T) {
 				require.Equal(t, map[string]int{"10.10.1.3:80": 1}, n.holds())
 			})
 		})
+	}
+}
+
+// sealed is content as a file whose checksum is right.
+func sealed(content string) string {
+	return fmt.Sprintf(`{"format":1,"content":%s,"checksum":%d}`, content, crc32.Checksum([]byte(content), crc32.MakeTable(crc32.Castagnoli)))
+}
+
+// TestHostileServices has a file in whose frame nothing is wrong. What etcd could not have said is left out, what publish
+// would not take of a service is left to Resolve, and the rest is served.
+func TestHostileServices(t *testing.T) {
+	service := func(name, more string) string {
+		return fmt.Sprintf(`{"service":{"name":%q,"vips":["10.10.1.%d"],"ports":[{"port":80,"protocol":"tcp"}],"instances":[{"address":"192.168.10.1:80"}]}%s}`, name, len(name), more)
+	}
+	inBubble(t, func(n *node, c *Config) {
+		n.store.set(errAway, nil)
+		write(t, c, sealed(`{"revision":9,"nodes":{"n":null,"a/b":{}},"services":[null,{},`+strings.Join([]string{
+			service("a", ""), service("../bb", ""), service("ccc", `,"admin":{"192.168.10.1:80":{"weight":1000000000}}`),
+			service("dddd", `,"weights":{"share":{"x":-1}}`), service("eeeee", `,"health":{"x":{"verdict":"\u001b[2J"}}`),
+			service("ffffff", `,"registered":[{"address":"127.0.0.1:22"},{"address":"169.254.169.254:80"}]`),
+		}, ",")+`]}`))
+	}, func(n *node) {
+		n.after(time.Minute)
+		require.Equal(t, map[string]int{"10.10.1.1:80": 1, "10.10.1.6:80": 1}, n.holds())
+		require.NotContains(t, n.log.String(), "\x1b")
+		text := fmt.Sprint(n.Status().Problems)
+		for _, want := range []string{"../bb", "weight 1000000000 is outside", "weight -1 is outside", "want dead or failing", "169.254.169.254"} {
+			require.Contains(t, text, want)
+		}
+	})
+}
+
+// TestHostileFileIsBounded reads files of many megabytes that are made to grow in memory.
+func TestHostileFileIsBounded(t *testing.T) {
+	const size = 10 << 20
+	repeat := func(before, what, after string) string { return before + strings.Repeat(what, size/len(what)) + after }
+	for name, test := range map[string]struct{ content, says string }{
+		"nothing, often":        {repeat(`{"services":[`, "{},", `{}]}`), "more than 200000 services"},
+		"null, often":           {repeat(`{"services":[`, "null,", `null]}`), "more than 200000 services"},
+		"nodes, often":          {repeat(`{"nodes":{`, `"a":{},`, `"b":{}}}`), "more than 200000 nodes"},
+		"one long word":         {repeat(`{"services":[{"service":{"name":"`, "a", `"}}]}`), "more than etcd could hold"},
+		"unknown fields":        {repeat(`{"x":[`, "[],", `[]],"services":[]}`), ""},
+		"pools, often":          {repeat(`{"config":{"vip_pools":[`, `"::/0",`, `"::/0"]}}`), "more than etcd could hold"},
+		"instances, all broken": {repeat(`{"services":[{"service":{"name":"a","instances":[`, "{},", `{}]}}]}`), "more than etcd could hold"},
+	} {
+		file := filepath.Join(t.TempDir(), "snapshot.json")
+		require.NoError(t, os.WriteFile(file, []byte(sealed(test.content)), 0o600))
+		peak := watchHeap(t)
+		s, err := load(file)
+		require.Less(t, peak(), int64(10*size), name)
+		if test.says != "" {
+			require.ErrorContains(t, err, test.says, name)
+			continue
+		}
+		require.NoError(t, err, name)
+		require.Zero(t, s.Services.Len(), name)
+	}
+}
+
+// watchHeap says by how much the heap grew at its highest since.
+func watchHeap(t *testing.T) (peak func() int64) {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	begin, highest := int64(m.HeapAlloc), int64(0)
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		tick := time.NewTicker(5 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-stop:
+				return
+			case <-tick.C:
+				runtime.ReadMemStats(&m)
+				highest = max(highest, int64(m.HeapAlloc)-begin)
+			}
+		}
+	}()
+	return func() int64 {
+		close(stop)
+		<-stopped
+		t.Logf("%d MiB at most", highest>>20)
+		return highest
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"hash/crc32"
+	"net/netip"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -51,7 +52,7 @@ func sealed(content []byte) []byte {
 }
 
 // FuzzFromArchive reads foreign bytes as a snapshot file, bare and with a checksum that is right. What it takes can be
-// resolved, and holds only services that publish would take.
+// resolved, and holds only services that etcd could have held.
 func FuzzFromArchive(f *testing.F) {
 	f.Add([]byte(`{"revision":7,"services":[{"service":{"name":"a","vips":["10.0.0.1"],"ports":[{"port":80,"protocol":"tcp"}],"instances":[{"address":"1.2.3.4:5"}]},"create_revision":1,"mod_revision":2}]}`))
 	f.Add([]byte(`{"config":{"vip_pools":["10.0.0.0/8"],"node_addresses":{"n":[null]}},"nodes":{"n":null,"m":{"addresses":["::"]}}}`))
@@ -67,7 +68,7 @@ func FuzzFromArchive(f *testing.F) {
 			}
 			for name, in := range s.Services.All() {
 				require.Equal(t, name, in.Service.Name)
-				require.Empty(t, in.Service.Validate(nil))
+				require.Nil(t, in.Service.Unusable())
 				Resolve(in)
 			}
 			for _, p := range s.Problems {
@@ -80,4 +81,12 @@ func FuzzFromArchive(f *testing.F) {
 			require.Equal(t, s.Services.Len(), again.Services.Len())
 		}
 	})
+}
+
+func TestTooManyNetworks(t *testing.T) {
+	t.Parallel()
+	c := &Config{VIPPools: make([]netip.Prefix, maxNetworks+1)}
+	require.Equal(t, "1001 networks are more than 1000", c.Validate(nil)[0].What)
+	c = &Config{InstanceNetworks: make([]netip.Prefix, maxNetworks+1)}
+	require.Equal(t, "instance_networks", c.Validate(nil)[0].Field)
 }

@@ -8,7 +8,10 @@ import (
 	"slices"
 )
 
-const maxName = 63
+const (
+	maxName     = 63
+	maxNetworks = 1000
+)
 
 var (
 	namePattern = regexp.MustCompile(`^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$`)
@@ -170,6 +173,12 @@ func (s *Service) validateInstance(c *complaint, field string, inst Instance, co
 // Validate reports every mistake in the configuration.
 func (c *Config) Validate(nodes map[string]*Node) []Problem {
 	out := &complaint{object: "config"}
+	for field, n := range map[string]int{"vip_pools": len(c.VIPPools), "instance_networks": len(c.InstanceNetworks)} {
+		if n > maxNetworks { // each is compared with each
+			out.add(field, fmt.Sprintf("%d networks are more than %d", n, maxNetworks), "merge them")
+			return out.problems
+		}
+	}
 	for i, pool := range c.VIPPools {
 		field := fmt.Sprintf("vip_pools[%d]", i)
 		if pool != pool.Masked() || unroutable(pool.Addr()) != "" {

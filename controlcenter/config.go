@@ -1,6 +1,7 @@
 package controlcenter
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -20,12 +21,22 @@ func ReadConfig(file string, data []byte) (*cluster.Config, error) {
 		return nil, &Refusal{[]Fault{{File: file, Problem: cluster.Problem{Object: "the file", What: "it is empty", Fix: "write {} to remove the configuration"}}}}
 	}
 	c := &cluster.Config{}
-	if err := yaml.UnmarshalWithOptions(data, c, yaml.Strict()); err != nil {
+	if err := unmarshal(data, c); err != nil {
 		f := syntaxFault(file, err)
 		f.Object, f.Fix = "config", "its fields are vip_pools, instance_networks, node_addresses, paused"
 		return nil, &Refusal{[]Fault{f}}
 	}
 	return c, nil
+}
+
+// unmarshal decodes strictly. The library panics on a value with a tag of its own where a list is wanted.
+func unmarshal(data []byte, c *cluster.Config) (err error) {
+	defer func() {
+		if recover() != nil {
+			err = errors.New("a value is not what is wanted in its place")
+		}
+	}()
+	return yaml.UnmarshalWithOptions(data, c, yaml.Strict())
 }
 
 // PlanConfig makes a configuration into a change. It is refused when it is wrong in itself and, unless forced, with

@@ -25,8 +25,6 @@ type Guard struct {
 	Accept int64 `json:"accept"` // deletions that are held back up to this revision may pass
 }
 
-const maxShare = 1_000_000
-
 // encode writes one line of JSON that reads well in etcdctl.
 func encode(v any) ([]byte, error) {
 	var b bytes.Buffer
@@ -144,49 +142,27 @@ func checkService(k Key, s *cluster.Service) error {
 			s.Ports[i].Protocol = cluster.TCP
 		}
 	}
-	for _, p := range s.Validate(nil) {
-		perInstance := strings.HasPrefix(p.Field, "instances") && !strings.HasSuffix(p.Field, ".weight")
-		if !perInstance && !strings.HasPrefix(p.Field, "vips") {
-			p.Object = "the service"
-			return p
-		}
+	if p := s.Unusable(); p != nil {
+		p.Object = "the service"
+		return *p
 	}
 	return nil
 }
 
 func checkInstance(k Key, i *cluster.Instance) error {
 	i.ID, i.Node = k.ID, k.Node
-	return within(i.Weight, cluster.MaxWeight)
+	return i.Usable()
 }
 
-func checkAdmin(_ Key, a *cluster.Admin) error {
-	if a.Weight == nil {
-		return nil
-	}
-	return within(*a.Weight, cluster.MaxWeight)
-}
+func checkAdmin(_ Key, a *cluster.Admin) error { return a.Usable() }
 
-func checkWeights(_ Key, w *cluster.Weights) error {
-	for id, share := range w.Share {
-		if err := within(share, maxShare); err != nil {
-			return fmt.Errorf("share of %q: %w", id, err)
-		}
-	}
-	return nil
-}
-
-func within(weight, most int) error {
-	if weight < 0 || weight > most {
-		return fmt.Errorf("weight %d is outside 0..%d", weight, most)
-	}
-	return nil
-}
+func checkWeights(_ Key, w *cluster.Weights) error { return w.Usable() }
 
 func checkHealth(_ Key, h *cluster.NodeHealth) error {
 	for service, instances := range *h {
 		for id, health := range instances {
-			if health.Verdict != cluster.Dead && health.Verdict != cluster.Failing {
-				return fmt.Errorf("verdict %q of instance %q of service %q: want dead or failing", health.Verdict, id, service)
+			if err := health.Usable(); err != nil {
+				return fmt.Errorf("instance %q of service %q: %w", id, service, err)
 			}
 		}
 	}

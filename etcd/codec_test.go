@@ -92,7 +92,7 @@ func TestDecodeReadsWhatEncodeWrote(t *testing.T) {
 		})
 		requireReadsBack(t, "net/admin-node/n1", &cluster.NodeAdmin{Cordon: true, Reason: texts().Draw(t, "reason")})
 		requireReadsBack(t, "net/weights/a", &cluster.Weights{
-			Share:   map[string]int{texts().Draw(t, "id"): rapid.IntRange(0, maxShare).Draw(t, "share")},
+			Share:   map[string]int{texts().Draw(t, "id"): rapid.IntRange(0, cluster.MaxShare).Draw(t, "share")},
 			Ejected: map[string]cluster.Ejection{texts().Draw(t, "id"): {Reason: texts().Draw(t, "reason"), Since: times().Draw(t, "since")}},
 		})
 		requireReadsBack(t, "net/health/n1", &cluster.NodeHealth{

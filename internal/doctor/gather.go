@@ -147,21 +147,16 @@ func agentListens() (bool, error) {
 }
 
 func lookAtStateDir(path string) (StateDir, error) {
-	d := StateDir{Path: path, Kind: "directory"}
-	info, err := os.Lstat(path)
+	d := StateDir{Path: path}
+	info, err := os.Stat(path) // systemd makes it a link
 	if errors.Is(err, fs.ErrNotExist) {
 		return d, nil
 	}
 	if err != nil {
 		return d, fmt.Errorf("look at the state directory: %w", err)
 	}
-	d.Exists, d.Mode = true, uint32(info.Mode().Perm())
-	switch {
-	case info.Mode()&fs.ModeSymlink != 0:
-		d.Kind = "symlink"
-		return d, nil
-	case !info.IsDir():
-		d.Kind = "file"
+	d.Exists, d.Mode, d.Directory = true, uint32(info.Mode().Perm()), info.IsDir()
+	if !d.Directory {
 		return d, nil
 	}
 	var s unix.Statfs_t

@@ -63,13 +63,13 @@ type Flush struct {
 
 // StateDir is the agent's directory.
 type StateDir struct {
-	Path     string
-	Exists   bool
-	Kind     string // "directory", "symlink", "file"
-	Mode     uint32
-	ReadOnly bool
-	Free     uint64 // bytes
-	File     error  // what is wrong with the snapshot file
+	Path      string
+	Exists    bool
+	Directory bool
+	Mode      uint32
+	ReadOnly  bool
+	Free      uint64 // bytes
+	File      error  // what is wrong with the snapshot file
 }
 
 // Rules are what the kernel holds of ours against what it should hold.

@@ -29,7 +29,7 @@ func well() *Host {
 			"net/ipv4/conf/eth0/route_localnet": "0", "net/ipv4/conf/all/send_redirects": "0", "net/ipv4/conf/eth0/send_redirects": "0",
 		},
 		Kernel: Known(Kernel{Release: "6.12.9-amd64", Owns: true}), Caps: Known(uint64(1 << 12)), Clock: Known(Clock{Synchronised: true}),
-		State: Known(StateDir{Path: "/var/lib/weir", Exists: true, Kind: "directory", Mode: 0o700, Free: 1 << 30}), AgentRuns: Known(true),
+		State: Known(StateDir{Path: "/var/lib/weir", Exists: true, Directory: true, Mode: 0o700, Free: 1 << 30}), AgentRuns: Known(true),
 		Rules: Known(Rules{VIPs: []netip.Prefix{netip.MustParsePrefix("10.10.0.0/16")}, Owned: true, Plan: &rules.Plan{}}), Snapshot: Known(&cluster.Snapshot{}),
 		Prefix: "/w/", Access: Known(asUser("weir-node-n1", "weir-node-n1")),
 	}
@@ -121,7 +121,7 @@ func TestHostFindings(t *testing.T) {
 		"old kernel":              {"kernel", func(h *Host) { h.Kernel = Known(Kernel{Release: "5.8.0-1"}) }, Warn, "the kernel is 5.8.0-1"},
 		"kernel without owners":   {"kernel", func(h *Host) { h.Kernel = Known(Kernel{Release: "6.1.0-30-amd64"}) }, Note, "no tables that belong"},
 		"no state directory":      {"state-dir", state(func(d *StateDir) { d.Exists = false }), Note, "does not exist"},
-		"state by a symlink":      {"state-dir", state(func(d *StateDir) { d.Kind = "symlink" }), Fail, "is a symlink"},
+		"state is a file":         {"state-dir", state(func(d *StateDir) { d.Directory = false }), Fail, "is no directory"},
 		"state for all to write":  {"state-dir", state(func(d *StateDir) { d.Mode = 0o777 }), Warn, "can be written by others (mode 0777)"},
 		"state for all to read":   {"state-dir", state(func(d *StateDir) { d.Mode = 0o755 }), Note, "mode 0755"},
 		"state read-only":         {"state-dir", state(func(d *StateDir) { d.ReadOnly = true }), Warn, "is read-only"},

@@ -64,8 +64,8 @@ func stateDir(h *Host) (out []Finding, err error) {
 	switch {
 	case !d.Exists:
 		return one(Note, why, "none is needed where an agent never ran: it makes the directory", "%s does not exist", d.Path), nil
-	case d.Kind != "directory":
-		return one(Fail, "the agent writes only into a directory of its own", "remove it, and mkdir -m 0700 "+d.Path, "%s is a %s", d.Path, d.Kind), nil
+	case !d.Directory:
+		return one(Fail, why, "remove it, and mkdir -m 0700 "+d.Path, "%s is no directory", d.Path), nil
 	case d.Mode&0o022 != 0:
 		out = append(out, one(Warn, "whoever writes there decides where connections go after a start without etcd", "chmod 0700 "+d.Path, "%s can be written by others (mode %04o)", d.Path, d.Mode)...)
 	case d.Mode&0o077 != 0:
