@@ -98,7 +98,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	g.Go(func() error { return a.herald.Run(ctx) })
 	g.Go(func() error { return a.watchDrift(ctx) })
 	g.Go(func() error { return a.heal(ctx) })
-	g.Go(func() error { return a.routes.watch(ctx, a.syncer.Kick) })
+	g.Go(func() error { return a.watchRoutes(ctx) })
 	g.Go(func() error { return a.coldStart(ctx, last) })
 	err := g.Wait()
 	// The file is written every few seconds at most, so the newest changes may not be in it.

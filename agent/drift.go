@@ -108,6 +108,7 @@ func (a *Agent) suspect(in inbox) {
 	}
 	if a.doubt == nil && a.have != nil && time.Since(a.checked) >= a.c.FullCheck {
 		a.doubt = &suspicion{cause: cluster.RepairCheck, since: a.checked}
+		a.routes.doubt()
 	}
 }
 

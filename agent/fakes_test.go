@@ -177,6 +177,9 @@ type kernel struct {
 	events  []string
 	routed  []netip.Prefix
 	noRoute error
+	deaf    int // how often the watch of routes ends
+	watches int
+	doubts  int // how often the routes were doubted
 	changed func(rules.Foreign)
 }
 
@@ -251,9 +254,16 @@ func (k *kernel) add(want []netip.Prefix) error {
 }
 
 func (k *kernel) watch(ctx context.Context, _ func()) error {
+	k.watches++
+	if k.deaf > 0 {
+		k.deaf--
+		return errors.New("notices were lost")
+	}
 	<-ctx.Done()
 	return nil
 }
+
+func (k *kernel) doubt() { k.doubts++ }
 
 // since returns the events since the last call.
 func (k *kernel) since() []string {

@@ -321,3 +321,17 @@ func TestProblemsAreLogged(t *testing.T) {
 		require.Equal(t, 1, n.log.count(`msg="problem is gone"`))
 	})
 }
+
+// TestRoutesAreLookedAt again when notices were lost, and with each regular check: a route may go without a notice.
+func TestRoutesAreLookedAt(t *testing.T) {
+	inBubble(t, func(n *node, _ *Config) { n.kernel.deaf = 2 }, func(n *node) {
+		n.deliver(newHistory().service(1, 1).snapshot())
+		n.after(5 * time.Second)
+		require.Equal(t, 3, n.kernel.watches, "the watch begins anew")
+		require.Equal(t, 2, n.kernel.doubts)
+		require.Equal(t, 2, n.log.count(`msg="watch routes"`))
+		require.NoError(t, n.Ready())
+		n.after(time.Hour)
+		require.InDelta(t, 2+12, n.kernel.doubts, 1)
+	})
+}

@@ -27,6 +27,7 @@ type router interface {
 	remove(want []netip.Prefix) error
 	add(want []netip.Prefix) error
 	watch(ctx context.Context, kick func()) error
+	doubt()
 }
 
 // routes leads packets of local clients to the rules: without a route to the VIP they would never reach the output hook.
@@ -251,44 +252,6 @@ func AttachedNetworks() (out []netip.Prefix) {
 		}
 	}
 	return out
-}
-
-// watch kicks when addresses or our routes change, until the context ends; then it returns nil.
-func (r *routes) watch(ctx context.Context, kick func()) error {
-	touch := func() {
-		r.touched.Store(true)
-		kick()
-	}
-	addrs, routes := make(chan netlink.AddrUpdate), make(chan netlink.RouteUpdate)
-	if err := netlink.AddrSubscribe(addrs, ctx.Done()); err != nil {
-		return fmt.Errorf("watch addresses: %w", err)
-	}
-	if err := netlink.RouteSubscribe(routes, ctx.Done()); err != nil {
-		return fmt.Errorf("watch routes: %w", err)
-	}
-	for addrs != nil || routes != nil {
-		select {
-		case _, ok := <-addrs:
-			if !ok {
-				addrs = nil
-				continue
-			}
-			touch()
-		case u, ok := <-routes:
-			if !ok {
-				routes = nil
-				continue
-			}
-			// Of routes only the loss of our own matters; we are told of our own removals too, and a kick is cheap.
-			if u.Type == unix.RTM_DELROUTE && u.Route.Protocol == routeProtocol {
-				touch()
-			}
-		}
-	}
-	if ctx.Err() == nil {
-		return errors.New("the kernel stopped telling of address changes")
-	}
-	return nil
 }
 
 // CleanRoutes removes our routes and the link that they go over.

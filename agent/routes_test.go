@@ -61,6 +61,29 @@ func TestRoutesOfKernel(t *testing.T) {
 	require.Contains(t, string(text), "10.10.0.0/16 dev weir0 scope link src 192.168.10.1")
 	require.Contains(t, string(text), "fd10::/64 dev lo src fd00:10::1")
 
+	// What sets the routes aside, or calls for another source, is noticed; what the next pass then does makes it good.
+	again := func(change, v4 string) {
+		t.Helper()
+		select {
+		case <-kicked: // of what we did ourselves
+		default:
+		}
+		noticed(func() {
+			_, err := ns.Output("sh", "-c", change)
+			require.NoError(t, err)
+		})
+		inside(func() error { return r.add([]netip.Prefix{four, six}) })
+		text, err := ns.Output("sh", "-c", "ip route show proto 87; ip -6 route show proto 87")
+		require.NoError(t, err)
+		require.Contains(t, string(text), "10.10.0.0/16 dev weir0 scope link src "+v4, change)
+		require.Contains(t, string(text), "fd10::/64 dev lo", change)
+	}
+	again("ip link set weir0 down", "192.168.10.1")
+	again("ip link del weir0 2>/dev/null || true", "192.168.10.1")
+	again("ip route flush proto 87", "192.168.10.1")
+	again("ip addr replace 192.168.10.77/24 dev eth0; ip addr del 192.168.10.1/24 dev eth0 2>/dev/null; ip addr replace 192.168.10.77/24 dev eth0", "192.168.10.77")
+	again("ip link add eth9 type bridge 2>/dev/null; ip link set eth9 up; ip addr replace 10.9.0.2/24 dev eth9; ip route replace default via 10.9.0.1", "10.9.0.2")
+
 	inside(func() error { return r.remove([]netip.Prefix{six}) })
 	inside(func() error { return r.add([]netip.Prefix{six}) })
 	text, err = ns.Output("sh", "-c", "ip route show proto 87; ip -6 route show proto 87")
