@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"net/netip"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -19,11 +18,8 @@ import (
 
 type agentDoctorOptions struct {
 	doctorOptions
-	node       string
-	stateDir   string
-	root       string // of /etc and of the list of processes; tests have another
-	keepSource keepSourceFlag
-	budget     int
+	viewpoint
+	stateDir string
 }
 
 func newAgentDoctorCmd(a *app) *cobra.Command {
@@ -37,17 +33,17 @@ Give it the flags that the agent has.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return runAgentDoctor(c.Context(), o) },
 	}
-	name, _ := os.Hostname()
-	c.Flags().StringVar(&o.node, "node", name, "this node's name in the cluster")
 	c.Flags().StringVar(&o.stateDir, "state-dir", "/var/lib/weir", "the agent's; empty: it keeps no snapshot file")
-	c.Flags().IntVar(&o.budget, "budget", rules.DefaultBudget, "the agent's")
-	o.keepSource.register(c.Flags())
-	o.register(c)
+	o.viewpoint.register(c.Flags())
+	o.doctorOptions.register(c)
 	return c
 }
 
 func runAgentDoctor(ctx context.Context, o *agentDoctorOptions) error {
-	h := doctor.Gather(doctor.Where{StateDir: o.stateDir, Root: o.root})
+	if err := o.driver.check(); err != nil {
+		return err
+	}
+	h := doctor.Gather(doctor.Where{StateDir: o.stateDir})
 	h.Snapshot = doctor.Learned(o.published(ctx))
 	h.Prefix, h.Access = o.access(ctx, h.Published() != nil)
 	h.Rules, h.Routes = o.lookAtRules(ctx, h)
@@ -102,30 +98,24 @@ func (o *agentDoctorOptions) lookAtRules(ctx context.Context, h *doctor.Host) (d
 }
 
 func (o *agentDoctorOptions) compare(ctx context.Context, s *cluster.Snapshot) (r doctor.Rules, vips []netip.Addr, err error) {
-	d, err := nft.New(nft.Options{Ownership: nft.ReadOnly})
+	d, have, err := o.driver.look(ctx)
 	if err != nil {
 		return r, nil, err
 	}
 	defer d.Close()
-	have, err := d.Read(ctx)
-	if err != nil {
-		return r, nil, err
-	}
-	if r.Owned, err = d.Owned(); err != nil {
-		return r, nil, err
+	r.Driver = d.Name()
+	if n, ok := d.(*nft.Driver); ok {
+		if r.Owned, err = n.Owned(); err != nil {
+			return r, nil, err
+		}
 	}
 	r.VIPs = have.Sets[rules.VIPs]
-	placed := have.Placed
 	if s != nil {
-		options := rules.Options{KeepSource: o.keepSource.prefixes, Budget: o.budget}
-		if len(o.keepSource.prefixes) > 0 {
-			options.Links = agent.AttachedNetworks()
-		}
-		want := rules.Build(nil, s, options)
+		want := rules.Build(nil, s, o.options(d))
 		r.VIPs, r.Plan = want.Sets[rules.VIPs], rules.Diff(have, want)
 	}
 	seen := map[netip.Addr]bool{}
-	for f := range placed {
+	for f := range have.Placed {
 		if !seen[f.VIP] {
 			seen[f.VIP] = true
 			vips = append(vips, f.VIP)

@@ -150,9 +150,8 @@ func rulesListing(rows []ruleRow) listing {
 
 type rulesDiffOptions struct {
 	*app
-	keepSource keepSourceFlag
-	driver     driverFlags
-	detailed   bool
+	viewpoint
+	detailed bool
 }
 
 func newRulesDiffCmd(a *app) *cobra.Command {
@@ -160,14 +159,14 @@ func newRulesDiffCmd(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "diff",
 		Short: "Show what would have to change for this node's kernel to be as etcd says",
+		Long:  `Show what would have to change for this node's kernel to be as etcd says. Give it the flags that the agent has.`,
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return o.with(c.Context(), func(s store) error { return runRulesDiff(c.Context(), o, s) })
 		},
 	}
 	c.Flags().BoolVar(&o.detailed, "detailed-exitcode", false, "exit with 2 when something would change")
-	o.keepSource.register(c.Flags())
-	o.driver.register(c.Flags())
+	o.register(c.Flags())
 	return c
 }
 
@@ -181,11 +180,7 @@ func runRulesDiff(ctx context.Context, o *rulesDiffOptions, s store) error {
 		return err
 	}
 	defer d.Close()
-	options := rules.Options{KeepSource: o.keepSource.prefixes, NoTables: noTables(d)}
-	if len(o.keepSource.prefixes) > 0 {
-		options.Links = agent.AttachedNetworks()
-	}
-	plan := rules.Diff(have, rules.Build(nil, snapshot, options))
+	plan := rules.Diff(have, rules.Build(nil, snapshot, o.options(d)))
 	if plan.Empty() {
 		o.say("nothing would change")
 		return nil

@@ -74,9 +74,10 @@ type StateDir struct {
 
 // Rules are what the kernel holds of ours against what it should hold.
 type Rules struct {
-	VIPs  []netip.Prefix // that the node should have routes to
-	Owned bool
-	Plan  *rules.Plan // nil: there is nothing to compare with
+	Driver string         // that they were written by
+	VIPs   []netip.Prefix // that the node should have routes to
+	Owned  bool
+	Plan   *rules.Plan // nil: there is nothing to compare with
 }
 
 // v4 and v6 say of which families there are VIPs; all of them while none is known.

@@ -114,6 +114,7 @@ func TestHostFindings(t *testing.T) {
 		"one iptables":            {"iptables", func(h *Host) { h.Legacy = Known([]string{"filter"}) }, OK, ""},
 		"legacy unknown":          {"iptables", func(h *Host) { h.Legacy.err = broken }, Warn, "could not be looked at: broken"},
 		"beside us":               {"neighbours", neighbour(compat), Note, "same place: ip nat (prerouting, -100)"},
+		"our own iptables":        {"neighbours", both(neighbour(compat), func(h *Host) { h.Rules.value.Driver = "ipt" }), OK, ""},
 		"before us":               {"neighbours", neighbour(nft.Neighbour{Family: "inet", Table: "x", Kind: "nat", Hook: "output", Priority: -101}), Note, "earlier: inet x (output, -101)"},
 		"behind us":               {"neighbours", neighbour(nft.Neighbour{Family: "inet", Table: "x", Kind: "nat", Hook: "output", Priority: -99}), OK, ""},
 		"a filter":                {"neighbours", neighbour(nft.Neighbour{Family: "inet", Table: "x", Kind: "filter", Hook: "output", Priority: -200}), OK, ""},

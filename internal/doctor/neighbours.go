@@ -14,9 +14,11 @@ func earlier(h *Host) ([]Finding, error) {
 	if err != nil {
 		return nil, err
 	}
+	state, _ := h.Rules.get()
+	own := state.Driver == "ipt" // then iptables' chains are where our own rules are
 	var first, beside []string
 	for _, n := range neighbours {
-		if n.Kind != "nat" || n.Hook != "prerouting" && n.Hook != "output" {
+		if own && n.Compat() || n.Kind != "nat" || n.Hook != "prerouting" && n.Hook != "output" {
 			continue
 		}
 		switch name := fmt.Sprintf("%s %s (%s, %d)", n.Family, n.Table, n.Hook, n.Priority); {
@@ -26,7 +28,7 @@ func earlier(h *Host) ([]Finding, error) {
 			beside = append(beside, name)
 		}
 	}
-	if legacy, err := h.Legacy.get(); err == nil && slices.Contains(legacy, "nat") {
+	if legacy, err := h.Legacy.get(); err == nil && !own && slices.Contains(legacy, "nat") {
 		beside = append(beside, "iptables-legacy nat")
 	}
 	var out []Finding
