@@ -135,7 +135,7 @@ func (s State) move(in Input) string {
 			who = i
 		}
 		// What may well be chance is followed only in part.
-		targets[i] = max(least, t.weight*math.Exp(off[i]*off[i]*off[i]/(off[i]*off[i]+chance*chance)))
+		targets[i] = t.weight * math.Exp(off[i]*off[i]*off[i]/(off[i]*off[i]+chance*chance))
 	}
 	if who < 0 {
 		return "every weight is near its target"
@@ -165,8 +165,8 @@ func (s State) off(movable []string) []float64 {
 	return off
 }
 
-// bounded comes as near to the targets as one step may, and keeps the sum: whoever is not at the end of its step gets the
-// same multiple of its target.
+// bounded comes as near to the targets as one step may, leaves everybody the least, and keeps the sum: whoever is not at
+// the end of its step gets the same multiple of its target.
 func (s State) bounded(movable []string, targets []float64) []float64 {
 	sum := 0.0
 	for _, id := range movable {
@@ -178,7 +178,7 @@ func (s State) bounded(movable []string, targets []float64) []float64 {
 		multiple, total := math.Sqrt(max(low, 1e-30)*high), 0.0
 		for i, id := range movable {
 			w := s.tracks[id].weight
-			out[i] = min(max(targets[i]*multiple, w*(1-step)), w*(1+step))
+			out[i] = min(max(targets[i]*multiple, w*(1-step), min(w, least)), w*(1+step))
 			total += out[i]
 		}
 		if total > sum {

@@ -146,7 +146,105 @@ func TestCommonChangeMovesNothing(t *testing.T) {
 	}
 	for range 60 {
 		require.False(t, s.step().Write, s.decision.Reason)
+		for id, track := range s.state.tracks {
+			require.GreaterOrEqual(t, track.samples, shortest, "what was known of %s is still true", id)
+		}
 	}
+}
+
+// An instance that drowns is asked for as much as before; what it finishes tells.
+func TestOverloadShowsInWhatEnds(t *testing.T) {
+	t.Parallel()
+	s := newService(map[string]float64{"a": 200, "b": 200, "c": 200})
+	s.decide()
+	open := uint64(3)
+	for range 2 {
+		s.step(func(id string, m *Measured) {
+			if id == "a" {
+				opened := s.rate * float64(max(s.decision.Shares["a"], 1)) / Whole * Interval.Seconds()
+				open += uint64(max(0, opened-250)) // it ends 50 a second
+				m.Busy, m.Active = 1, open
+			}
+		})
+	}
+	require.InEpsilon(t, 0.25, math.Exp(s.state.tracks["a"].capacity-s.state.tracks["b"].capacity), 0.05)
+}
+
+// What lasting connections ask for while there is a queue is done later, so that only both together are a sample.
+func TestPoolWaitsForTheQueue(t *testing.T) {
+	t.Parallel()
+	p := pool{}
+	p.add(window{seconds: 5, active: 120, busy: 1})
+	_, ok := p.sample(true, false)
+	require.False(t, ok)
+	p.add(window{seconds: 5, active: 60, busy: 0.8})
+	found, ok := p.sample(true, false)
+	require.True(t, ok)
+	require.InDelta(t, math.Log(180/1.8), found.x, 1e-9)
+	require.False(t, found.atMost)
+	for range 4 { // but not for long
+		require.Zero(t, p.ended)
+		p.add(window{seconds: 5, active: 120, busy: 1})
+		found, ok = p.sample(true, false)
+	}
+	require.True(t, ok)
+	require.True(t, found.atMost)
+}
+
+// A full queue confirms a change at once.
+func TestFirstReportOfAFullQueueCounts(t *testing.T) {
+	t.Parallel()
+	s := newService(map[string]float64{"a": 200, "b": 200, "c": 200})
+	s.decide()
+	s.steps(40)
+	s.capacity["a"] = 50
+	require.True(t, s.step().Write)
+	require.InEpsilon(t, 250_000, s.decision.Shares["a"], 0.001)
+}
+
+// Half a point is half of a share where there are a hundred.
+func TestManyInstances(t *testing.T) {
+	t.Parallel()
+	capacity := map[string]float64{}
+	for i := range 100 {
+		capacity[fmt.Sprintf("i%02d", i)] = 200
+	}
+	capacity["i00"] = 120
+	s := newService(capacity)
+	s.decide()
+	s.steps(60)
+	require.InEpsilon(t, 0.6, float64(s.decision.Shares["i00"])/float64(s.decision.Shares["i01"]), 0.05)
+}
+
+// Who seems to be able to take nothing still gets a little.
+func TestLeast(t *testing.T) {
+	t.Parallel()
+	s := newService(map[string]float64{"a": 200, "b": 200})
+	s.decide()
+	s.steps(5)
+	dying := s.state.tracks["a"]
+	dying.capacity -= 20
+	s.state.tracks["a"] = dying
+	in := Input{Instances: []Candidate{{"a", 1}, {"b", 1}}}
+	for range 50 {
+		s.state.move(in)
+	}
+	require.InEpsilon(t, least, s.state.tracks["a"].weight, 0.02)
+}
+
+// Figures of an instance that has just come say how it starts, not what it can take.
+func TestBlackout(t *testing.T) {
+	t.Parallel()
+	s := newService(map[string]float64{"a": 200, "b": 200, "c": 200})
+	s.decide()
+	s.steps(30)
+	s.capacity["d"] = 200
+	for range 2 {
+		s.step()
+		require.Zero(t, s.state.tracks["d"].samples)
+	}
+	s.steps(3)
+	require.Positive(t, s.state.tracks["d"].samples)
 }
 
 func TestFreezes(t *testing.T) {
@@ -266,6 +364,7 @@ func TestReturn(t *testing.T) {
 	s.capacity["c"] = 100
 	s.steps(10)
 	require.InEpsilon(t, 0.5, float64(s.decision.Shares["c"])/float64(s.decision.Shares["a"]), 0.05)
+	require.Less(t, s.state.tracks["c"].samples, 12, "what it could take before is a first guess")
 	delete(s.capacity, "c")
 	for range 130 {
 		s.step()
@@ -296,13 +395,16 @@ func TestSoftLimit(t *testing.T) {
 	for _, c := range []struct {
 		name         string
 		slow, others float64
+		busy         float64
 		want         float64 // of an equal share, after a minute and a half
 	}{
-		{"much slower than the others and the limit", 400, 20, 0.45},
-		{"below the limit", 90, 5, 1},
-		{"all of them are slow", 400, 350, 1},
+		{"much slower than the others and the limit", 400, 20, 0.6, 0.45},
+		{"below the limit", 90, 5, 0.6, 1},
+		{"all of them are slow", 400, 350, 0.6, 1},
+		{"busy: the capacity's affair", 400, 20, 0.95, 1},
 	} {
 		s := newService(map[string]float64{"a": 200, "b": 200, "c": 200})
+		s.rate *= c.busy / 0.6
 		s.decide()
 		for range 18 {
 			s.step(latency(c.slow, c.others))
@@ -339,12 +441,22 @@ func TestEjection(t *testing.T) {
 	d = s.step()
 	require.Empty(t, out(d), "30 s are over")
 	require.Less(t, d.Shares["a"], d.Shares["b"]/8, "with a slow start")
+	stale := func(id string, m *Measured) {
+		if id == "a" { // nothing went there since, so nothing could succeed either
+			m.Failed, m.FailedInRow = s.state.tracks["a"].failed, 7
+		}
+	}
+	require.Empty(t, out(s.step(stale)))
 	s.step(fails("a"))
 	rounds := 0
 	for ; len(s.decision.Ejected) > 0; rounds++ {
 		s.step()
 	}
 	require.Equal(t, 12, rounds, "the second time lasts twice as long")
+	for range int(ejectForget/Interval) + 1 {
+		s.step(stale)
+	}
+	require.Equal(t, 1, s.state.tracks["a"].times, "one is forgotten after five minutes without another")
 
 	two := newService(map[string]float64{"a": 200, "b": 200})
 	two.decide()
