@@ -197,7 +197,7 @@ func (w *World) local(node *lab.Host, proto cluster.Proto, instance string) uint
 	d, err := nft.New(nft.Options{NetNS: int(node.Netns()), Ownership: nft.ReadOnly})
 	require.NoError(w.t, err)
 	defer d.Close()
-	counts, err := d.Local(w.t.Context())
+	counts, err := d.LocalCounts(w.t.Context())
 	require.NoError(w.t, err)
 	return counts[cluster.Listener{Address: netip.MustParseAddrPort(instance), Proto: proto}]
 }
@@ -220,6 +220,9 @@ func (w *World) bridged(node *lab.Host) (hosts []*lab.Host) {
 		require.NoError(w.t, w.Lab.Connect(node.Namespace, ns, name, "eth0", netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 30, 255, byte(i + 2)}), 32), netip.PrefixFrom(host.Addr4, 24)))
 		run(node, "link", "set", name, "master", "pods")
 		run(host, "route", "add", "default", "via", "10.30.0.1")
+		port, err := node.Handle().LinkByName(name)
+		require.NoError(w.t, err)
+		require.NoError(w.t, node.Handle().LinkSetHairpin(port, true)) // for itself, where bridged packets meet iptables
 		hosts = append(hosts, host)
 	}
 	return hosts

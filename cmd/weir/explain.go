@@ -1,12 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -69,6 +71,8 @@ type explanation struct {
 	Basis    string       `json:"basis"` // the kernel, or etcd at a revision
 	Service  string       `json:"service,omitempty"`
 	Route    string       `json:"route,omitempty"`
+	Sources  []string     `json:"sources,omitzero"`   // who may connect; left out: everybody
+	Locality string       `json:"locality,omitempty"` // which instances the node prefers, and why
 	Steps    []rules.Step `json:"steps"`
 	Outcome  string       `json:"outcome"`
 	Chances  []chance     `json:"chances,omitempty"`
@@ -127,7 +131,7 @@ func (o *explainOptions) explain(ctx context.Context, snapshot *cluster.Snapshot
 	verdict := rules.Trace(state, rules.Packet{Source: source, To: o.frontend, Local: local})
 	e.Steps, e.Outcome = verdict.Steps, string(verdict.Outcome)
 	e.chances(state.Placed[o.frontend], verdict)
-	e.instances(snapshot, o.frontend)
+	e.instances(snapshot, o.frontend, o.place(snapshot, here))
 	if local && e.Basis == ofThisKernel {
 		e.Route, _ = agent.RouteTo(o.frontend.VIP)
 	}
@@ -182,7 +186,7 @@ func (o *explainOptions) state(ctx context.Context, snapshot *cluster.Snapshot, 
 		e.Notes = append(e.Notes, "this kernel cannot be read: "+err.Error())
 	}
 	e.Basis = fmt.Sprintf("etcd at revision %d: the kernel is asked on the node itself, as root", snapshot.Revision)
-	want := rules.Build(nil, snapshot, rules.Options{KeepSource: o.keepSource.prefixes})
+	want := rules.Build(nil, snapshot, rules.Options{KeepSource: o.keepSource.prefixes, Node: o.node})
 	state := rules.NewState()
 	state.Commit(rules.Diff(state, want))
 	return state, nil
@@ -215,8 +219,23 @@ func (e *explanation) chances(placed rules.Placement, verdict rules.Verdict) {
 	}
 }
 
-// instances says which service it is, and who of it is left out.
-func (e *explanation) instances(snapshot *cluster.Snapshot, f cluster.Frontend) {
+// place is where the node stands that is asked about. This node is the one that has its addresses.
+func (o *explainOptions) place(snapshot *cluster.Snapshot, here bool) cluster.Place {
+	if o.node != "" || !here {
+		return snapshot.Place(o.node)
+	}
+	mine, _ := agent.Addresses() // without them no node is this one
+	first := ""
+	for name, node := range snapshot.Nodes.All() {
+		if len(mine) > 0 && slices.Equal(node.Addresses, mine) && (first == "" || name < first) {
+			first = name
+		}
+	}
+	return snapshot.Place(first)
+}
+
+// instances says which service it is, who may connect, which instances are preferred, and who of it is left out.
+func (e *explanation) instances(snapshot *cluster.Snapshot, f cluster.Frontend, at cluster.Place) {
 	for name, in := range snapshot.Services.All() {
 		if !slices.Contains(in.Service.Frontends(), f) {
 			continue
@@ -227,6 +246,15 @@ func (e *explanation) instances(snapshot *cluster.Snapshot, f cluster.Frontend) 
 			continue
 		}
 		e.Service = name
+		if slices.Contains(resolved.Frontends, f) {
+			_, e.Locality = resolved.Near(f, at)
+		}
+		if in.Service.Guarded() {
+			e.Sources = []string{}
+			for _, p := range in.Service.SourcesOf(f.VIP) {
+				e.Sources = append(e.Sources, p.String())
+			}
+		}
 		for _, s := range resolved.Instances {
 			if s.Takes() {
 				continue
@@ -266,6 +294,12 @@ func (e *explanation) print(w io.Writer) {
 	fmt.Fprintf(w, "\nasked: %s\n", e.Basis)
 	if e.Route != "" {
 		fmt.Fprintf(w, "route: %s\n", e.Route)
+	}
+	if e.Sources != nil {
+		fmt.Fprintf(w, "sources: %s\n", cmp.Or(strings.Join(e.Sources, " "), "nobody may connect"))
+	}
+	if e.Locality != "" {
+		fmt.Fprintf(w, "locality: %s\n", e.Locality)
 	}
 	for _, step := range e.Steps {
 		fmt.Fprintf(w, "  %-12s %s\n", step.Chain, step.What)

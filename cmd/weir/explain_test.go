@@ -2,9 +2,13 @@ package main
 
 import (
 	"encoding/json"
+	"net/netip"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/controlcenter/storetest"
 )
 
 func TestExplain(t *testing.T) {
@@ -45,4 +49,24 @@ func TestExplain(t *testing.T) {
 	r := weir(t, f, "explain", "local", "10.10.1.1:80", "--node", "nobody")
 	require.Equal(t, 1, r.code)
 	require.Contains(t, r.err, `there is no node "nobody"`)
+}
+
+// Who may connect, and which instances a node prefers, is said: nothing is silently refused or unbalanced.
+func TestExplainSourcesAndLocality(t *testing.T) {
+	t.Parallel()
+	f := cast(t)
+	s := storetest.Service(t, "near", "10.10.1.3:80", "192.168.1.1:80", "192.168.1.2:80")
+	s.Locality, s.Sources = cluster.LocalityNode, []netip.Prefix{netip.MustParsePrefix("192.168.1.0/24")}
+	f.Put(t, s)
+	admitted := weir(t, f, "explain", "192.168.1.9", "10.10.1.3:80", "--node", "n1")
+	require.Equal(t, 0, admitted.code, admitted.err)
+	require.Contains(t, admitted.out, "sources: 192.168.1.0/24\n")
+	require.Contains(t, admitted.out, "locality: prefer-node: 1 of 2 instances are on node n1 and take all of its connections\n")
+	require.Contains(t, admitted.out, "outcome: sent\n  100.0 %  192.168.1.1:80 (slots: 1)\n")
+	refused := weir(t, f, "explain", "192.168.2.9", "10.10.1.3:80", "--node", "n1")
+	require.Contains(t, refused.out, "192.168.2.9 is not in @sources of 10.10.1.3:80")
+	require.Contains(t, refused.out, "outcome: refused\n")
+	open := weir(t, f, "explain", "192.168.2.9", "10.10.1.1:80", "--node", "n1")
+	require.NotContains(t, open.out, "sources:")
+	require.NotContains(t, open.out, "locality:")
 }

@@ -41,8 +41,9 @@ func (d *Driver) Refused(ctx context.Context) (map[cluster.Frontend]uint64, erro
 	})
 }
 
-// Local are the new connections to each instance of this node, from wherever they come and whether or not through a VIP.
-func (d *Driver) Local(ctx context.Context) (map[cluster.Listener]uint64, error) {
+// LocalCounts are the new connections to each instance of this node, from wherever they come and whether or not through a
+// VIP. A count falls when its element is made anew: treat a falling value as a reset.
+func (d *Driver) LocalCounts(ctx context.Context) (map[cluster.Listener]uint64, error) {
 	counts := map[cluster.Listener]uint64{}
 	return counts, d.count(ctx, named("local"), func(f *family, _ setSpec, e nftables.SetElement) {
 		if frontend, ok := f.parseFrontend(e.Key); ok {

@@ -77,11 +77,16 @@ func TestTraceAgreesWithTheKernel(t *testing.T) {
 	single := service("single", "10.10.1.2 fd10::2", 80, all[1], all[4])
 	empty := service("empty", "10.10.1.3 fd10::3", 80)
 	udp := with(service("udp", "10.10.1.4 fd10::4", 80, all[2], all[5]), func(s *cluster.Service) { s.Ports[0].Protocol = cluster.UDP })
-	state := install(t, r.d, build(rules.Options{}, sticky, single, empty, udp))
+	some, shut := service("some", "10.10.1.6 fd10::6", 80, all[1], all[4]), service("shut", "10.10.1.7 fd10::7", 80)
+	for _, s := range []*cluster.Service{some, shut} {
+		s.Sources = []netip.Prefix{prefix("192.168.10.64/28"), prefix("fd00:10::/116")}
+	}
+	state := install(t, r.d, build(rules.Options{}, sticky, single, empty, udp, some, shut))
 	met := map[string]int{}
 	for _, to := range []string{
 		"10.10.1.1:80", "[fd10::1]:80", "10.10.1.2:80", "[fd10::2]:80", "10.10.1.4:80/udp", "[fd10::4]:80/udp",
 		"10.10.1.3:80", "[fd10::3]:80", "10.10.1.1:81", "[fd10::1]:81", "10.10.1.4:80", "[fd10::4]:80",
+		"10.10.1.6:80", "[fd10::6]:80", "10.10.1.7:80", "[fd10::7]:80",
 	} {
 		f := frontend(to)
 		for _, source := range r.sources {
@@ -102,6 +107,32 @@ func TestTraceAgreesWithTheKernel(t *testing.T) {
 		}
 	}
 	require.Len(t, met, 3, "affinity that always leads to one instance tells nothing")
+}
+
+// Attempts that a guard refuses are counted by frontend, those that it lets pass are not.
+func TestRefused(t *testing.T) {
+	r := newRoad(t)
+	some := service("some", "10.10.1.6 fd10::6", 80, "192.168.10.100:80", "[fd00:10::100]:80")
+	some.Sources = []netip.Prefix{prefix("192.168.10.64/28"), prefix("fd00:10::/116")}
+	install(t, r.d, build(rules.Options{}, some))
+	counts := func() map[cluster.Frontend]uint64 {
+		got, err := r.d.Refused(t.Context())
+		require.NoError(t, err)
+		return got
+	}
+	require.Empty(t, counts())
+	four, six := frontend("10.10.1.6:80"), frontend("[fd10::6]:80")
+	require.Equal(t, 7, r.connect(four, netip.MustParseAddr("192.168.10.70"), 7).Good())
+	require.Equal(t, 5, r.connect(four, netip.MustParseAddr("192.168.10.60"), 5).Failed)
+	require.Equal(t, 3, r.connect(six, netip.MustParseAddr("fd00:10::5275"), 3).Failed) // the last one of the road
+	require.Equal(t, map[cluster.Frontend]uint64{four: 5, six: 3}, counts())
+
+	// Other sources: the count goes on.
+	some.Sources[0] = prefix("192.168.10.60/32")
+	install(t, r.d, build(rules.Options{}, some))
+	require.Equal(t, 2, r.connect(four, netip.MustParseAddr("192.168.10.60"), 2).Good())
+	require.Equal(t, 1, r.connect(four, netip.MustParseAddr("192.168.10.70"), 1).Failed)
+	require.Equal(t, uint64(6), counts()[four])
 }
 
 func TestCounters(t *testing.T) {
