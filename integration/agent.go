@@ -42,7 +42,20 @@ func (w *World) NewAgent(name string, host *lab.Host) *Agent {
 	a := &Agent{Name: name, Host: host, StateDir: filepath.Join(w.Dir, name), w: w}
 	require.NoError(w.t, os.MkdirAll(a.StateDir, 0o700))
 	a.Args = append([]string{"agent", "--node", name, "--etcd", w.Endpoint(), "--state-dir", a.StateDir, "--table-owner", w.o.Owner}, w.o.AgentArgs...)
+	a.UseDriver(w.o.Driver)
 	return a
+}
+
+// UseDriver has the next start work with a driver, in the words of Options.Driver.
+func (a *Agent) UseDriver(driver string) {
+	if driver == "" {
+		return
+	}
+	name, iptables, _ := strings.Cut(driver, "-")
+	a.Args = append(a.Args, "--driver", name)
+	if iptables != "" {
+		a.Args = append(a.Args, "--iptables", iptables)
+	}
 }
 
 // Start starts the process. It does not wait for anything.

@@ -33,11 +33,17 @@ func run(m *testing.M) int {
 	return m.Run()
 }
 
+// driver is what the agents of a world work with that does not say; see TestIptables.
+var driver string
+
 // world is a World of the program under test.
 func world(t *testing.T, o Options) *World {
 	t.Helper()
 	if o.Program == "" {
 		o.Program = program
+	}
+	if o.Driver == "" {
+		o.Driver = driver
 	}
 	return NewWorld(t, o)
 }

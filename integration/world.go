@@ -37,6 +37,7 @@ type Options struct {
 	Nodes     int      // default 1
 	Instances int      // hosts for instances, default 3
 	Owner     string   // --table-owner of the agents, default auto
+	Driver    string   // of the agents: nft, ipt, or ipt-nft and ipt-legacy for one kind of iptables; "": the agents' own choice
 	Etcd      string   // an etcd binary to run as a process; "": the embedded server
 	Members   *Members // an etcd that runs already, used in place of the two
 	Idle      bool     // the agents are not started

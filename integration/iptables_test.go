@@ -1,0 +1,126 @@
+package integration
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/internal/lab"
+	"github.com/weir-lb/weir/internal/stats"
+)
+
+var iptables = []string{"ipt-nft", "ipt-legacy"}
+
+// TestIptables runs tests of this package with agents that write iptables rules.
+func TestIptables(t *testing.T) {
+	for _, variant := range iptables {
+		t.Run(variant, func(t *testing.T) {
+			driver = variant
+			defer func() { driver = "" }()
+			t.Run("traffic", TestTraffic)
+			t.Run("drain", TestDrain)
+			t.Run("own VIP", TestOwnVIP)
+			t.Run("spread", testSpreadWeighted)
+			t.Run("restart", testAdoption)
+			t.Run("repair", testForeignFlush)
+		})
+	}
+}
+
+// testSpreadWeighted opens connections to weighted instances, and scales the service meanwhile down to none and back.
+func testSpreadWeighted(t *testing.T) {
+	const connections = 6000
+	w := world(t, Options{})
+	instances := w.ServeAll(3, false)
+	f := w.Frontend(cluster.TCP, false)
+	w.Publish(Service("a", f, instances[0]+"*5", instances[1]+"*3", instances[2]+"*2"))
+	r := w.Flood(w.Client, f, connections)
+	require.Greater(t, stats.ChiSquareP(r.ByID, map[string]int{instances[0]: 5, instances[1]: 3, instances[2]: 2}), alpha, r.String())
+	w.Publish(Service("a", f, instances...))
+	r = w.Flood(w.Nodes[0], f, connections)
+	require.Greater(t, stats.ChiSquareP(r.ByID, map[string]int{instances[0]: 1, instances[1]: 1, instances[2]: 1}), alpha, r.String())
+	w.Publish(Service("a", f))
+	for _, from := range []*lab.Host{w.Client, w.Nodes[0]} {
+		r, err := lab.Flood(t.Context(), from.Namespace, Load(f, 20))
+		require.NoError(t, err)
+		require.Equal(t, 20, r.Failures["refused"], "%s: %s", from.Name(), r)
+	}
+	w.Publish(Service("a", f, instances[2]))
+	w.Only(w.Client, f, instances[2])
+}
+
+// testAdoption kills an agent under load; the next one has nothing to write.
+func testAdoption(t *testing.T) {
+	w := world(t, Options{})
+	o, a := w.watch(), w.Agents[0]
+	a.Kill()
+	o.more(100)
+	a.Start()
+	a.AwaitReady(10 * time.Second)
+	require.Contains(t, a.Log(), "driver=ipt")
+	require.Zero(t, a.Metric("weir_agent_writes_total"))
+	o.more(100)
+	o.unharmed()
+}
+
+// testForeignFlush has somebody else flush the tables, as the reload of a firewall does.
+func testForeignFlush(t *testing.T) {
+	w := world(t, Options{})
+	instances := w.ServeAll(3, false)
+	f := w.Frontend(cluster.TCP, false)
+	w.Publish(Service("a", f, instances...))
+	a := w.Agents[0]
+	for n, command := range []string{"-t nat -F", "-F", "-t nat -D PREROUTING -j WEIR-SERVICES", "-t nat -F WEIR-NO-ENDPOINT"} {
+		out, err := w.Nodes[0].Output("iptables-"+strings.TrimPrefix(w.o.Driver, "ipt-"), strings.Fields(command)...)
+		require.NoError(t, err, "%s", out)
+		took := w.Eventually(2*time.Second, command+" is repaired", func() bool { return a.Metric("weir_agent_repairs_total") >= float64(n+1) })
+		t.Logf("%s: repaired within %s", command, took.Round(time.Millisecond))
+		w.Only(w.Client, f, instances...)
+		w.Only(w.Nodes[0], f, instances...)
+	}
+}
+
+// TestChangeOfDriver changes what writes the rules, under load, all the way round. Nothing is lost, and nothing of the
+// driver before is left.
+func TestChangeOfDriver(t *testing.T) {
+	for _, owner := range owners {
+		t.Run(owner, func(t *testing.T) {
+			w := world(t, Options{Owner: owner, Driver: "nft"})
+			o, a := w.watch(), w.Agents[0]
+			before := "nft"
+			for _, next := range []string{"ipt-nft", "ipt-legacy", "nft", "ipt-legacy", "ipt-nft", "nft"} {
+				o.more(50)
+				a.Stop()
+				a.UseDriver(next)
+				a.Start()
+				a.AwaitReady(10 * time.Second)
+				w.Eventually(5*time.Second, "nothing of "+before+" is left after "+next, func() bool { return !w.holds(w.Nodes[0], before) })
+				require.True(t, w.holds(w.Nodes[0], next), next)
+				o.more(50)
+				before = next
+			}
+			o.unharmed()
+		})
+	}
+}
+
+// holds says whether a node has anything of a driver.
+func (w *World) holds(node *lab.Host, driver string) bool {
+	w.t.Helper()
+	if driver == "nft" {
+		out, err := node.Output("nft", "list", "tables")
+		require.NoError(w.t, err)
+		return strings.Contains(string(out), " weir\n")
+	}
+	for _, program := range []string{"iptables", "ip6tables"} {
+		out, err := node.Output(program + "-" + strings.TrimPrefix(driver, "ipt-") + "-save")
+		require.NoError(w.t, err)
+		if strings.Contains(string(out), "WEIR-") {
+			return true
+		}
+	}
+	return false
+}
