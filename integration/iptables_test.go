@@ -21,8 +21,12 @@ func TestIptables(t *testing.T) {
 			driver = variant
 			defer func() { driver = "" }()
 			t.Run("traffic", TestTraffic)
-			t.Run("drain", TestDrain)
-			t.Run("own VIP", TestOwnVIP)
+			t.Run("refusal", TestRefusal)
+			if variant == iptables[0] { // what the two variants cannot do otherwise, one of them shows
+				t.Run("drain", TestDrain)
+				t.Run("own VIP", TestOwnVIP)
+				t.Run("client address", TestClientAddress)
+			}
 			t.Run("spread", testSpreadWeighted)
 			t.Run("restart", testAdoption)
 			t.Run("repair", testForeignFlush)

@@ -3,6 +3,7 @@ package ipt
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -26,6 +27,7 @@ type Driver struct {
 	variant  Variant
 	netns    int
 	limit    time.Duration
+	lock     int           // seconds
 	programs programs      // nil: not found so far
 	found    chan struct{} // closed when programs is set
 
@@ -38,7 +40,7 @@ type Driver struct {
 // New makes a driver. The programs are looked for when they are first needed: a host may get them later.
 func New(o Options) *Driver {
 	return &Driver{
-		asked: o.Variant, netns: o.NetNS, limit: cmp.Or(o.Limit, DefaultLimit),
+		asked: o.Variant, netns: o.NetNS, limit: cmp.Or(o.Limit, DefaultLimit), lock: lockWait,
 		found: make(chan struct{}), sizes: map[place]size{},
 	}
 }
@@ -65,32 +67,37 @@ func (d *Driver) Owning() bool { return false }
 // Probe finds the programs, and says what the host lacks.
 func (d *Driver) Probe(ctx context.Context) error { return d.prepare(ctx) }
 
-// Apply writes a plan. A frontend's chains are exchanged as a whole within one transaction of the table nat, so the two
-// phases of a plan are one here. Families, and the tables of one family, are transactions of their own.
+// Apply writes a plan. A frontend's chains are exchanged as a whole within one transaction of the table nat, so the phases
+// of a plan are one here. Families, and the tables of one family, are transactions of their own: when one fails after
+// another has passed, the kernel holds something else than remembered, and that is what the error says.
 func (d *Driver) Apply(ctx context.Context, plan *rules.Plan) error {
 	if err := d.prepare(ctx); err != nil {
 		return err
 	}
+	defer d.writes()()
+	passed := false
 	for _, f := range families {
-		if err := d.restore(ctx, f, payloadFor(f, plan).text(tables...)); err != nil {
-			return err
+		payload := payloadFor(f, plan).text(tables...)
+		if payload == "" {
+			continue
 		}
+		if err := d.restore(ctx, d.programs, f, payload, passed); err != nil {
+			return fmt.Errorf("write rules: %w", err)
+		}
+		passed = true
 	}
 	return nil
 }
 
-// restore writes into one family. Where the programs of both table sections stand in one payload, the first has passed
-// when the second fails.
-func (d *Driver) restore(ctx context.Context, f *family, payload string) error {
-	if payload == "" {
-		return nil
+// restore writes into one family; passed says whether something was written before.
+func (d *Driver) restore(ctx context.Context, p programs, f *family, payload string, passed bool) error {
+	_, err := d.run(ctx, payload, p.restore(f), "--noflush", "-w", fmt.Sprint(d.lock))
+	var failed *failure
+	if errors.As(err, &failed) {
+		failed.locate(payload)
+		failed.partial = passed || failed.partial
 	}
-	defer d.writes()()
-	_, err := d.run(ctx, payload, d.programs.restore(f), "--noflush", "-w", fmt.Sprint(lockWait))
-	if err != nil {
-		return fmt.Errorf("write rules: %w", located(err, payload))
-	}
-	return nil
+	return err
 }
 
 // Clean removes what is ours and nothing else, in both variants unless one was asked for: first the way to it, then the chains.
@@ -142,8 +149,8 @@ func (d *Driver) clean(ctx context.Context, p programs, v Variant) error {
 		if payload == "" {
 			continue
 		}
-		if _, err := d.run(ctx, payload, p.restore(f), "--noflush", "-w", fmt.Sprint(lockWait)); err != nil {
-			return fmt.Errorf("remove rules: %w", located(err, payload))
+		if err := d.restore(ctx, p, f, payload, false); err != nil {
+			return fmt.Errorf("remove rules: %w", err)
 		}
 	}
 	return nil

@@ -3,11 +3,11 @@ package ipt
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"os/exec"
 	"regexp"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -71,6 +71,7 @@ type failure struct {
 	command string
 	text    string
 	line    string // the line of the payload that it failed at, as far as it says
+	partial bool   // some of what was to be written has been
 	err     error
 }
 
@@ -91,7 +92,7 @@ func (f *failure) advice() string {
 	case f.says("Permission denied", "you must be root"):
 		return ": run as root or give the process CAP_NET_ADMIN (iptables-legacy wants CAP_NET_RAW too)"
 	case f.says("xtables lock"):
-		return fmt.Sprintf(": another program held the lock for more than %d s: see which one hangs (fuser /run/xtables.lock)", lockWait)
+		return ": see which program holds the lock (fuser /run/xtables.lock)"
 	case f.says("is incompatible, use 'nft' tool"):
 		return ": another program wrote rules into that table that iptables cannot read: use --driver nft, or move those rules to a table of their own"
 	}
@@ -110,13 +111,13 @@ func (f *failure) kind() error {
 	switch {
 	case f.says("Permission denied", "you must be root"):
 		return rules.ErrPermission
-	case f.line == "":
+	case f.partial:
+		return rules.ErrShadow
+	case f.line == "", f.says("xtables lock"):
 		return nil
 	case strings.HasPrefix(f.line, "-D "), strings.HasPrefix(f.line, "-I "), strings.HasPrefix(f.line, "-X "),
 		f.says("Resource temporarily unavailable", "Chain '"+ours, "goto '"+ours, "target `"+ours, "CHAIN_DEL failed"):
 		return rules.ErrShadow
-	case f.says("xtables lock"):
-		return nil
 	}
 	return rules.ErrRejected
 }
@@ -132,19 +133,15 @@ func (f *failure) says(texts ...string) bool {
 
 var failedLine = regexp.MustCompile(`line:? (\d+)`)
 
-// located adds the line of the payload that a restore failed at.
-func located(err error, payload string) error {
-	var f *failure
-	if !errors.As(err, &f) {
-		return err
-	}
+// locate finds the line of the payload that a restore failed at. Whole tables before it have passed.
+func (f *failure) locate(payload string) {
 	m := failedLine.FindStringSubmatch(f.text)
 	if m == nil {
-		return err
+		return
 	}
 	n, _ := strconv.Atoi(m[1])
 	if lines := strings.Split(payload, "\n"); n >= 1 && n <= len(lines) {
 		f.line = lines[n-1]
+		f.partial = slices.Contains(lines[:n-1], "COMMIT")
 	}
-	return err
 }

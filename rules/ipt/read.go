@@ -94,14 +94,10 @@ func (r *reader) missing(table string) bool {
 // remake makes all chains of a table and the hooks.
 func (r *reader) remake(table string) {
 	f := r.family
-	have := r.tables[table]
 	r.damage(table, "table", "our chains are missing", func(p *payload) {
 		f.frame(p, table)
 		for _, h := range hooks {
 			if h.table == table {
-				for range count(have[h.parent], h) {
-					p.delta(table, "-D "+h.parent+" "+h.rule) // impossible: a hook keeps its chain
-				}
 				p.delta(table, "-I "+h.parent+" 1 "+h.rule)
 			}
 		}

@@ -123,3 +123,12 @@ func Install(t require.TestingT, d rules.Driver, want *rules.Ruleset) *rules.Sta
 	require.Empty(t, problems)
 	return state
 }
+
+// Frontend reads IP:PORT or IP:PORT/PROTO.
+func Frontend(s string) cluster.Frontend {
+	f, err := cluster.ParseFrontend(s)
+	if err != nil {
+		panic(err)
+	}
+	return f
+}

@@ -96,12 +96,3 @@ func (r *Road) Connect(from *lab.Host, f cluster.Frontend, source netip.Addr, n 
 	require.NoError(r.t, err)
 	return result
 }
-
-// Frontend reads IP:PORT or IP:PORT/PROTO.
-func Frontend(s string) cluster.Frontend {
-	f, err := cluster.ParseFrontend(s)
-	if err != nil {
-		panic(err)
-	}
-	return f
-}

@@ -33,7 +33,7 @@ func TestTrace(t *testing.T, r *Road) {
 		"10.10.1.1:80", "[fd10::1]:80", "10.10.1.2:80", "[fd10::2]:80", "10.10.1.4:80/udp", "[fd10::4]:80/udp",
 		"10.10.1.3:80", "[fd10::3]:80", "10.10.1.1:81", "[fd10::1]:81", "10.10.1.4:80", "[fd10::4]:80",
 	} {
-		f := Frontend(to)
+		f := rulestest.Frontend(to)
 		for _, source := range r.Sources {
 			if source.Is4() != f.VIP.Is4() {
 				continue
@@ -60,7 +60,7 @@ func TestCounters(t *testing.T, r *Road, looking Driver) {
 	state := rulestest.Install(t, r.Driver, rulestest.Ruleset(rules.Options{},
 		rulestest.Service("web", "10.10.1.1 fd10::1", 80, a+"*3", b+"*1", instances[3]), rulestest.Service("empty", "10.10.1.3", 80), rulestest.Service("idle", "10.10.1.4", 80, a)))
 	require.Len(t, state.Placed, 4)
-	four, six, none := Frontend("10.10.1.1:80"), Frontend("[fd10::1]:80"), Frontend("10.10.1.3:80")
+	four, six, none := rulestest.Frontend("10.10.1.1:80"), rulestest.Frontend("[fd10::1]:80"), rulestest.Frontend("10.10.1.3:80")
 	result := r.Connect(r.Client, four, netip.Addr{}, 200)
 	require.Equal(t, 200, result.Good(), "%s", result)
 	r.Connect(r.Client, six, netip.Addr{}, 7)
@@ -70,10 +70,10 @@ func TestCounters(t *testing.T, r *Road, looking Driver) {
 	require.NoError(t, err)
 	target := netip.MustParseAddrPort
 	require.Equal(t, map[cluster.Frontend]map[netip.AddrPort]uint64{
-		four:                     {target(a): uint64(result.ByID["i1"]), target(b): uint64(result.ByID["i2"])},
-		six:                      {target(instances[3]): 7},
-		none:                     {{}: 5},
-		Frontend("10.10.1.4:80"): {target(a): 0},
+		four:                               {target(a): uint64(result.ByID["i1"]), target(b): uint64(result.ByID["i2"])},
+		six:                                {target(instances[3]): 7},
+		none:                               {{}: 5},
+		rulestest.Frontend("10.10.1.4:80"): {target(a): 0},
 	}, counts)
 
 	require.NoError(t, r.Driver.Clean(t.Context()))
@@ -100,14 +100,14 @@ func TestRefusal(t *testing.T, r *Road) {
 	for _, from := range []*lab.Host{r.Client, r.Node} {
 		for _, to := range []string{"10.10.1.3:81", "[fd10::3]:81", "10.10.1.1:81", "[fd10::1]:81", "10.10.1.1:1", "[fd10::1]:1"} {
 			for _, proto := range []string{"", "/udp"} {
-				f := Frontend(to + proto)
+				f := rulestest.Frontend(to + proto)
 				result := r.Connect(from, f, netip.Addr{}, 1)
 				require.Zero(t, result.Good(), "%s -> %s: %s", from.Name(), f, result)
 				require.Zero(t, result.Failures["timeout"], "%s -> %s is left without an answer: %s", from.Name(), f, result)
 			}
 		}
-		require.Equal(t, 30, r.Connect(from, Frontend("10.10.1.1:80"), netip.Addr{}, 30).Good())
-		require.Equal(t, 30, r.Connect(from, Frontend("[fd10::1]:80"), netip.Addr{}, 30).Good())
+		require.Equal(t, 30, r.Connect(from, rulestest.Frontend("10.10.1.1:80"), netip.Addr{}, 30).Good())
+		require.Equal(t, 30, r.Connect(from, rulestest.Frontend("[fd10::1]:80"), netip.Addr{}, 30).Good())
 	}
 	require.Less(t, time.Since(start), 10*time.Second)
 }
