@@ -13,8 +13,11 @@ import (
 	"github.com/weir-lb/weir/rules"
 )
 
-// maxSlots bounds what is believed of a listing: no balancer of ours is as large.
-const maxSlots = 1 << 16
+// What is believed of a listing: no balancer of ours is as large.
+const (
+	maxSlots   = 1 << 16
+	maxTargets = 4096
+)
 
 // listing is one table as iptables-save prints it: rules by chain, without "-A CHAIN". Chains of ours that are empty are
 // in it; of other chains only those that we hook into.
@@ -159,6 +162,9 @@ func (l listing) shares(name string, p *rules.Placement) error {
 			}
 			slots[target] = n
 		}
+	}
+	if len(slots) == 0 || len(slots) > maxTargets {
+		return fmt.Errorf("chain %s leads to %d targets", name, len(slots))
 	}
 	for _, target := range slices.SortedFunc(maps.Keys(slots), netip.AddrPort.Compare) {
 		if p.Size += slots[target]; p.Size > maxSlots {

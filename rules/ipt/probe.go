@@ -154,8 +154,9 @@ func (d *Driver) choose(ctx context.Context) (Variant, error) {
 
 // Mixed says whether rules of iptables-legacy and of iptables-nft are in use at once in the namespace of the caller, ours
 // included: both decide over each packet, and the listing of one does not show the other's. It is "" where they are not.
-func Mixed(ctx context.Context) (string, error) {
-	d := New(Options{})
+func Mixed(ctx context.Context) (string, error) { return mixedIn(ctx, New(Options{})) }
+
+func mixedIn(ctx context.Context, d *Driver) (string, error) {
 	used, err := d.inUse(ctx)
 	if err != nil || used[NFT] == 0 || used[Legacy] == 0 {
 		return "", err

@@ -183,7 +183,7 @@ func (r *reader) listeners() {
 	for _, rule := range r.tables[nat][localChain] {
 		l, ok := r.parseListener(rule)
 		if !ok || seen[rule] {
-			r.foreign(localChain, rule)
+			r.damage(nat, "chain "+localChain, "holds a foreign rule: "+rule, func(p *payload) { p.delta(nat, "-D "+localChain+" "+rule) })
 			continue
 		}
 		seen[rule] = true
@@ -191,26 +191,30 @@ func (r *reader) listeners() {
 	}
 }
 
-func (r *reader) foreign(name, rule string) {
-	r.damage(nat, "chain "+name, "holds a foreign rule: "+rule, func(p *payload) { p.delta(nat, "-D "+name+" "+rule) })
-}
-
-// dispatcher reads the frontends and VIPs of a chain. Everything else in it goes, rule by rule.
+// dispatcher reads the frontends and VIPs of a chain, entries first. If there is anything else in it, or twice, it is
+// written anew with what is sound.
 func (r *reader) dispatcher(name string, known map[string]bool) (vips []prefix) {
-	seen, refusing := map[string]bool{}, false
+	var sound []string
+	foreign := ""
 	for _, rule := range r.tables[nat][name] {
 		frontend, isEntry := r.parseEntry(rule)
 		vip, isVIP := r.parseVIP(rule)
 		switch {
-		case isEntry && name == dispatcherOf(frontend.VIP) && !seen[rule] && !refusing:
+		case slices.Contains(sound, rule):
+			foreign = rule
+			continue
+		case isEntry && name == dispatcherOf(frontend.VIP) && len(vips) == 0:
 			r.frontend(frontend, known)
-		case isVIP && name == chainOfVIPs(vip) && !seen[rule]:
-			vips, refusing = append(vips, vip), true
+		case isVIP && name == chainOfVIPs(vip):
+			vips = append(vips, vip)
 		default:
-			r.foreign(name, rule)
+			foreign = rule
 			continue
 		}
-		seen[rule] = true
+		sound = append(sound, rule)
+	}
+	if foreign != "" {
+		r.damage(nat, "chain "+name, "holds a foreign rule: "+foreign, func(p *payload) { p.rewrite(nat, name, sound) })
 	}
 	return vips
 }
