@@ -11,55 +11,99 @@ import (
 	"github.com/weir-lb/weir/cluster"
 )
 
-// counted is a line of "iptables-save -c" that counts connections of a frontend.
-var counted = regexp.MustCompile(`^\[(\d+):\d+\] -A WEIR-[FT]-([0-9a-v]{13})\S* .*(?:-j DNAT --to-destination (\S+)|-g WEIR-NO-ENDPOINT)$`)
+// countForm is a line of "iptables-save -c".
+var countForm = regexp.MustCompile(`^\[(\d+):\d+\] -A (\S+) (.*)$`)
+
+// sentForm is a rule of a frontend's chains at which a connection is sent to a target, or found none.
+var sentForm = regexp.MustCompile(`(?:-j DNAT --to-destination (\S+)|-g WEIR-NO-ENDPOINT)$`)
+
+// counted is a rule of the table nat with the packets that came by: first ones of connections.
+type counted struct {
+	family      *family
+	chain, rule string
+	packets     uint64
+}
 
 // Counters are new connections by frontend and target, as this node sent them. All counts of a frontend begin anew when
 // its chain is written: treat a falling value as a reset. Under the zero AddrPort are the connections that a frontend
 // without a target refused, each retried SYN for itself.
 func (d *Driver) Counters(ctx context.Context) (map[cluster.Frontend]map[netip.AddrPort]uint64, error) {
-	if err := d.prepare(ctx); err != nil {
-		return nil, err
-	}
 	counts := map[cluster.Frontend]map[netip.AddrPort]uint64{}
-	for _, f := range families {
-		if d.variant == Legacy {
-			if made, err := d.made(f, nat); err != nil || !made {
-				continue
-			}
+	return counts, d.count(ctx, func(c counted, frontend cluster.Frontend) {
+		m := sentForm.FindStringSubmatch(c.rule)
+		if m == nil || !frontend.VIP.IsValid() {
+			return
 		}
-		text, err := d.run(ctx, "", d.programs.save(f), "-c", "-t", nat)
-		if err != nil {
-			return nil, fmt.Errorf("count: %w", err)
+		target, err := netip.ParseAddrPort(m[1])
+		if err != nil && m[1] != "" {
+			return
 		}
-		f.count(text, counts)
-	}
-	return counts, nil
-}
-
-func (f *family) count(text string, counts map[cluster.Frontend]map[netip.AddrPort]uint64) {
-	frontends := map[string]cluster.Frontend{} // by key
-	for line := range strings.Lines(text) {
-		_, rule, _ := strings.Cut(strings.TrimSpace(line), "] -A ")
-		_, rule, _ = strings.Cut(rule, " ")
-		if frontend, ok := f.parseEntry(rule); ok {
-			frontends[keyOf(frontend)] = frontend
-		}
-	}
-	for line := range strings.Lines(text) {
-		m := counted.FindStringSubmatch(strings.TrimSpace(line))
-		if m == nil {
-			continue
-		}
-		frontend, known := frontends[m[2]]
-		target, err := netip.ParseAddrPort(m[3])
-		if !known || err != nil && m[3] != "" {
-			continue
-		}
-		packets, _ := strconv.ParseUint(m[1], 10, 64)
 		if counts[frontend] == nil {
 			counts[frontend] = map[netip.AddrPort]uint64{}
 		}
-		counts[frontend][target] += packets
+		counts[frontend][target] += c.packets
+	})
+}
+
+// Refused are the attempts of clients that a guarded frontend does not admit, each retried SYN for itself. They begin
+// anew when the frontend's chain is written.
+func (d *Driver) Refused(ctx context.Context) (map[cluster.Frontend]uint64, error) {
+	counts := map[cluster.Frontend]uint64{}
+	return counts, d.count(ctx, func(c counted, frontend cluster.Frontend) {
+		if frontend.VIP.IsValid() && c.rule == "-g WEIR-REFUSED" {
+			counts[frontend] = c.packets
+		}
+	})
+}
+
+// Local are the new connections to each instance of this node, from wherever they come and whether or not through a VIP.
+func (d *Driver) Local(ctx context.Context) (map[cluster.Listener]uint64, error) {
+	counts := map[cluster.Listener]uint64{}
+	return counts, d.count(ctx, func(c counted, _ cluster.Frontend) {
+		if l, ok := c.family.parseListener(c.rule); ok && c.chain == localChain {
+			counts[l] = c.packets
+		}
+	})
+}
+
+// count lists the rules of nat with what came by; the frontend is that of the rule's chain, if it is one of a frontend.
+func (d *Driver) count(ctx context.Context, each func(counted, cluster.Frontend)) error {
+	if err := d.prepare(ctx); err != nil {
+		return err
 	}
+	for _, f := range families {
+		text, err := d.saved(ctx, d.programs, d.variant, f, nat, "-c")
+		if err != nil {
+			return fmt.Errorf("count: %w", err)
+		}
+		lines, frontends := f.counts(text)
+		for _, line := range lines {
+			each(line, frontends[keyIn(line.chain)])
+		}
+	}
+	return nil
+}
+
+// counts reads a listing, and whose the keys in the names of chains are.
+func (f *family) counts(text string) (lines []counted, frontends map[string]cluster.Frontend) {
+	frontends = map[string]cluster.Frontend{}
+	for line := range strings.Lines(text) {
+		m := countForm.FindStringSubmatch(strings.TrimSpace(line))
+		if m == nil || !strings.HasPrefix(m[2], ours) {
+			continue
+		}
+		packets, _ := strconv.ParseUint(m[1], 10, 64)
+		lines = append(lines, counted{f, m[2], m[3], packets})
+		if frontend, ok := f.parseEntry(m[3]); ok {
+			frontends[keyOf(frontend)] = frontend
+		}
+	}
+	return lines, frontends
+}
+
+// keyIn is the key in the name of a frontend's chain, as in WEIR-F-0123456789abc-12.
+func keyIn(chain string) string {
+	key, _ := strings.CutPrefix(strings.Replace(chain, "-T-", "-F-", 1), "WEIR-F-")
+	key, _, _ = strings.Cut(key, "-")
+	return key
 }

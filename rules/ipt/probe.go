@@ -186,14 +186,14 @@ func (d *Driver) inUse(ctx context.Context) (map[Variant]int, error) {
 }
 
 // saved is the listing of a table. A table of iptables-legacy that nobody made is not asked for: the question would make it.
-func (d *Driver) saved(ctx context.Context, p programs, v Variant, f *family, table string) (string, error) {
+func (d *Driver) saved(ctx context.Context, p programs, v Variant, f *family, table string, flags ...string) (string, error) {
 	if v == Legacy {
 		made, err := d.made(f, table)
 		if err != nil || !made {
 			return "", err
 		}
 	}
-	text, err := d.run(ctx, "", p.save(f), "-t", table)
+	text, err := d.run(ctx, "", append([]string{p.save(f), "-t", table}, flags...)...)
 	if err != nil {
 		return "", fmt.Errorf("list table %s of %s: %w", table, f.program, err)
 	}

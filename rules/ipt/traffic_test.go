@@ -15,6 +15,7 @@ func TestTraffic(t *testing.T) {
 				r := traffic.NewRoad(t, open)
 				traffic.TestCounters(t, r, open(t, int(r.Node.Netns())))
 			})
+			t.Run("sources", func(t *testing.T) { traffic.TestSources(t, traffic.NewRoad(t, open)) })
 			t.Run("refusal", func(t *testing.T) { traffic.TestRefusal(t, traffic.NewRoad(t, open)) })
 		})
 	}

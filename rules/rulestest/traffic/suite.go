@@ -111,3 +111,49 @@ func TestRefusal(t *testing.T, r *Road) {
 	}
 	require.Less(t, time.Since(start), 10*time.Second)
 }
+
+// TestSources requires that a guarded service answers those whom it names, and that others are refused and counted; and
+// that VIPs answer ping where they shall. What reaches an instance of the node is counted there.
+func TestSources(t *testing.T, r *Road) {
+	r.RouteLocally()
+	r.AddSources(2)
+	in4, in6, out4, out6 := r.Sources[0], r.Sources[1], r.Sources[2], r.Sources[3]
+	hosted, err := lab.Serve(r.Node.Namespace, "node", netip.AddrPortFrom(r.Node.Addr4, 80), netip.AddrPortFrom(r.Node.Addr6, 80))
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = hosted.Close() })
+	for _, affinity := range []cluster.Affinity{cluster.AffinityNone, cluster.AffinitySource} {
+		guarded := rulestest.With(rulestest.Service("guarded", "10.10.1.1 fd10::1", 80, instances...), func(s *cluster.Service) {
+			s.Affinity = affinity
+			s.Sources = []netip.Prefix{netip.PrefixFrom(in4, 32), netip.PrefixFrom(in6, 128)}
+		})
+		local := rulestest.Service("local", "10.10.1.2 fd10::2", 80, netip.AddrPortFrom(r.Node.Addr4, 80).String(), netip.AddrPortFrom(r.Node.Addr6, 80).String())
+		local.Instances[0].Node, local.Instances[1].Node = "n1", "n1"
+		rulestest.Install(t, r.Driver, rulestest.Ruleset(rules.Options{Node: "n1", Ping: true, NoTables: r.Driver.Name() == "ipt"}, guarded, local))
+		refused, err := r.Driver.Refused(t.Context())
+		require.NoError(t, err)
+		for vip, sources := range map[string][2]netip.Addr{"10.10.1.1:80": {in4, out4}, "[fd10::1]:80": {in6, out6}} {
+			f := rulestest.Frontend(vip)
+			require.Equal(t, 20, r.Connect(r.Client, f, sources[0], 20).Good(), vip)
+			require.Equal(t, 3, r.Connect(r.Client, f, sources[1], 3).Failures["refused"], vip)
+			now, err := r.Driver.Refused(t.Context())
+			require.NoError(t, err)
+			require.Equal(t, uint64(3), now[f]-refused[f], vip)
+		}
+	}
+	before, err := r.Driver.Local(t.Context())
+	require.NoError(t, err)
+	for _, from := range []*lab.Host{r.Client, r.Node} {
+		require.Equal(t, 10, r.Connect(from, rulestest.Frontend("10.10.1.2:80"), netip.Addr{}, 10).Good(), from.Name())
+	}
+	require.Equal(t, 5, r.Connect(r.Client, cluster.Frontend{VIP: r.Node.Addr4, Proto: cluster.TCP, Port: 80}, netip.Addr{}, 5).Good(), "not through a VIP")
+	after, err := r.Driver.Local(t.Context())
+	require.NoError(t, err)
+	listener := cluster.Listener{Address: netip.AddrPortFrom(r.Node.Addr4, 80), Proto: cluster.TCP}
+	require.Equal(t, uint64(25), after[listener]-before[listener])
+	for _, from := range []*lab.Host{r.Client, r.Node} {
+		for _, vip := range []string{"10.10.1.2", "fd10::2"} {
+			said, err := from.Output("ping", "-c", "1", "-W", "2", vip)
+			require.NoError(t, err, "%s: %s", from.Name(), said)
+		}
+	}
+}
