@@ -273,14 +273,11 @@ func serveAgent(ctx context.Context, o *agentOptions, s served) error {
 		}
 		server.Live("agent", s.agent.Live)
 		server.Ready("rules", s.agent.Ready)
-		page := func(write func(io.Writer) error) ops.PageFunc {
-			return func(w io.Writer, _ *http.Request) error { return write(w) }
-		}
-		server.Page("snapshot", page(s.agent.WriteSnapshot))
-		server.Page("rules", page(s.agent.WriteRules))
-		server.Page("plan", page(s.agent.WritePlan))
-		server.Page("problems", page(s.agent.WriteProblems))
-		server.Page("repairs", page(s.agent.WriteRepairs))
+		server.Page("snapshot", safePage(s.agent.WriteSnapshot))
+		server.Page("rules", safePage(s.agent.WriteRules))
+		server.Page("plan", safePage(s.agent.WritePlan))
+		server.Page("problems", safePage(s.agent.WriteProblems))
+		server.Page("repairs", safePage(s.agent.WriteRepairs))
 		g.Go(func() error { return server.Run(ctx) })
 	}
 	g.Go(func() error { return s.agent.Run(ctx) })
@@ -295,6 +292,11 @@ func serveAgent(ctx context.Context, o *agentOptions, s served) error {
 		s.logger.Warn("systemd", "err", notifyErr)
 	}
 	return err
+}
+
+// safePage is a page that a terminal can be shown, too.
+func safePage(write func(io.Writer) error) ops.PageFunc {
+	return func(w io.Writer, _ *http.Request) error { return write(&safeWriter{w: w}) }
 }
 
 // join tells the cluster about this node, as soon as etcd listens and whenever its addresses changed.

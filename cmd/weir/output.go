@@ -8,6 +8,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/pflag"
 	"sigs.k8s.io/yaml"
@@ -87,7 +88,7 @@ func printData(w io.Writer, format string, data any) error {
 		return fmt.Errorf("encode the output: %w", err)
 	}
 	if format == "yaml" {
-		if text, err = yaml.JSONToYAML(text); err != nil {
+		if text, err = yaml.JSONToYAML(spelledOut(text)); err != nil {
 			return fmt.Errorf("encode the output: %w", err)
 		}
 	}
@@ -108,4 +109,17 @@ func ago(d time.Duration) string {
 		return fmt.Sprintf("%dh", int(d.Hours()))
 	}
 	return fmt.Sprintf("%dd", int(d.Hours()/24))
+}
+
+// spelledOut escapes the control characters that JSON may hold as they are and YAML may not. Those beyond 16 bits may stand
+// in both, and YAML does not know the two halves that JSON escapes them by.
+func spelledOut(text []byte) (out []byte) {
+	for _, r := range string(text) {
+		if r > 0xFFFF || harmless(r) {
+			out = utf8.AppendRune(out, r)
+		} else {
+			out = append(out, escape(r)...)
+		}
+	}
+	return out
 }
