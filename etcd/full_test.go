@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/weir-lb/weir/cluster"
 	"github.com/weir-lb/weir/etcd/embedded"
@@ -20,14 +21,21 @@ func TestFullEtcdIsReadOnlyAndSaysSo(t *testing.T) {
 	publish(t, s, svc("a", 1))
 	w := watch(t, s, WatchOptions{})
 	w.until(t, "a", has("a"))
-	for i := 0; err == nil; i++ {
-		require.Less(t, i, 100)
-		_, err = raw(t, s).Put(t.Context(), fmt.Sprint("/filler/", i), strings.Repeat("x", 512<<10))
-	}
+	fill(t, raw(t, s))
 	_, err = s.Commit(t.Context(), cluster.Publish{Service: svc("b", 2)})
 	require.ErrorIs(t, err, ErrFull)
 	require.ErrorContains(t, err, "etcdctl alarm disarm")
 	_, err = s.Snapshot(t.Context())
 	require.NoError(t, err)
 	require.True(t, s.Status().Connected)
+}
+
+// fill writes until etcd takes no more.
+func fill(t *testing.T, c *clientv3.Client) {
+	t.Helper()
+	var err error
+	for i := 0; err == nil; i++ {
+		require.Less(t, i, 100)
+		_, err = c.Put(t.Context(), fmt.Sprint("/filler/", i), strings.Repeat("x", 512<<10))
+	}
 }

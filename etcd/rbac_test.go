@@ -137,13 +137,23 @@ func TestRightsTakenAwayWhileRunning(t *testing.T) {
 	_, as := secured(t)
 	n1 := as("weir-node-n1")
 	publish(t, as("weir-operator"), svc("a", 1))
-	w := watch(t, n1, quick)
+	w := watch(t, n1, WatchOptions{Probe: 100 * time.Millisecond, Check: 200 * time.Millisecond})
+	alive(t, n1, "n1") // its beats go on: a lease needs no right
 	w.until(t, "a", has("a"))
-	_, err := raw(t, as("root")).UserRevokeRole(t.Context(), "weir-node-n1", "weir-node-n1")
+	root := raw(t, as("root"))
+	_, err := root.UserRevokeRole(t.Context(), "weir-node-n1", "weir-node-n1")
 	require.NoError(t, err)
 	_, err = n1.Snapshot(t.Context())
 	require.ErrorIs(t, err, cluster.ErrDenied)
+	away(t, n1)
+	require.Contains(t, n1.Status().LastError, "weir rbac")
 	require.True(t, has("a")(w.snapshot()), "what is known stays")
+
+	publish(t, as("weir-operator"), svc("b", 2))
+	_, err = root.UserGrantRole(t.Context(), "weir-node-n1", "weir-node-n1")
+	require.NoError(t, err)
+	w.until(t, "b", has("b"))
+	require.Eventually(t, func() bool { return n1.Status().Connected }, soon, 10*time.Millisecond)
 }
 
 // The printed commands are what an operator runs: they must be right for the etcdctl of Debian 12, too.

@@ -129,7 +129,7 @@ func TestRestoredStoreBehindOpenConnections(t *testing.T) {
 	a.members.mu.Lock()
 	a.members.endpoints = []string{young.Endpoint()}
 	a.members.mu.Unlock()
-	revision, err := a.revision(t.Context(), raw(t, b)) // any answer, as of a beat
+	revision, _, err := a.revision(t.Context(), raw(t, b)) // any answer, as of a beat
 	require.NoError(t, err)
 	got := w.until(t, "the young one", has("young"))
 	require.Equal(t, 11, got.Services.Len())

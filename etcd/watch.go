@@ -3,8 +3,8 @@ package etcd
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -17,6 +17,7 @@ type WatchOptions struct {
 	Spread time.Duration     // how long, at most, a list after a compaction waits, so that agents do not list at once; 0: 2 s
 	Every  time.Duration     // list anyway after this time, give or take half; 0: 30 min. It repairs what no event told
 	Last   *cluster.Snapshot // what was served before this process, nil: nothing. The first list is judged by it
+	Check  time.Duration     // ask, give or take half, whether we still may read and have seen everything; 0: 30 s
 	Probe  time.Duration     // ask etcd after so long a silence; 0: 2 s. Alive's beats count, then nothing else is asked
 }
 
@@ -26,6 +27,9 @@ func (o WatchOptions) defaults() WatchOptions {
 	}
 	if o.Every <= 0 {
 		o.Every = 30 * time.Minute
+	}
+	if o.Check <= 0 {
+		o.Check = 30 * time.Second
 	}
 	if o.Probe <= 0 {
 		o.Probe = 2 * time.Second
@@ -64,6 +68,7 @@ type watcher struct {
 	backoff backoff
 	list    bool // the next session begins with a list
 	lists   int
+	seen    atomic.Int64 // view.revision, for the probe
 }
 
 // errRelist ends a session whose successor shall list; it is not a failure.
@@ -121,35 +126,24 @@ func (w *watcher) begin(ctx context.Context, l *link) error {
 
 // lower asks for the revision of the store in a way that no lagging member can answer.
 func (w *watcher) lower(ctx context.Context, l *link) (bool, error) {
-	revision, err := w.store.revision(ctx, l.client)
+	revision, _, err := w.store.revision(ctx, l.client)
 	return revision < w.view.revision, err
-}
-
-// revision is a linearizable read of next to nothing.
-func (s *Store) revision(ctx context.Context, c *clientv3.Client) (int64, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	r, err := c.Get(ctx, s.prefix+barrierKey, clientv3.WithKeysOnly())
-	if err != nil {
-		return 0, err
-	}
-	s.horizon.note(r.Header.Revision)
-	return r.Header.Revision, nil
 }
 
 func (w *watcher) seal() {
 	snapshot := w.view.snapshot()
 	w.store.status.set(func(st *Status) { st.Revision = snapshot.Revision })
+	w.seen.Store(w.view.revision)
 	w.deliver(snapshot)
 }
 
 // follow takes events until something else is due.
 func (w *watcher) follow(ctx context.Context, l *link, fall <-chan struct{}) error {
-	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
+	ctx, end := context.WithCancelCause(clientv3.WithRequireLeader(ctx))
 	var probing sync.WaitGroup
 	defer probing.Wait()
-	defer cancel()
-	probing.Go(func() { w.store.probe(ctx, l, w.options.Probe) })
+	defer end(nil)
+	probing.Go(func() { end(w.probe(ctx, l)) })
 
 	// A watcher of its own: on a stream shared with other watches the client mixes up fragments.
 	stream := clientv3.NewWatcher(l.client)
@@ -163,7 +157,7 @@ func (w *watcher) follow(ctx context.Context, l *link, fall <-chan struct{}) err
 		select {
 		case <-ctx.Done():
 			stop()
-			return ctx.Err()
+			return context.Cause(ctx)
 		case <-l.turned():
 			stop()
 			return errTurned
@@ -220,23 +214,4 @@ func (s *Store) convert(events []*clientv3.Event) []event {
 		out[i] = event{s.entry(e.Kv), e.Type == clientv3.EventTypeDelete}
 	}
 	return out
-}
-
-// probe asks the member when nothing was heard of etcd for a while, and turns away from it when it does not answer.
-func (s *Store) probe(ctx context.Context, l *link, every time.Duration) {
-	for {
-		sleep(ctx, every)
-		if ctx.Err() != nil {
-			return
-		}
-		if s.horizon.silence() < every {
-			continue
-		}
-		_, err := s.revision(ctx, l.client)
-		if err != nil && ctx.Err() == nil && lost(err) {
-			s.status.away(fmt.Errorf("no answer from %s: %w", l.endpoint, err))
-			s.members.turn(l)
-			return
-		}
-	}
 }
