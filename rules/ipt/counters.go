@@ -56,8 +56,8 @@ func (d *Driver) Refused(ctx context.Context) (map[cluster.Frontend]uint64, erro
 	})
 }
 
-// Local are the new connections to each instance of this node, from wherever they come and whether or not through a VIP.
-func (d *Driver) Local(ctx context.Context) (map[cluster.Listener]uint64, error) {
+// LocalCounts are the new connections to each instance of this node, from wherever they come and whether or not through a VIP.
+func (d *Driver) LocalCounts(ctx context.Context) (map[cluster.Listener]uint64, error) {
 	counts := map[cluster.Listener]uint64{}
 	return counts, d.count(ctx, func(c counted, _ cluster.Frontend) {
 		if l, ok := c.family.parseListener(c.rule); ok && c.chain == localChain {

@@ -19,7 +19,7 @@ type Driver interface {
 	rules.Driver
 	Counters(ctx context.Context) (map[cluster.Frontend]map[netip.AddrPort]uint64, error)
 	Refused(ctx context.Context) (map[cluster.Frontend]uint64, error)
-	Local(ctx context.Context) (map[cluster.Listener]uint64, error)
+	LocalCounts(ctx context.Context) (map[cluster.Listener]uint64, error)
 }
 
 // Road is a client whose way to the VIPs leads through one node, and three instances that name themselves: i1, i2, i3 on
