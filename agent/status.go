@@ -61,8 +61,8 @@ func (a *Agent) Status() Status {
 }
 
 // hung is how long a pass may take before the agent counts as hanging. The largest load that we design for takes some
-// seconds.
-const hung = time.Minute
+// seconds, and a call that is past its deadline makes the node unready long before.
+const hung = 25 * time.Second
 
 // Live is nil unless the agent hangs: then only a restart helps.
 func (a *Agent) Live() error {

@@ -103,6 +103,16 @@ func (a *Agent) AwaitEnd() int {
 	return a.cmd.ProcessState.ExitCode()
 }
 
+// Ended says whether the process has ended.
+func (a *Agent) Ended() bool {
+	select {
+	case <-a.done:
+		return true
+	default:
+		return false
+	}
+}
+
 // Pid of the running process.
 func (a *Agent) Pid() int { return a.cmd.Process.Pid }
 

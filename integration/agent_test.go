@@ -1,7 +1,6 @@
 package integration
 
 import (
-	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -11,8 +10,6 @@ import (
 
 	"github.com/weir-lb/weir/cluster"
 	"github.com/weir-lb/weir/internal/lab"
-	"github.com/weir-lb/weir/rules"
-	"github.com/weir-lb/weir/rules/nft"
 )
 
 var owners = []string{"auto", "off"}
@@ -129,39 +126,15 @@ func TestKillApplying(t *testing.T) {
 				a.Start()
 				<-time.After(whole * time.Duration(round+1) / rounds) // the fault itself: no condition to wait for
 				a.Kill()
-				changed += w.sound(w.Nodes[0], services+1, port)
+				changed += w.Sound(w.Nodes[0], services+1, port)
 				a.Start()
 				a.AwaitRevision(revision, time.Minute)
-				require.Equal(t, services, w.sound(w.Nodes[0], services+1, port))
+				require.Equal(t, services, w.Sound(w.Nodes[0], services+1, port))
 			}
 			t.Logf("one apply from the start takes %s; %d of %d services had been changed at the %d kills", whole.Round(time.Millisecond), changed, services*rounds, rounds)
 			o.unharmed()
 		})
 	}
-}
-
-// sound requires that every frontend of a node chooses from slots that are there, and counts those that lead to a port.
-func (w *World) sound(node *lab.Host, frontends int, port uint16) (changed int) {
-	w.t.Helper()
-	d, err := nft.New(nft.Options{Ownership: nft.ReadOnly, NetNS: int(node.Netns())})
-	require.NoError(w.t, err)
-	defer d.Close()
-	state, err := d.Read(context.Background())
-	require.NoError(w.t, err)
-	require.Empty(w.t, state.Damage)
-	require.Len(w.t, state.Placed, frontends)
-	for f, p := range state.Placed {
-		require.Equal(w.t, rules.Random, p.Mode, f)
-		require.Positive(w.t, p.Size, f)
-		require.GreaterOrEqual(w.t, len(p.Slots), p.Size, f)
-		for _, target := range p.Slots {
-			require.True(w.t, target.IsValid(), "%s: %v", f, p)
-		}
-		if p.Slots[0].Port() == port {
-			changed++
-		}
-	}
-	return changed
 }
 
 // TestFlush has somebody else flush the whole ruleset, as the start of nftables.service does. Owned tables do not notice.

@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/netip"
@@ -12,6 +13,8 @@ import (
 
 	"github.com/weir-lb/weir/cluster"
 	"github.com/weir-lb/weir/internal/lab"
+	"github.com/weir-lb/weir/rules"
+	"github.com/weir-lb/weir/rules/nft"
 )
 
 // Slots counts, for each frontend, how many slots lead to which target, by the listing of the stock nft program.
@@ -103,4 +106,29 @@ func (w *World) NFT(host *lab.Host, script string) {
 	w.t.Helper()
 	out, err := host.Output("nft", script)
 	require.NoError(w.t, err, "%s", out)
+}
+
+// Sound requires that a node has so many frontends and that each chooses from slots that are there, and counts those that
+// lead to a port.
+func (w *World) Sound(node *lab.Host, frontends int, port uint16) (changed int) {
+	w.t.Helper()
+	d, err := nft.New(nft.Options{Ownership: nft.ReadOnly, NetNS: int(node.Netns())})
+	require.NoError(w.t, err)
+	defer d.Close()
+	state, err := d.Read(context.Background())
+	require.NoError(w.t, err)
+	require.Empty(w.t, state.Damage)
+	require.Len(w.t, state.Placed, frontends)
+	for f, p := range state.Placed {
+		require.Equal(w.t, rules.Random, p.Mode, f)
+		require.Positive(w.t, p.Size, f)
+		require.GreaterOrEqual(w.t, len(p.Slots), p.Size, f)
+		for _, target := range p.Slots {
+			require.True(w.t, target.IsValid(), "%s: %v", f, p)
+		}
+		if p.Slots[0].Port() == port {
+			changed++
+		}
+	}
+	return changed
 }

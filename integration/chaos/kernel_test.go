@@ -1,10 +1,14 @@
 package chaos
 
 import (
+	"net/netip"
+	"reflect"
 	"regexp"
+	"strings"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/weir-lb/weir/cluster"
 	"github.com/weir-lb/weir/internal/lab"
 )
 
@@ -17,4 +21,37 @@ func (r *run) ruleset(node *lab.Host) string {
 	out, err := node.Output("nft", "-n", "list", "ruleset")
 	require.NoError(r, err)
 	return counters.ReplaceAllString(string(out), "")
+}
+
+// frame is what nft lists of our tables without what maps and sets hold, whose order says nothing.
+func (r *run) frame(node *lab.Host) (text string) {
+	r.Helper()
+	for _, family := range []string{"ip", "ip6"} {
+		out, err := node.Output("nft", "-t", "-n", "list", "table", family, "weir")
+		require.NoError(r, err)
+		text += counters.ReplaceAllString(string(out), "")
+	}
+	return text
+}
+
+func (r *run) same(a, b map[cluster.Frontend]map[netip.AddrPort]int) bool {
+	return reflect.DeepEqual(a, b)
+}
+
+// element finds slot 0 of a frontend as nft writes it: the map that it is in, its key, and what it leads to.
+func (r *run) element(node *lab.Host, f cluster.Frontend) (set, key, data string) {
+	r.Helper()
+	out, err := node.Output("nft", "list", "table", "ip", "weir")
+	require.NoError(r, err)
+	slot := regexp.MustCompile(`(` + regexp.QuoteMeta(f.VIP.String()) + ` \. ` + f.Proto.String() + ` \. \d+ \. 0x00000000)(?: counter packets \d+ bytes \d+)? : (\S+ \. \d+)`)
+	for line := range strings.Lines(string(out)) {
+		if name, ok := strings.CutPrefix(strings.TrimSpace(line), "map "); ok {
+			set = strings.TrimSuffix(name, " {")
+		}
+		if found := slot.FindStringSubmatch(line); found != nil {
+			return set, found[1], found[2]
+		}
+	}
+	require.FailNow(r, "no slot of "+f.String(), string(out))
+	return "", "", ""
 }

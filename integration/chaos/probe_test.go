@@ -27,6 +27,7 @@ type probe struct {
 	probes    []*lab.Probe
 	streams   []*lab.Stream
 	datagrams *lab.Datagrams
+	quieted   bool
 	stopped   bool
 	result    lab.Result
 }
@@ -82,23 +83,32 @@ func (p *probe) more(n int) {
 	p.w.Eventually(30*time.Second, fmt.Sprintf("%d more connections", n), func() bool { return p.accepted() >= start+n })
 }
 
-// stop ends the use and notes what became of it.
-func (p *probe) stop() {
+// quiet ends the opening of connections; the live ones and the UDP flow go on.
+func (p *probe) quiet() {
 	p.r.Helper()
-	if p.stopped {
+	if p.quieted {
 		return
 	}
-	p.stopped = true
+	p.quieted = true
 	p.result.Failures = map[string]int{}
 	for _, one := range p.probes {
 		got, err := one.Stop()
 		require.NoError(p.r, err)
 		p.result.Connections, p.result.Failed = p.result.Connections+got.Connections, p.result.Failed+got.Failed
-		p.result.Latency = append(p.result.Latency, got.Latency...)
 		for why, n := range got.Failures {
 			p.result.Failures[why] += n
 		}
 	}
+}
+
+// stop ends the use and notes what became of it.
+func (p *probe) stop() {
+	p.r.Helper()
+	p.quiet()
+	if p.stopped {
+		return
+	}
+	p.stopped = true
 	for _, s := range p.streams {
 		if s.Stop().Broken {
 			p.r.line.LiveBroken++
