@@ -16,6 +16,8 @@ type kernel struct {
 	driver *nft.Driver
 	have   *rules.State
 	want   *rules.Ruleset
+
+	options rules.Options
 }
 
 // step is what bringing a kernel to a snapshot took.
@@ -60,7 +62,7 @@ func (k *kernel) read(t *trial) {
 // bring is what an agent's pass does.
 func (k *kernel) bring(t *trial, snapshot *cluster.Snapshot) step {
 	start := time.Now()
-	k.want = rules.Build(k.want, snapshot, rules.Options{})
+	k.want = rules.Build(k.want, snapshot, k.options)
 	plan := rules.Diff(k.have, k.want)
 	decided := time.Now()
 	t.must(k.driver.Apply(t.ctx, plan))
