@@ -178,7 +178,7 @@ func TestHang(t *testing.T) {
 		require.ErrorContains(t, n.Ready(), "no snapshot has been applied yet")
 		n.after(2 * time.Second)
 		require.ErrorContains(t, n.Ready(), "writing rules has been under way for 11s")
-		n.after(48 * time.Second)
+		n.after(13 * time.Second)
 		require.NoError(t, n.Live())
 		n.after(2 * time.Second)
 		require.ErrorContains(t, n.Live(), "under way for")

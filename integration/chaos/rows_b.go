@@ -139,7 +139,7 @@ var kernelRows = []Row{{
 	Target:   "t_repair < 2 s",
 	Variants: one,
 	Mutation: Mutation{
-		File: "agent/agent.go", Why: "changes of links and addresses are not noticed",
+		File: "agent/routewatch.go", Why: "changes of links and addresses are not noticed",
 		Old: "a.routes.watch(ctx, a.syncer.Kick)",
 		New: "a.routes.watch(ctx, func() {})",
 	},
