@@ -136,7 +136,8 @@ func TestRightsTakenAwayWhileRunning(t *testing.T) {
 	t.Parallel()
 	_, as := secured(t)
 	n1 := as("weir-node-n1")
-	publish(t, as("weir-operator"), svc("a", 1))
+	operator := as("weir-operator")
+	publish(t, operator, svc("a", 1))
 	w := watch(t, n1, WatchOptions{Probe: 100 * time.Millisecond, Check: 200 * time.Millisecond})
 	alive(t, n1, "n1") // its beats go on: a lease needs no right
 	w.until(t, "a", has("a"))
@@ -149,7 +150,7 @@ func TestRightsTakenAwayWhileRunning(t *testing.T) {
 	require.Contains(t, n1.Status().LastError, "weir rbac")
 	require.True(t, has("a")(w.snapshot()), "what is known stays")
 
-	publish(t, as("weir-operator"), svc("b", 2))
+	publish(t, operator, svc("b", 2))
 	_, err = root.UserGrantRole(t.Context(), "weir-node-n1", "weir-node-n1")
 	require.NoError(t, err)
 	w.until(t, "b", has("b"))

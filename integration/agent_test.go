@@ -2,6 +2,8 @@ package integration
 
 import (
 	"fmt"
+	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -187,17 +189,37 @@ func TestSecondAgent(t *testing.T) {
 	w.Agents[0].AwaitReady(time.Second)
 }
 
-// TestNoPermission runs an agent that may not change the network.
+// TestNoPermission runs an agent that may not change the network: it stays, says why, and what a former agent wrote goes
+// on working. One that shall do a single pass ends instead.
 func TestNoPermission(t *testing.T) {
-	w := world(t, Options{Idle: true})
-	args := append([]string{"--bounding-set", "-net_admin", "--inh-caps", "-net_admin", program}, w.Agents[0].Args...)
-	cmd := w.Nodes[0].Command("setpriv", args...)
+	w := world(t, Options{Program: plain}) // processor time is measured
+	a, f, instances := w.Agents[0], w.Frontend(cluster.TCP, false), w.ServeAll(3, false)
+	w.Publish(Service("a", f, instances...))
+	a.Stop()
+	args := append([]string{"--bounding-set", "-net_admin", "--inh-caps", "-net_admin", w.o.Program}, a.Args...)
+	once := w.Nodes[0].Command("setpriv", append(slices.Clone(args), "--once")...)
 	var out output
-	cmd.Stdout, cmd.Stderr = &out, &out
-	require.Error(t, w.Nodes[0].Run(cmd))
-	require.Equal(t, 1, cmd.ProcessState.ExitCode(), out.String())
+	once.Stdout, once.Stderr = &out, &out
+	require.Error(t, w.Nodes[0].Run(once))
+	require.Equal(t, 1, once.ProcessState.ExitCode(), out.String())
 	require.Contains(t, out.String(), "run as root or give the process CAP_NET_ADMIN")
 	require.NotContains(t, out.String(), "goroutine")
+
+	a.Program, a.Args = "setpriv", args
+	a.Start()
+	w.Eventually(5*time.Second, "it is not ready, and says why", func() bool {
+		code, body := a.Get("/readyz")
+		return code == http.StatusServiceUnavailable && strings.Contains(body, "CAP_NET_ADMIN")
+	})
+	used := a.CPU()
+	<-time.After(3 * time.Second) // the time over which it is measured
+	used = a.CPU() - used
+	t.Logf("%s of processor time in 3 s", used)
+	require.Less(t, used, 30*time.Millisecond)
+	require.Equal(t, 1, strings.Count(a.Log(), "level=ERROR"))
+	w.Only(w.Nodes[0], f, instances...)
+	w.Only(w.Client, f, instances...)
+	require.Zero(t, func() int { a.Stop(); return a.cmd.ProcessState.ExitCode() }(), a.Log())
 }
 
 // TestOnce brings a node up to date without staying, and prints what would change without doing it.

@@ -115,12 +115,8 @@ func runAgent(ctx context.Context, app *app, o *agentOptions) error {
 		}
 		defer lock.Close()
 	}
-	ownership := nft.Ownership(o.tableOwner)
-	if o.dryRun {
-		ownership = nft.ReadOnly
-	}
-	driver, why, err := o.driver.write(ownership)
-	if err != nil {
+	driver, why, err := o.openDriver(ctx, logger, registry)
+	if err != nil || driver == nil {
 		return err
 	}
 	defer driver.Close()
