@@ -54,6 +54,7 @@ type driver interface {
 	// Owning says whether the kernel keeps our rules from everybody else.
 	Owning() bool
 	Counters(ctx context.Context) (map[cluster.Frontend]map[netip.AddrPort]uint64, error)
+	LocalCounts(ctx context.Context) (map[cluster.Listener]uint64, error)
 	Close() error
 }
 

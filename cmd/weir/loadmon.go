@@ -15,11 +15,11 @@ import (
 	"github.com/weir-lb/weir/internal/conntrack"
 	"github.com/weir-lb/weir/internal/runner"
 	"github.com/weir-lb/weir/loadmon"
-	"github.com/weir-lb/weir/rules/nft"
 )
 
 type loadmonOptions struct {
 	*app
+	driver   driverFlags
 	node     string
 	interval time.Duration
 	output   outputFlag
@@ -47,6 +47,7 @@ Nothing uses these figures yet.`,
 	name, _ := os.Hostname()
 	c.Flags().StringVar(&o.node, "node", name, "this node's name in the cluster")
 	c.Flags().DurationVar(&o.interval, "interval", loadmon.Interval, "how long to measure")
+	o.driver.register(c.Flags())
 	o.output.register(c.Flags(), "table", "table", "json", "yaml")
 	return c
 }
@@ -60,7 +61,7 @@ func runLoadmon(ctx context.Context, o *loadmonOptions, s store) error {
 		return fmt.Errorf("there is no node %q: see weir get nodes", o.node)
 	}
 	locals := loadmon.Locals(snapshot, o.node)
-	driver, err := nft.New(nft.Options{Ownership: nft.ReadOnly})
+	driver, _, err := o.driver.look(ctx)
 	if err != nil {
 		return err
 	}
@@ -76,7 +77,7 @@ func runLoadmon(ctx context.Context, o *loadmonOptions, s store) error {
 	if len(report.Loads) < len(locals) {
 		o.say("%d of %d instances of node %s have no process here that could be measured", len(locals)-len(report.Loads), len(locals), o.node)
 	}
-	return loads(report, o.interval).print(o.out, o.output.format)
+	return loads(report).print(o.out, o.output.format)
 }
 
 // measure takes two samples.
@@ -90,11 +91,11 @@ func measure(ctx context.Context, s *loadmon.Sampler, locals []loadmon.Local, in
 	return s.Sample(ctx, locals, time.Now())
 }
 
-func loads(r loadmon.Report, interval time.Duration) listing {
+func loads(r loadmon.Report) listing {
 	l := listing{columns: []string{"SERVICE", "INSTANCE", "NEW/S", "ACTIVE", "BUSY"}, narrow: 5, data: r}
 	for _, i := range r.Loads {
 		l.rows = append(l.rows, []string{
-			i.Service, i.Instance, fmt.Sprintf("%.1f", float64(i.Connections)/interval.Seconds()), fmt.Sprint(i.Active), fmt.Sprintf("%.0f%%", 100*i.Busy),
+			i.Service, i.Instance, fmt.Sprintf("%.1f", float64(i.Connections)/r.UptimeS), fmt.Sprint(i.Active), fmt.Sprintf("%.0f%%", 100*i.Busy),
 		})
 	}
 	return l
@@ -102,12 +103,12 @@ func loads(r loadmon.Report, interval time.Duration) listing {
 
 // kernelHost is the node that this process runs on.
 type kernelHost struct {
-	driver    *nft.Driver
+	driver    driver
 	listeners *loadmon.Listeners
 	*loadmon.Cgroups
 }
 
-func newKernelHost(driver *nft.Driver) (*kernelHost, error) {
+func newKernelHost(driver driver) (*kernelHost, error) {
 	groups, err := loadmon.FindCgroups()
 	return &kernelHost{driver, loadmon.NewListeners(), groups}, err
 }

@@ -94,6 +94,6 @@ func TestLoadmonRefuses(t *testing.T) {
 
 func TestLoadsTable(t *testing.T) {
 	t.Parallel()
-	l := loads(loadmon.Report{Loads: []loadmon.Load{{Service: "a", Instance: "x", Connections: 53, Active: 3, Busy: 0.416}}}, 5*time.Second)
+	l := loads(loadmon.Report{UptimeS: 5, Loads: []loadmon.Load{{Service: "a", Instance: "x", Connections: 53, Active: 3, Busy: 0.416}}})
 	require.Equal(t, [][]string{{"a", "x", "10.6", "3", "42%"}}, l.rows)
 }
