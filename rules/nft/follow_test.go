@@ -1,0 +1,215 @@
+package nft
+
+import (
+	"context"
+	"net/netip"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/mdlayher/netlink"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/internal/lab"
+	"github.com/weir-lb/weir/rules"
+)
+
+// followed is what Follow has told so far.
+type followed struct {
+	mu       sync.Mutex
+	attempts []rules.Attempt
+	missed   []string
+	end      func()
+}
+
+// follow begins and returns once packets are traced. The test ends it.
+func (r *road) follow(o rules.FollowOptions) *followed {
+	r.t.Helper()
+	ctx, cancel := context.WithCancel(r.t.Context())
+	ready, done := make(chan struct{}), make(chan error, 1)
+	out := &followed{}
+	o.Ready = func() { close(ready) }
+	o.Missed = func(what string) { out.missed = append(out.missed, what) }
+	go func() {
+		done <- r.d.Follow(ctx, o, func(a rules.Attempt) {
+			out.mu.Lock()
+			defer out.mu.Unlock()
+			out.attempts = append(out.attempts, a)
+		})
+	}()
+	select {
+	case <-ready:
+	case err := <-done:
+		require.NoError(r.t, err)
+	}
+	out.end = sync.OnceFunc(func() {
+		time.Sleep(100 * time.Millisecond) // what was sent is told
+		cancel()
+		require.NoError(r.t, <-done, "ended by its context, Follow returns nil")
+	})
+	r.t.Cleanup(out.end)
+	return out
+}
+
+// routes are those that the agent makes for clients on the node.
+func (r *road) routes() {
+	r.t.Helper()
+	node := r.Nodes[0]
+	for _, route := range [][]string{{"route", "add", "10.10.1.0/24", "dev", "lo", "src", node.Addr4.String()}, {"-6", "route", "add", "fd10::/64", "dev", "lo", "src", node.Addr6.String()}} {
+		out, err := node.Output("ip", route...)
+		require.NoError(r.t, err, "%s", out)
+	}
+}
+
+// flood opens connections from a host of the road.
+func (r *road) flood(from *lab.Host, f cluster.Frontend, n int) lab.Result {
+	r.t.Helper()
+	result, err := lab.Flood(r.t.Context(), from.Namespace, lab.Load{Frontend: netip.AddrPortFrom(f.VIP, f.Port), Network: f.Proto.String(), Connections: n})
+	require.NoError(r.t, err)
+	return result
+}
+
+func path(a rules.Attempt) string {
+	var chains []string
+	for _, s := range a.Steps {
+		chains = append(chains, s.Chain+": "+s.What)
+	}
+	return strings.Join(chains, ", ")
+}
+
+// Each real connection is told once, with the instance that it met.
+func TestFollow(t *testing.T) {
+	r := newRoad(t)
+	r.routes()
+	four, six := []string{"192.168.10.100:80", "192.168.10.101:80", "192.168.10.102:80"}, []string{"[fd00:10::100]:80", "[fd00:10::101]:80", "[fd00:10::102]:80"}
+	own := netip.AddrPortFrom(r.Nodes[0].Addr4, 80)
+	instance, err := lab.Serve(r.Nodes[0].Namespace, "node", own)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = instance.Close() })
+	r.names[own] = "node"
+	tcp := service("tcp", "10.10.1.1 fd10::1", 80, append(append([]string{own.String()}, four...), six...)...)
+	udp := with(service("udp", "10.10.1.2 fd10::2", 80, append(four, six...)...), func(s *cluster.Service) { s.Ports[0].Protocol = cluster.UDP })
+	install(t, r.d, build(rules.Options{}, tcp, udp))
+	for _, to := range []string{"10.10.1.1:80", "[fd10::1]:80", "10.10.1.2:80/udp", "[fd10::2]:80/udp"} {
+		for _, from := range []*lab.Host{r.Client, r.Nodes[0]} {
+			f := frontend(to)
+			out := r.follow(rules.FollowOptions{Frontend: f, Rate: 1000})
+			r.flood(from, frontend("10.10.1.1:81"), 3) // somebody else's
+			result := r.flood(from, f, 40)
+			require.Equal(t, 40, result.Good(), "%s", result)
+			out.end()
+			require.Len(t, out.attempts, 40, "%s from %s", to, from.Name())
+			require.Empty(t, out.missed)
+			met := map[string]int{}
+			for _, a := range out.attempts {
+				met[r.names[a.Target]]++
+				require.Equal(t, []any{f, rules.Sent, from == r.Nodes[0]}, []any{a.Frontend, a.Outcome, a.Local}, path(a))
+				require.Contains(t, append(r.sources, from.Addr4, from.Addr6), a.Client.Addr())
+				require.Contains(t, path(a), "dispatch: goto lb-")
+				require.Equal(t, !a.Local && r.names[a.Target] != "node", a.As.IsValid(), "masqueraded: %s from %s as %s to %s", path(a), a.Client, a.As, a.Target)
+			}
+			require.Equal(t, result.ByID, met, "%s from %s", to, from.Name())
+		}
+	}
+	require.NotContains(t, listing(t, int(r.Nodes[0].Netns())), "weir-trace")
+}
+
+// What is refused shows the rule that did it, ours or somebody else's.
+func TestFollowRefusals(t *testing.T) {
+	r := newRoad(t)
+	r.routes()
+	ns := int(r.Nodes[0].Netns())
+	guarded := with(service("guarded", "10.10.1.4", 80, "192.168.10.100:80"), func(s *cluster.Service) {
+		s.Sources = []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}
+	})
+	install(t, r.d, build(rules.Options{}, service("none", "10.10.1.3", 80), guarded, service("web", "10.10.1.5", 80, "192.168.10.100:80")))
+	nft(t, ns, "table ip theirs { chain wall { type filter hook forward priority 0; ip saddr 192.168.10.50 tcp dport 80 drop; }; }")
+	for _, c := range []struct {
+		to, outcome, path string
+		from              *lab.Host
+	}{
+		{"10.10.1.3:80", "refused", "prerouting: jump dispatch, dispatch: goto no-endpoint, no-endpoint: goto refuse, refuse: reject with tcp reset", r.Client},
+		{"10.10.1.3:80", "refused", "output: jump dispatch, dispatch: goto no-endpoint, no-endpoint: goto refuse, refuse: reject with tcp reset", r.Nodes[0]},
+		{"10.10.1.4:80", "refused", "prerouting: jump dispatch, dispatch: goto guarded, guarded: goto refuse, refuse: reject with tcp reset", r.Client},
+		{"10.10.1.3:99", "refused", "prerouting: jump dispatch, dispatch: goto other, other: goto refuse, refuse: reject with tcp reset", r.Client},
+		{"10.10.1.5:80", "dropped", "prerouting: jump dispatch, dispatch: goto lb-", r.Client},
+	} {
+		f := frontend(c.to)
+		out := r.follow(rules.FollowOptions{Frontend: f})
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		_, err := c.from.Dial(ctx, "tcp", netip.AddrPortFrom(f.VIP, f.Port).String())
+		cancel()
+		require.Error(t, err)
+		out.end()
+		require.Len(t, out.attempts, 1, c.to)
+		require.Equal(t, c.outcome, string(out.attempts[0].Outcome))
+		require.Contains(t, path(out.attempts[0]), c.path)
+	}
+	out := r.follow(rules.FollowOptions{Frontend: frontend("10.10.1.5:80")})
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	_, err := r.Client.Dial(ctx, "tcp", "10.10.1.5:80")
+	require.Error(t, err)
+	out.end()
+	require.Contains(t, path(out.attempts[0]), "theirs wall: drop")
+}
+
+// More connections than the rate are not looked at, and that is told.
+func TestFollowIsBounded(t *testing.T) {
+	r := newRoad(t)
+	install(t, r.d, build(rules.Options{}, service("web", "10.10.1.1", 80, "192.168.10.100:80")))
+	out := r.follow(rules.FollowOptions{Frontend: frontend("10.10.1.1:80"), Rate: 5})
+	result := r.flood(r.Client, frontend("10.10.1.1:80"), 200)
+	require.Equal(t, 200, result.Good(), "%s", result)
+	out.end()
+	require.Less(t, len(out.attempts), 50)
+	require.Len(t, out.missed, 1)
+	require.Regexp(t, `^1\d\d more came than the 5 a second that are looked at$`, out.missed[0])
+}
+
+// TestFollowKilled runs as a process of its own, which is killed: the kernel takes the table away.
+func TestFollowKilled(t *testing.T) {
+	if ns := os.Getenv("WEIR_TEST_FOLLOW"); ns != "" {
+		d, err := New(Options{Ownership: ReadOnly})
+		require.NoError(t, err)
+		_ = d.Follow(t.Context(), rules.FollowOptions{Frontend: frontend("10.10.1.1:80"), Ready: func() { println("ready") }}, func(rules.Attempt) {})
+		return
+	}
+	host, err := lab.Test(t).Namespace("n")
+	require.NoError(t, err)
+	d := open(t, int(host.Netns()), OwnAuto)
+	install(t, d, build(rules.Options{}, service("web", "10.10.1.1", 80, "192.168.10.100:80")))
+	before := listing(t, int(host.Netns()))
+	cmd := exec.Command(os.Args[0], "-test.run", "^TestFollowKilled$")
+	cmd.Env = append(os.Environ(), "WEIR_TEST_FOLLOW=yes")
+	said, err := cmd.StderrPipe()
+	require.NoError(t, err)
+	require.NoError(t, host.Start(cmd))
+	_, err = said.Read(make([]byte, 5))
+	require.NoError(t, err)
+	require.Contains(t, listing(t, int(host.Netns())), "table ip weir-trace-")
+	require.NoError(t, cmd.Process.Kill())
+	_ = cmd.Wait()
+	for deadline := time.Now().Add(5 * time.Second); listing(t, int(host.Netns())) != before; {
+		require.True(t, time.Now().Before(deadline), "something is left")
+	}
+}
+
+func FuzzDecodeTrace(f *testing.F) {
+	f.Add([]byte{2, 0, 0, 0, 9, 0, 1, 0, 'w', 'e', 'i', 'r', 0, 0, 0, 0})
+	f.Add([]byte{2, 0, 0, 0, 16, 0, 5, 128, 8, 0, 1, 0, 255, 255, 255, 252, 4, 0, 2, 0})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		m := netlink.Message{Header: netlink.Header{Type: unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_TRACE}, Data: data}
+		for _, family := range families {
+			traced, ok, err := decodeTrace(m, family)
+			if err == nil && ok {
+				_ = traced.String()
+			}
+		}
+	})
+}
