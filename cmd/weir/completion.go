@@ -51,6 +51,8 @@ func addCompletion(a *app, c *cobra.Command) {
 		c.ValidArgsFunction = a.complete(nth(nodeNames))
 	case "rbac":
 		c.ValidArgsFunction = a.complete(nodeNames)
+	case "trace":
+		c.ValidArgsFunction = a.complete(nth(frontends))
 	case "explain":
 		c.ValidArgsFunction = a.complete(nth(clients, frontends))
 	default:

@@ -19,6 +19,7 @@ func newRootCmd(a *app) *cobra.Command {
 		newRBACCmd(a, nil),
 		newRulesCmd(a),
 		newSimulateCmd(a, nil),
+		newTraceCmd(a),
 		newUpCmd(a),
 		newVersionCmd(a),
 	)

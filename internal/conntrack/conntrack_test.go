@@ -1,6 +1,7 @@
 package conntrack
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -148,6 +149,33 @@ func TestResetSparesListeners(t *testing.T) {
 		}
 		require.NoError(t, err, "the listener lives")
 		conn.Close()
+	}
+}
+
+func TestWatch(t *testing.T) {
+	ns := tracking(t)
+	out, err := ns.Output("ip", "address", "add", "127.0.1.1/32", "dev", "lo")
+	require.NoError(t, err, "%s", out)
+	for _, address := range []string{"127.0.1.1", "::1"} {
+		ctx, cancel := context.WithCancel(t.Context())
+		seen, ready, ended := make(chan Entry, 10), make(chan struct{}), make(chan error, 1)
+		go func() {
+			ended <- ns.Do(func() error {
+				return Watch(ctx, Events{To: netip.MustParseAddr(address), Ready: func() { close(ready) }}, func(e Entry) { seen <- e })
+			})
+		}()
+		select {
+		case <-ready:
+		case err := <-ended:
+			require.NoError(t, err)
+		}
+		pair(t, ns, "127.0.0.1:0") // another destination
+		client, _ := pair(t, ns, net.JoinHostPort(address, "0"))
+		e := <-seen
+		require.Equal(t, []string{client.LocalAddr().String(), client.RemoteAddr().String()}, []string{e.Client.String(), e.To.String()})
+		require.Empty(t, seen)
+		cancel()
+		require.NoError(t, <-ended, "ended by its context, Watch returns nil")
 	}
 }
 
