@@ -161,6 +161,8 @@ func (d *draining) add(node string, now time.Time) {
 		}
 	case a.FlowsRevision == 0 && a.Revision >= d.want.Revision:
 		d.Uncounted = append(d.Uncounted, node+" (its agent may be too old to count)")
+	case a.Revision >= d.want.Revision:
+		d.Uncounted = append(d.Uncounted, node)
 	default:
 		d.Uncounted = append(d.Uncounted, fmt.Sprintf("%s (at revision %d)", node, a.Revision))
 	}

@@ -52,7 +52,7 @@ func TestDrainedCountsDown(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, controlcenter.Remaining{Took: 4 * time.Second}, r)
 		require.Equal(t, []string{
-			"2 live connections on n1 (2); not counted yet: n2 (at revision 501), n3 (at revision 499)",
+			"2 live connections on n1 (2); not counted yet: n2, n3 (at revision 499)",
 			"3 live connections on n1 (2), n2 (1); not counted yet: n3 (at revision 499)",
 			"3 live connections on n1 (2), n2 (1)",
 			"1 live connection on n2 (1)",

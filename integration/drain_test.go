@@ -76,6 +76,7 @@ func TestDrainWait(t *testing.T) {
 			w.endsWell(routed)
 			ended := time.Now()
 			require.Zero(t, c.end(), c.talk.String())
+			t.Logf("%s", c.talk.String())
 			t.Logf("the command returned %s after the last connection had ended", time.Since(ended).Round(time.Millisecond))
 			require.Less(t, time.Since(ended), 5*time.Second)
 			require.Contains(t, c.talk.String(), "0 live connections\na/"+first+" is drained and has no live connection, after ")

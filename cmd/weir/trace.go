@@ -96,7 +96,7 @@ func runTrace(ctx context.Context, o *traceOptions) error {
 	if err != nil {
 		return err
 	}
-	o.say("%d connections to %s in %s", shown, o.frontend, time.Since(start).Round(time.Millisecond))
+	o.say("connections to %s in %[3]s: %[2]d", o.frontend, shown, time.Since(start).Round(time.Millisecond))
 	return nil
 }
 
