@@ -103,3 +103,18 @@ func TestTrace(t *testing.T) {
 	require.Error(t, err)
 	require.Contains(t, string(out), "this node's kernel does not hold "+unknown.String()+": there is "+none.String())
 }
+
+// TestTraceWithIptables has no tables of ours to follow: connection tracking tells what it knows.
+func TestTraceWithIptables(t *testing.T) {
+	w := world(t, Options{Driver: "ipt-nft"})
+	f, instances := w.Frontend(cluster.TCP, false), w.ServeAll(2, false)
+	w.Publish(Service("a", f, instances...))
+	c := w.trace(w.Nodes[0], f, "--count", "10")
+	result := w.Flood(w.Client, f, 10)
+	met := map[string]int{}
+	for _, a := range w.attempts(c) {
+		met[a.Target.String()]++
+	}
+	require.Equal(t, result.ByID, met)
+	require.Contains(t, c.talk.String(), "warning: unsupported operation: the rules are those of driver ipt: neither the path nor what is refused can be shown")
+}

@@ -27,6 +27,7 @@ type traceOptions struct {
 	timeout  time.Duration
 	rate     int
 	owner    string
+	driver   driverFlags
 	output   outputFlag
 }
 
@@ -40,7 +41,7 @@ chosen, and the rules on the way; refused ones too. It ends by itself, after --c
 asks nothing of etcd.
 
 Packets are marked by a table of its own, which the kernel takes away with this process, however it ends. Where the kernel has no
-such tables (before Linux 5.12), or with --table-owner=off, the news of connection tracking are shown instead: they know the client
+such tables (before Linux 5.12), with iptables, or with --table-owner=off, the news of connection tracking are shown instead: they know the client
 and the chosen instance, but neither the path nor what was refused.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) (err error) {
@@ -57,6 +58,7 @@ and the chosen instance, but neither the path nor what was refused.`,
 	c.Flags().DurationVar(&o.timeout, "timeout", 30*time.Second, "end after this time")
 	c.Flags().IntVar(&o.rate, "rate", nft.DefaultRate, "connections a second that are looked at, at most")
 	c.Flags().StringVar(&o.owner, "table-owner", string(nft.OwnAuto), "auto: by a table that goes with this process, where the kernel can; off: by connection tracking")
+	o.driver.register(c.Flags())
 	o.output.register(c.Flags(), "table", "table", "json")
 	return c
 }
@@ -74,17 +76,18 @@ func (o *traceOptions) check() error {
 }
 
 func runTrace(ctx context.Context, o *traceOptions) error {
-	state, err := readKernel(ctx)
+	d, state, err := o.driver.look(ctx)
 	if err != nil {
 		return err
 	}
+	defer d.Close()
 	if state.Placed[o.frontend].Mode == rules.Absent {
 		return noFrontend(o.frontend, slices.Collect(maps.Keys(state.Placed)))
 	}
 	limited, cancel := context.WithTimeout(ctx, o.timeout)
 	defer cancel()
 	start, shown := time.Now(), 0
-	err = o.follow(limited, func(a rules.Attempt) {
+	err = o.follow(limited, d, func(a rules.Attempt) {
 		if shown == o.count {
 			return // what was under way when the last one came
 		}
@@ -100,8 +103,8 @@ func runTrace(ctx context.Context, o *traceOptions) error {
 	return nil
 }
 
-// follow is the driver's way, where the kernel has it.
-func (o *traceOptions) follow(ctx context.Context, seen func(rules.Attempt)) error {
+// follow is the driver's way, where it has one and the kernel can, else that of connection tracking.
+func (o *traceOptions) follow(ctx context.Context, d driver, seen func(rules.Attempt)) error {
 	f := rules.FollowOptions{
 		Frontend: o.frontend, Rate: o.rate,
 		Ready:  func() { o.say("following %s: Ctrl-C ends it", o.frontend) },
@@ -110,21 +113,15 @@ func (o *traceOptions) follow(ctx context.Context, seen func(rules.Attempt)) err
 	if o.owner == string(nft.OwnOff) {
 		return followTracking(ctx, f, seen)
 	}
-	err := followRules(ctx, f, seen)
+	err := fmt.Errorf("%w: the rules are those of driver %s", errors.ErrUnsupported, d.Name())
+	if follower, can := d.(rules.Follower); can {
+		err = follower.Follow(ctx, f, seen)
+	}
 	if errors.Is(err, errors.ErrUnsupported) {
 		o.say("warning: %v: neither the path nor what is refused can be shown", err)
 		return followTracking(ctx, f, seen)
 	}
 	return err
-}
-
-func followRules(ctx context.Context, o rules.FollowOptions, seen func(rules.Attempt)) error {
-	d, err := nft.New(nft.Options{Ownership: nft.ReadOnly})
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Follow(ctx, o, seen)
 }
 
 // followTracking shows what connection tracking tells: with any driver, and without a table.

@@ -28,9 +28,9 @@ type followed struct {
 }
 
 // follow begins and returns once packets are traced. The test ends it.
-func (r *road) follow(o rules.FollowOptions) *followed {
-	r.t.Helper()
-	ctx, cancel := context.WithCancel(r.t.Context())
+func (r *road) follow(t *testing.T, o rules.FollowOptions) *followed {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
 	ready, done := make(chan struct{}), make(chan error, 1)
 	out := &followed{}
 	o.Ready = func() { close(ready) }
@@ -45,33 +45,15 @@ func (r *road) follow(o rules.FollowOptions) *followed {
 	select {
 	case <-ready:
 	case err := <-done:
-		require.NoError(r.t, err)
+		require.NoError(t, err)
 	}
 	out.end = sync.OnceFunc(func() {
 		time.Sleep(100 * time.Millisecond) // what was sent is told
 		cancel()
-		require.NoError(r.t, <-done, "ended by its context, Follow returns nil")
+		require.NoError(t, <-done, "ended by its context, Follow returns nil")
 	})
-	r.t.Cleanup(out.end)
+	t.Cleanup(out.end)
 	return out
-}
-
-// routes are those that the agent makes for clients on the node.
-func (r *road) routes() {
-	r.t.Helper()
-	node := r.Nodes[0]
-	for _, route := range [][]string{{"route", "add", "10.10.1.0/24", "dev", "lo", "src", node.Addr4.String()}, {"-6", "route", "add", "fd10::/64", "dev", "lo", "src", node.Addr6.String()}} {
-		out, err := node.Output("ip", route...)
-		require.NoError(r.t, err, "%s", out)
-	}
-}
-
-// flood opens connections from a host of the road.
-func (r *road) flood(from *lab.Host, f cluster.Frontend, n int) lab.Result {
-	r.t.Helper()
-	result, err := lab.Flood(r.t.Context(), from.Namespace, lab.Load{Frontend: netip.AddrPortFrom(f.VIP, f.Port), Network: f.Proto.String(), Connections: n})
-	require.NoError(r.t, err)
-	return result
 }
 
 func path(a rules.Attempt) string {
@@ -85,45 +67,45 @@ func path(a rules.Attempt) string {
 // Each real connection is told once, with the instance that it met.
 func TestFollow(t *testing.T) {
 	r := newRoad(t)
-	r.routes()
+	r.RouteLocally()
 	four, six := []string{"192.168.10.100:80", "192.168.10.101:80", "192.168.10.102:80"}, []string{"[fd00:10::100]:80", "[fd00:10::101]:80", "[fd00:10::102]:80"}
-	own := netip.AddrPortFrom(r.Nodes[0].Addr4, 80)
-	instance, err := lab.Serve(r.Nodes[0].Namespace, "node", own)
+	own := netip.AddrPortFrom(r.Node.Addr4, 80)
+	instance, err := lab.Serve(r.Node.Namespace, "node", own)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = instance.Close() })
-	r.names[own] = "node"
+	r.Names[own] = "node"
 	tcp := service("tcp", "10.10.1.1 fd10::1", 80, append(append([]string{own.String()}, four...), six...)...)
 	udp := with(service("udp", "10.10.1.2 fd10::2", 80, append(four, six...)...), func(s *cluster.Service) { s.Ports[0].Protocol = cluster.UDP })
 	install(t, r.d, build(rules.Options{}, tcp, udp))
 	for _, to := range []string{"10.10.1.1:80", "[fd10::1]:80", "10.10.1.2:80/udp", "[fd10::2]:80/udp"} {
-		for _, from := range []*lab.Host{r.Client, r.Nodes[0]} {
+		for _, from := range []*lab.Host{r.Client, r.Node} {
 			f := frontend(to)
-			out := r.follow(rules.FollowOptions{Frontend: f, Rate: 1000})
-			r.flood(from, frontend("10.10.1.1:81"), 3) // somebody else's
-			result := r.flood(from, f, 40)
+			out := r.follow(t, rules.FollowOptions{Frontend: f, Rate: 1000})
+			r.Connect(from, frontend("10.10.1.1:81"), netip.Addr{}, 3) // somebody else's
+			result := r.Connect(from, f, netip.Addr{}, 40)
 			require.Equal(t, 40, result.Good(), "%s", result)
 			out.end()
 			require.Len(t, out.attempts, 40, "%s from %s", to, from.Name())
 			require.Empty(t, out.missed)
 			met := map[string]int{}
 			for _, a := range out.attempts {
-				met[r.names[a.Target]]++
-				require.Equal(t, []any{f, rules.Sent, from == r.Nodes[0]}, []any{a.Frontend, a.Outcome, a.Local}, path(a))
-				require.Contains(t, append(r.sources, from.Addr4, from.Addr6), a.Client.Addr())
+				met[r.Names[a.Target]]++
+				require.Equal(t, []any{f, rules.Sent, from == r.Node}, []any{a.Frontend, a.Outcome, a.Local}, path(a))
+				require.Contains(t, []netip.Addr{from.Addr4, from.Addr6}, a.Client.Addr())
 				require.Contains(t, path(a), "dispatch: goto lb-")
-				require.Equal(t, !a.Local && r.names[a.Target] != "node", a.As.IsValid(), "masqueraded: %s from %s as %s to %s", path(a), a.Client, a.As, a.Target)
+				require.Equal(t, !a.Local && r.Names[a.Target] != "node", a.As.IsValid(), "masqueraded: %s from %s as %s to %s", path(a), a.Client, a.As, a.Target)
 			}
 			require.Equal(t, result.ByID, met, "%s from %s", to, from.Name())
 		}
 	}
-	require.NotContains(t, listing(t, int(r.Nodes[0].Netns())), "weir-trace")
+	require.NotContains(t, listing(t, int(r.Node.Netns())), "weir-trace")
 }
 
 // What is refused shows the rule that did it, ours or somebody else's.
 func TestFollowRefusals(t *testing.T) {
 	r := newRoad(t)
-	r.routes()
-	ns := int(r.Nodes[0].Netns())
+	r.RouteLocally()
+	ns := int(r.Node.Netns())
 	guarded := with(service("guarded", "10.10.1.4", 80, "192.168.10.100:80"), func(s *cluster.Service) {
 		s.Sources = []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}
 	})
@@ -134,13 +116,13 @@ func TestFollowRefusals(t *testing.T) {
 		from              *lab.Host
 	}{
 		{"10.10.1.3:80", "refused", "prerouting: jump dispatch, dispatch: goto no-endpoint, no-endpoint: goto refuse, refuse: reject with tcp reset", r.Client},
-		{"10.10.1.3:80", "refused", "output: jump dispatch, dispatch: goto no-endpoint, no-endpoint: goto refuse, refuse: reject with tcp reset", r.Nodes[0]},
+		{"10.10.1.3:80", "refused", "output: jump dispatch, dispatch: goto no-endpoint, no-endpoint: goto refuse, refuse: reject with tcp reset", r.Node},
 		{"10.10.1.4:80", "refused", "prerouting: jump dispatch, dispatch: goto guarded, guarded: goto refuse, refuse: reject with tcp reset", r.Client},
 		{"10.10.1.3:99", "refused", "prerouting: jump dispatch, dispatch: goto other, other: goto refuse, refuse: reject with tcp reset", r.Client},
 		{"10.10.1.5:80", "dropped", "prerouting: jump dispatch, dispatch: goto lb-", r.Client},
 	} {
 		f := frontend(c.to)
-		out := r.follow(rules.FollowOptions{Frontend: f})
+		out := r.follow(t, rules.FollowOptions{Frontend: f})
 		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 		_, err := c.from.Dial(ctx, "tcp", netip.AddrPortFrom(f.VIP, f.Port).String())
 		cancel()
@@ -150,7 +132,7 @@ func TestFollowRefusals(t *testing.T) {
 		require.Equal(t, c.outcome, string(out.attempts[0].Outcome))
 		require.Contains(t, path(out.attempts[0]), c.path)
 	}
-	out := r.follow(rules.FollowOptions{Frontend: frontend("10.10.1.5:80")})
+	out := r.follow(t, rules.FollowOptions{Frontend: frontend("10.10.1.5:80")})
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	_, err := r.Client.Dial(ctx, "tcp", "10.10.1.5:80")
@@ -163,8 +145,8 @@ func TestFollowRefusals(t *testing.T) {
 func TestFollowIsBounded(t *testing.T) {
 	r := newRoad(t)
 	install(t, r.d, build(rules.Options{}, service("web", "10.10.1.1", 80, "192.168.10.100:80")))
-	out := r.follow(rules.FollowOptions{Frontend: frontend("10.10.1.1:80"), Rate: 5})
-	result := r.flood(r.Client, frontend("10.10.1.1:80"), 200)
+	out := r.follow(t, rules.FollowOptions{Frontend: frontend("10.10.1.1:80"), Rate: 5})
+	result := r.Connect(r.Client, frontend("10.10.1.1:80"), netip.Addr{}, 200)
 	require.Equal(t, 200, result.Good(), "%s", result)
 	out.end()
 	require.Less(t, len(out.attempts), 50)
