@@ -48,7 +48,7 @@ func TestUnevenSpeeds(t *testing.T) {
 
 func TestNeighbour(t *testing.T) {
 	t.Parallel()
-	late, over, worst, seeds := 0.0, 0, 0.0, runs(t, 5)
+	late, over, worst, seeds := 0.0, 0, 0.0, runs(t, 4)
 	for _, seed := range seeds {
 		s := Default()
 		s.Seed, s.Length = seed, 7*time.Minute
@@ -67,7 +67,7 @@ func TestNeighbour(t *testing.T) {
 
 func TestKeepAliveSettles(t *testing.T) {
 	t.Parallel()
-	late, slowest, seeds := 0, time.Duration(0), runs(t, 6)
+	late, slowest, seeds := 0, time.Duration(0), runs(t, 5)
 	for _, seed := range seeds {
 		s := Default()
 		s.Seed, s.KeepAlive = seed, 30*time.Second
@@ -82,7 +82,7 @@ func TestKeepAliveSettles(t *testing.T) {
 // What nobody disturbs must not move.
 func TestSteadyState(t *testing.T) {
 	t.Parallel()
-	turns, writes, most, seeds := 0, 0, 0, runs(t, 15)
+	turns, writes, most, seeds := 0, 0, 0, runs(t, 8)
 	for _, seed := range seeds {
 		s := Default()
 		s.Seed = seed
