@@ -3,7 +3,7 @@
 GO       ?= go
 VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS  := -s -w -X main.version=$(VERSION)
-PACKAGES := nftables iptables iproute2 conntrack etcd-server etcd-client
+PACKAGES := nftables iputils-ping iptables iproute2 conntrack etcd-server etcd-client
 SUDO     := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 # Namespaces, nftables and real sockets need root. The suites share two cores, so packages run one after another.
 TESTFLAGS ?= -race -p 1 -timeout 20m
@@ -54,8 +54,8 @@ fuzz: ## every fuzz target for FUZZTIME (default 30s); make test gives each a se
 	@.ci/fuzz $${FUZZTIME:-30s}
 
 .PHONY: docs
-docs: packages ## make docs/rules.md from the kernel's own listing, and the golden files
-	$(SUDO) env "PATH=$$PATH" $(GO) test ./rules/nft -run TestDocs -update
+docs: packages ## make docs/rules.md and docs/rules-ipt.md from the kernel's own listing, and the golden files
+	$(SUDO) env "PATH=$$PATH" $(GO) test ./rules/nft ./rules/ipt -run TestDocs -update
 
 .PHONY: docs-balancing
 docs-balancing: ## make docs/balancing.md and its plots from the simulator

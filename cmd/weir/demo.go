@@ -12,6 +12,7 @@ import (
 
 type demoOptions struct {
 	demo.Options
+	driver driverFlags
 	story  string
 	output string
 }
@@ -39,12 +40,17 @@ It needs root. The cluster stays up to play with until Ctrl-C, and is then remov
 			case o.Connections < 1 || o.Connections > 25_000:
 				return &usageError{fmt.Errorf("--connections %d is outside 1..25000", o.Connections)}
 			}
+			if err := o.driver.check(); err != nil {
+				return err
+			}
+			o.AgentArgs = []string{"--driver", o.driver.driver, "--iptables", o.driver.iptables}
 			if err := lab.CheckRoot(); err != nil { // before the show begins
 				return err
 			}
 			return demo.Balance(cmd.Context(), o.Options)
 		},
 	}
+	o.driver.register(cmd.Flags())
 	cmd.Flags().StringVar(&o.story, "story", "balance", "what to show: balance")
 	cmd.Flags().BoolVar(&o.Once, "once", false, "leave after the show")
 	cmd.Flags().StringVarP(&o.output, "output", "o", "text", "text, or json for one document")

@@ -14,6 +14,7 @@ import (
 // Options of the demo.
 type Options struct {
 	Program     string    // the weir binary that the agents run
+	AgentArgs   []string  // further flags of the agents
 	Connections int       // from each node after each step; default 3000
 	Once        bool      // leave after the show
 	JSON        bool      // print one JSON document in place of the show

@@ -102,7 +102,7 @@ func (s *stage) startAgent(i int) error {
 		return err
 	}
 	args := []string{"agent", "--node", nodeName(i), "--etcd", s.endpoint(), "--state-dir", state, "--listen", "127.0.0.1:9646"}
-	cmd := exec.Command(s.options.Program, args...)
+	cmd := exec.Command(s.options.Program, append(args, s.options.AgentArgs...)...)
 	cmd.Stdout, cmd.Stderr = s.log, s.log
 	if err := s.cluster.Nodes[i].Start(cmd); err != nil {
 		return err

@@ -132,3 +132,6 @@ func Frontend(s string) cluster.Frontend {
 	}
 	return f
 }
+
+// Prefix reads a network.
+func Prefix(s string) netip.Prefix { return netip.MustParsePrefix(s) }
