@@ -17,7 +17,9 @@ type ServiceRow struct {
 	Frontends []string          `json:"frontends"` // those that it holds
 	Balance   string            `json:"balance"`
 	Affinity  string            `json:"affinity"`
-	Taking    int               `json:"taking"` // instances that take new connections
+	Locality  string            `json:"locality"`
+	Sources   string            `json:"sources"` // who may connect
+	Taking    int               `json:"taking"`  // instances that take new connections
 	Instances int               `json:"instances"`
 	Status    string            `json:"status"` // ok, degraded, down, empty
 	Revision  int64             `json:"revision"`
@@ -71,7 +73,7 @@ func Services(s *cluster.Snapshot, name string) ([]ServiceRow, error) {
 	for _, in := range chosen {
 		r := cluster.Resolve(in)
 		row := ServiceRow{
-			Name: in.Service.Name, Frontends: []string{}, Balance: balance(in.Service), Affinity: affinity(in.Service),
+			Name: in.Service.Name, Frontends: []string{}, Balance: balance(in.Service), Affinity: affinity(in.Service), Locality: locality(in.Service), Sources: sources(in.Service),
 			Instances: len(r.Instances), Revision: in.Service.ModRevision, Problems: r.Problems,
 		}
 		for _, f := range r.Frontends {

@@ -117,11 +117,11 @@ func (a *app) repairs(ctx context.Context, s store) (map[string]cluster.Repairs,
 }
 
 func servicesListing(rows []controlcenter.ServiceRow) listing {
-	l := listing{columns: []string{"NAME", "FRONTENDS", "TAKING", "STATUS", "BALANCE", "AFFINITY", "REVISION", "PROBLEMS"}, narrow: 5, data: orEmpty(rows)}
+	l := listing{columns: []string{"NAME", "FRONTENDS", "TAKING", "STATUS", "BALANCE", "AFFINITY", "LOCALITY", "SOURCES", "REVISION", "PROBLEMS"}, narrow: 5, data: orEmpty(rows)}
 	for _, r := range rows {
 		l.names = append(l.names, "service/"+r.Name)
 		l.rows = append(l.rows, []string{
-			r.Name, strings.Join(r.Frontends, ","), fmt.Sprintf("%d/%d", r.Taking, r.Instances), r.Status, r.Balance, r.Affinity,
+			r.Name, strings.Join(r.Frontends, ","), fmt.Sprintf("%d/%d", r.Taking, r.Instances), r.Status, r.Balance, r.Affinity, r.Locality, r.Sources,
 			strconv.FormatInt(r.Revision, 10), errorsOf(r.Problems),
 		})
 	}

@@ -14,5 +14,6 @@
 //     same without a kernel, as a file that nft loads.
 //
 // What somebody else did is repaired piece by piece: a rule, a chain, an element. The whole table is made anew (in one
-// transaction) only where a set of ours is gone or another, the table is switched off, or a repair was refused.
+// transaction) only where a set of ours is of another kind or does not count, the table is switched off or a newer version's,
+// or a repair was refused.
 package nft
