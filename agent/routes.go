@@ -12,6 +12,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/weir-lb/weir/internal/conntrack"
 )
 
 const (
@@ -37,6 +39,7 @@ type router interface {
 type routes struct {
 	addrs   []netip.Addr // of the configuration
 	set     []netip.Prefix
+	kept    bool        // some that are not wanted are still there
 	touched atomic.Bool // the node's routes or addresses may be other than when they were set
 }
 
@@ -48,10 +51,11 @@ func newRoutes(addrs []netip.Addr) *routes {
 
 // settled spares a change of rules the listing of all routes: ten thousand VIPs without a pool are as many routes.
 func (r *routes) settled(want []netip.Prefix) bool {
-	return !r.touched.Load() && slices.Equal(want, r.set)
+	return !r.touched.Load() && !r.kept && slices.Equal(want, r.set)
 }
 
-// remove deletes our routes to what is not wanted.
+// remove deletes our routes to what is not wanted, but for those that live connections of this node still take: without a
+// route their next packet would be their last. Such a route goes with a later pass.
 func (r *routes) remove(want []netip.Prefix) error {
 	if r.settled(want) {
 		return nil
@@ -64,15 +68,46 @@ func (r *routes) remove(want []netip.Prefix) error {
 	for _, p := range want {
 		wanted[p] = true
 	}
+	doomed := slices.DeleteFunc(have, func(route netlink.Route) bool { return wanted[prefixOf(route.Dst)] })
+	used := inUse(doomed)
+	r.kept = len(used) > 0
 	var errs []error
-	for _, route := range have {
-		if p := prefixOf(route.Dst); !wanted[p] {
-			if err := netlink.RouteDel(&route); err != nil && !errors.Is(err, unix.ESRCH) {
-				errs = append(errs, fmt.Errorf("delete route to %s: %w", p, err))
-			}
+	for _, route := range doomed {
+		p := prefixOf(route.Dst)
+		if used[p] {
+			continue
+		}
+		if err := netlink.RouteDel(&route); err != nil && !errors.Is(err, unix.ESRCH) {
+			errs = append(errs, fmt.Errorf("delete route to %s: %w", p, err))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// inUse are the prefixes of routes that live connections lead to. Where they cannot be listed there are none: a route that
+// stays for ever would be worse.
+func inUse(routes []netlink.Route) map[netip.Prefix]bool {
+	var prefixes []netip.Prefix
+	families := map[uint8]bool{}
+	for _, route := range routes {
+		p := prefixOf(route.Dst)
+		prefixes = append(prefixes, p)
+		families[conntrack.Family(p.Addr())] = true
+	}
+	used := map[netip.Prefix]bool{}
+	for family := range families {
+		_, _ = conntrack.List(family, func(e conntrack.Entry) bool {
+			if live(e) {
+				for _, p := range prefixes {
+					if p.Contains(e.To.Addr()) {
+						used[p] = true
+					}
+				}
+			}
+			return false
+		})
+	}
+	return used
 }
 
 // add sets the routes that are missing or lead elsewhere.

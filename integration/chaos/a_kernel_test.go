@@ -19,6 +19,10 @@ import (
 // notPermitted has another program take the name of our table for itself, so that the kernel answers each write of ours
 // with EPERM, and give it back.
 func notPermitted(r *run) {
+	if r.Driver == "ipt" {
+		noProgram(r)
+		return
+	}
 	w := r.world(integration.Options{})
 	p, a, node := r.probe(w), w.Agents[0], w.Nodes[0]
 	p.stop() // without our table nothing works, and that is not the question
@@ -45,6 +49,29 @@ func notPermitted(r *run) {
 	a.AwaitReady(35 * time.Second)
 	r.repaired(time.Since(began))
 	w.Only(w.Client, p.tcp, p.addresses...)
+	require.Less(r, r.line.Figures["cpu_percent"], 1.0)
+}
+
+// noProgram starts the agent where there is no iptables, and then where there is.
+func noProgram(r *run) {
+	w := r.world(integration.Options{})
+	p, a := r.probe(w), w.Agents[0]
+	a.Kill()
+	a.Env = []string{"PATH=/nonexistent"}
+	began := time.Now()
+	a.Start()
+	w.Eventually(5*time.Second, "the agent says that it is not ready", r.unready(a, "iptables"))
+	r.detected(time.Since(began))
+	used := a.CPU()
+	<-time.After(10 * time.Second) // a window to measure in
+	r.figure("cpu_percent", (a.CPU()-used).Seconds()*10)
+	a.Kill()
+	a.Env = nil
+	began = time.Now()
+	a.Start()
+	a.AwaitReady(10 * time.Second)
+	r.repaired(time.Since(began))
+	p.unharmed() // the rules stayed
 	require.Less(r, r.line.Figures["cpu_percent"], 1.0)
 }
 

@@ -14,10 +14,12 @@ import (
 var kernelCases = map[string]func(*run){
 	"B1":  flushRuleset,
 	"B2":  flushOrphan,
+	"B3":  flushIptables,
 	"B4":  elementsByHand,
 	"B5":  foreignRule,
 	"B7":  stockScript,
 	"B9":  lostNotices,
+	"B10": switchDriver,
 	"B11": lastService,
 	"B12": trackingFull,
 	"B13": datagramsMove,
@@ -32,14 +34,14 @@ var kernelCases = map[string]func(*run){
 
 // spoil does something to a node's rules again and again, under load. Owned tables do not notice; others are repaired, and
 // what was under way in between may be lost.
-func (r *run) spoil(times int, do func(w *integration.World, node *lab.Host)) *integration.World {
+func (r *run) spoil(times int, do func(w *integration.World, node *lab.Host)) {
 	r.Helper()
 	w := r.world(integration.Options{})
 	p, a := r.probe(w), w.Agents[0]
 	var repairs []time.Duration
 	for n := range times {
 		do(w, w.Nodes[0])
-		if r.Owner == "off" {
+		if r.Owner != "auto" {
 			took := w.Eventually(2*time.Second, "the rules are back", func() bool { return a.Metric("weir_agent_repairs_total") >= float64(n+1) })
 			repairs = append(repairs, took)
 			r.repaired(took)
@@ -49,16 +51,15 @@ func (r *run) spoil(times int, do func(w *integration.World, node *lab.Host)) *i
 	if r.Owner == "auto" {
 		p.unharmed()
 		require.Zero(r, a.Metric("weir_agent_repairs_total"))
-		return w
+		return
 	}
 	p.stop()
 	slices.Sort(repairs)
 	r.figure("t_repair_p50_ms", milliseconds(repairs[len(repairs)/2]))
-	require.Contains(r, a.Log(), "nft (pid ", "the log names who it was")
+	require.Contains(r, a.Log(), " (pid ", "the log names who it was")
 	w.Only(w.Nodes[0], p.tcp, p.addresses...)
 	w.Only(w.Client, p.tcp, p.addresses...)
 	require.Less(r, r.line.Repair, 1000.0) // the slowest of 20 is their p99
-	return w
 }
 
 func flushRuleset(r *run) {
@@ -194,4 +195,46 @@ func lostNotices(r *run) {
 	r.figure("drift_left", 0)
 	p.stop()
 	w.Only(w.Client, p.tcp, p.addresses...)
+}
+
+// flushIptables does what scripts do that begin with a clean table.
+func flushIptables(r *run) {
+	commands := []string{"iptables -F", "iptables -t nat -F", "iptables -t nat -F; iptables -t nat -X", "iptables -F; iptables -X", "iptables -t nat -D PREROUTING 1"}
+	n := 0
+	r.spoil(len(commands), func(_ *integration.World, node *lab.Host) {
+		r.shell(node, commands[n])
+		n++
+	})
+}
+
+// switchDriver starts the agent with one driver after the other.
+func switchDriver(r *run) {
+	w := r.world(integration.Options{})
+	p, a, node := r.probe(w), w.Agents[0], w.Nodes[0]
+	args := a.Args
+	left := map[string]string{
+		"nft":    "nft list tables | grep -c 'table ip6\\? weir$' || true",
+		"nft-i":  "(iptables-nft-save; ip6tables-nft-save) 2>/dev/null | grep -c WEIR || true",
+		"legacy": "(iptables-legacy-save; ip6tables-legacy-save) 2>/dev/null | grep -c WEIR || true",
+	}
+	for _, to := range []struct {
+		kind  string
+		flags []string
+	}{{"nft-i", []string{"--driver", "ipt", "--iptables", "nft"}}, {"legacy", []string{"--driver", "ipt", "--iptables", "legacy"}}, {"nft", []string{"--driver", "nft"}}} {
+		a.Stop()
+		a.Args = append(slices.Clone(args), to.flags...)
+		began := time.Now()
+		a.Start()
+		a.AwaitReady(10 * time.Second)
+		r.repaired(time.Since(began))
+		for kind, count := range left {
+			want := kind == to.kind
+			w.Eventually(5*time.Second, to.kind+" is all that is there, not "+kind, func() bool { return (strings.TrimSpace(r.shell(node, count)) != "0") == want })
+		}
+		p.more(200)
+		w.Publish(p.service(p.addresses[:2]...))
+		w.Publish(p.service(p.addresses...))
+	}
+	r.figure("leftovers", 0)
+	p.unharmed()
 }

@@ -31,9 +31,12 @@ func (v Variant) String() string {
 var (
 	nftAuto = Variant{"nft", "auto"}
 	nftOff  = Variant{"nft", "off"}
+	ipt     = Variant{"ipt", ""}
 
 	one  = []Variant{nftAuto}         // for what ownership has nothing to do with
 	both = []Variant{nftAuto, nftOff} // the kernel protects our tables, or does not
+	each = []Variant{nftAuto, ipt}    // drivers, for what ownership has nothing to do with
+	all  = []Variant{nftAuto, nftOff, ipt}
 )
 
 // Mutation is a change of the program that takes away what a row tests. A row that stays green with it tests nothing.

@@ -7,7 +7,7 @@ var processRows = []Row{{
 	Expected: "traffic untouched; the new process adopts the rules without writing",
 	Target:   "conn_failed 0, live_broken 0, writes 0",
 	Promises: []int{1, 5},
-	Variants: both,
+	Variants: all,
 	Quick:    one,
 	Mutation: Mutation{
 		File: "agent/pass.go", Why: "what the kernel holds is not read at the start, so everything is written anew",
@@ -74,10 +74,10 @@ var processRows = []Row{{
 	},
 }, {
 	ID:       "A8",
-	Fault:    "the kernel answers EPERM: another program has taken our table's name for itself",
+	Fault:    "nft: the kernel answers EPERM, as another program has taken our table's name for itself; ipt: there is no iptables program",
 	Expected: "not ready, still running, retries with growing pauses, well again by itself",
 	Target:   "t_detect < 5 s, cpu_percent < 1",
-	Variants: []Variant{nftOff},
+	Variants: []Variant{nftOff, ipt},
 	Mutation: Mutation{
 		File: "agent/status.go", Why: "a failed write leaves the agent ready",
 		Old: "case s.Failure != nil:",
@@ -146,7 +146,7 @@ var processRows = []Row{{
 	Fault:    "uninstall, with other programs' tables, routes and links on the node",
 	Expected: "only our objects go",
 	Target:   "foreign_diff 0, nothing of ours left",
-	Variants: both,
+	Variants: all,
 	Mutation: Mutation{
 		File: "rules/nft/driver.go", Why: "everything is flushed",
 		Old: "\t\td.conn.DelTable(&nftables.Table{Name: tableName, Family: f.table})",

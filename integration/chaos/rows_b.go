@@ -7,7 +7,7 @@ var kernelRows = []Row{{
 	Expected: "owned tables do not notice; others are repaired",
 	Target:   "nft-auto: conn_failed 0, live_broken 0; nft-off: t_repair p99 < 1 s",
 	Promises: []int{3},
-	Variants: both,
+	Variants: all,
 	Quick:    one,
 	Mutation: Mutation{
 		File: "agent/drift.go", Why: "nobody is told of foreign changes", Variant: nftOff,
@@ -20,11 +20,23 @@ var kernelRows = []Row{{
 	Expected: "the rules are back at its start",
 	Target:   "t_repair < 1 s after the start",
 	Promises: []int{3},
-	Variants: both,
+	Variants: all,
 	Mutation: Mutation{
 		File: "rules/nft/read.go", Why: "a missing table is not noticed",
 		Old: `return "missing", nil`,
 		New: `r.table = r.d.tableOf(r.f, false)`,
+	},
+}, {
+	ID:       "B3",
+	Fault:    "iptables -F, -t nat -F, -t nat -X, and our chains taken away, under load",
+	Expected: "the driver ipt repairs",
+	Target:   "t_repair < 2 s",
+	Promises: []int{3},
+	Variants: []Variant{ipt},
+	Mutation: Mutation{
+		File: "agent/drift.go", Why: "nobody is told of foreign changes",
+		Old: "\tselect {\n\tcase a.noticed <- struct{}{}:\n\tdefault:\n\t}\n",
+		New: "",
 	},
 }, {
 	ID:       "B4",
@@ -76,11 +88,23 @@ var kernelRows = []Row{{
 		New: "",
 	},
 }, {
+	ID:       "B10",
+	Fault:    "the driver is changed under load: nft, iptables-nft, iptables-legacy, nft",
+	Expected: "no gap, and nothing of the old one is left",
+	Target:   "conn_failed 0, live_broken 0, leftovers 0",
+	Promises: []int{5},
+	Variants: one,
+	Mutation: Mutation{
+		File: "agent/host.go", Why: "what other drivers left stays",
+		Old: "err := a.c.Settled(ctx)",
+		New: "var err error",
+	},
+}, {
 	ID:       "B11",
 	Fault:    "the last service is withdrawn, with live connections on it",
 	Expected: "they live on",
 	Target:   "live_broken 0",
-	Variants: both,
+	Variants: all,
 	Quick:    one,
 	Mutation: Mutation{
 		File: "agent/pass.go", Why: "the tables go with the last service",
@@ -103,7 +127,7 @@ var kernelRows = []Row{{
 	Fault:    "the instance of a UDP flow that keeps its source port is removed, 5 times",
 	Expected: "the flow moves to another one",
 	Target:   "t_repair < 1 s",
-	Variants: one,
+	Variants: each,
 	Mutation: Mutation{
 		File: "agent/sorting.go", Why: "entries of UDP flows are left",
 		Old: "case proto == cluster.UDP, !e.Replied &&",
@@ -114,7 +138,7 @@ var kernelRows = []Row{{
 	Fault:    "a UDP service is scaled to zero and back, under a flow that keeps its source port",
 	Expected: "the flow is refused, and answered again",
 	Target:   "t_repair < 1 s",
-	Variants: one,
+	Variants: each,
 	Quick:    one,
 	Mutation: Mutation{
 		File: "agent/sorting.go", Why: "entries that lead nowhere wanted are left",
@@ -126,7 +150,7 @@ var kernelRows = []Row{{
 	Fault:    "an instance with live TCP connections is drained",
 	Expected: "it keeps them and gets no new ones",
 	Target:   "live_broken 0, conn_failed 0, new_to_drained 0 but for what was under way",
-	Variants: one,
+	Variants: each,
 	Mutation: Mutation{
 		File: "agent/sorting.go", Why: "live connections to instances that are out are ended",
 		Old: "if d.dead && s.kill {",
@@ -148,7 +172,7 @@ var kernelRows = []Row{{
 	Fault:    "an instance calls its own service, behind the node and on it",
 	Expected: "it reaches itself",
 	Target:   "success_percent 100",
-	Variants: one,
+	Variants: each,
 	Mutation: Mutation{
 		File: "rules/nft/layout.go", Why: "nothing is masqueraded",
 		Old: `f.originalDestination(), in("vips"), gotoChain("masq"))),`,
@@ -159,7 +183,7 @@ var kernelRows = []Row{{
 	Fault:    "fragments, a narrower link behind the node, an instance that does not listen",
 	Expected: "large datagrams pass, the client learns the path's MTU and the refusal",
 	Target:   "fragments_ok 1, path_mtu_ok 1, icmp_ok 1",
-	Variants: one,
+	Variants: each,
 	Mutation: Mutation{
 		File: "rules/nft/layout.go", Why: "whatever is forwarded is refused, not only what would loop",
 		Old: `f.rule(` + "`" + `oif "lo" counter packets 0 bytes 0 goto refuse` + "`" + `, outLoopback, &expr.Counter{}, gotoChain("refuse"))),`,
