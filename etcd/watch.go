@@ -17,7 +17,7 @@ type WatchOptions struct {
 	Spread time.Duration     // how long, at most, a list after a compaction waits, so that agents do not list at once; 0: 2 s
 	Every  time.Duration     // list anyway after this time, give or take half; 0: 30 min. It repairs what no event told
 	Last   *cluster.Snapshot // what was served before this process, nil: nothing. The first list is judged by it
-	Check  time.Duration     // ask, give or take half, whether we still may read and have seen everything; 0: 30 s
+	Check  time.Duration     // ask, give or take half, whether we still may read and have seen everything; 0: 10 s
 	Probe  time.Duration     // ask etcd after so long a silence; 0: 2 s. Alive's beats count, then nothing else is asked
 }
 
@@ -29,7 +29,7 @@ func (o WatchOptions) defaults() WatchOptions {
 		o.Every = 30 * time.Minute
 	}
 	if o.Check <= 0 {
-		o.Check = 30 * time.Second
+		o.Check = 10 * time.Second
 	}
 	if o.Probe <= 0 {
 		o.Probe = 2 * time.Second
