@@ -3,7 +3,6 @@ package chaos
 import (
 	"fmt"
 	"net"
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -12,7 +11,6 @@ import (
 
 	"github.com/weir-lb/weir/cluster"
 	"github.com/weir-lb/weir/integration"
-	"github.com/weir-lb/weir/internal/lab"
 )
 
 // slowDisk has etcd stand still for 200 ms in each second, as a disk that is busy does.
@@ -50,25 +48,13 @@ func slowDisk(r *run) {
 	require.Less(r, r.line.Figures["publish_p99_ms"], 2000.0)
 }
 
-// network gives etcd an address in the cluster's network, and serves it there through a proxy.
-func (r *run) network(w *integration.World, m *integration.Members) (*lab.Proxy, string) {
-	r.Helper()
-	address := netip.MustParseAddr("192.168.10.60")
-	require.NoError(r, w.Switch.Attach(m.Host, "eth0", netip.PrefixFrom(address, 24)))
-	l, err := m.Host.Listen("tcp", netip.AddrPortFrom(address, 2379).String())
-	require.NoError(r, err)
-	p := lab.StartProxy(l, func() (net.Conn, error) { return net.Dial("unix", m.All[0].Socket()) })
-	r.Cleanup(func() { _ = p.Close() })
-	return p, "http://" + l.Addr().String()
-}
-
 // lossyPath loses every second packet of etcd's answers and delays all by 100 ms each way.
 func lossyPath(r *run) {
 	m := r.members(1)
 	w := r.world(integration.Options{Members: m, Nodes: 1, Idle: true})
-	proxy, endpoint := r.network(w, m)
+	proxy := r.network(w, m, func() (net.Conn, error) { return net.Dial("unix", m.All[0].Socket()) })
 	a := w.Agents[0]
-	a.Args = slices.Concat(slices.DeleteFunc(a.Args, func(s string) bool { return s == "--etcd" || s == w.Endpoint() }), []string{"--etcd", endpoint, "--insecure-etcd"})
+	reach(w, a, "--etcd", "http://"+etcdAddress+":2379", "--insecure-etcd")
 	a.Start()
 	w.AwaitAgents(1)
 	p, f := r.probe(w), w.Frontend(cluster.TCP, false)

@@ -35,13 +35,7 @@ func (r *run) behindProxy(w *integration.World, a *integration.Agent) *lab.Proxy
 	require.NoError(r, err)
 	p := lab.StartProxy(l, func() (net.Conn, error) { return net.Dial("unix", strings.TrimPrefix(w.Endpoint(), "unix://")) })
 	r.Cleanup(func() { _ = p.Close() })
-	a.Args = append(a.Args, "--etcd", "unix://"+socket) // a later flag adds to the list, so the first one has to go
-	for i, arg := range a.Args[:len(a.Args)-2] {
-		if arg == "--etcd" {
-			a.Args = append(a.Args[:i], a.Args[i+2:]...)
-			break
-		}
-	}
+	reach(w, a, "--etcd", "unix://"+socket)
 	return p
 }
 

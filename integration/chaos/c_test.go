@@ -26,6 +26,8 @@ var storeCases = map[string]func(*run){
 	"C10": leaseRevoked,
 	"C11": slowDisk,
 	"C12": lossyPath,
+	"C14": certificates,
+	"C15": rightsRevoked,
 	"C20": quietWithoutEtcd,
 }
 

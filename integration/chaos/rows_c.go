@@ -47,7 +47,7 @@ var storeRows = []Row{{
 	Mutation: Mutation{
 		File: "etcd/watch.go", Why: "an etcd that does not answer is taken for an empty one",
 		Old: "\t\ts.status.away(err)\n\t\ts.log.Debug(\"watch interrupted\"",
-		New: "\t\ts.status.away(err)\n\t\tdeliver(cluster.NewDraft().Snapshot(0))\n\t\ts.log.Debug(\"watch interrupted\"",
+		New: "\t\ts.status.away(err)\n\t\tempty := cluster.NewDraft()\n\t\tempty.Ready(true)\n\t\tdeliver(empty.Snapshot(w.view.revision))\n\t\ts.log.Debug(\"watch interrupted\"",
 	},
 }, {
 	ID:       "C5",
@@ -128,6 +128,31 @@ var storeRows = []Row{{
 		File: "etcd/watch.go", Why: "the first failure of a watch is its last",
 		Old: "\t\ts.status.away(err)\n\t\ts.log.Debug(\"watch interrupted\", \"err\", err)\n\t\tw.backoff.wait(ctx)",
 		New: "\t\ts.status.away(err)\n\t\t<-ctx.Done()",
+	},
+}, {
+	ID:       "C14",
+	Fault:    "the agent's certificate runs out; etcd's runs out; etcd's comes from another CA; each is renewed",
+	Expected: "not ready, with the reason; rules kept; the new files are used without a restart",
+	Target:   "t_reload_s < 15, conn_failed 0, live_broken 0",
+	Promises: []int{1, 7},
+	Variants: one,
+	Mutation: Mutation{
+		File: "etcd/tls.go", Why: "the files are read once",
+		Old: "func (c *credential) ClientHandshake(ctx context.Context, authority string, conn net.Conn) (net.Conn, credentials.AuthInfo, error) {\n\tconfig, err := c.files.config()\n",
+		New: "var loaded *tls.Config\n\nfunc (c *credential) ClientHandshake(ctx context.Context, authority string, conn net.Conn) (net.Conn, credentials.AuthInfo, error) {\n" +
+			"\tvar err error\n\tif loaded == nil {\n\t\tloaded, err = c.files.config()\n\t}\n\tconfig := loaded\n",
+	},
+}, {
+	ID:       "C15",
+	Fault:    "the agent's role is revoked, and granted again",
+	Expected: "not ready, with the reason, also after a new start; rules kept",
+	Target:   "rules_kept_percent 100, conn_failed 0",
+	Promises: []int{1},
+	Variants: one,
+	Mutation: Mutation{
+		File: "etcd/watch.go", Why: "who may watch is not asked again whether it still may",
+		Old: "if s.horizon.silence() < every && time.Since(asked) < rightsEvery {",
+		New: "if s.horizon.silence() < every {",
 	},
 }, {
 	ID:       "C20",
