@@ -126,10 +126,11 @@ func (a *Agent) carry(ctx context.Context) (done written, err error) {
 	return done, nil
 }
 
-// wouldForget says whether a snapshot is empty without anybody ever having published, while rules are in the kernel: then
-// the store was lost, not the services.
+// wouldForget says whether a snapshot is empty without anybody ever having published, or while deletions are held back,
+// and rules are in the kernel: then the store was lost, not the services. The snapshot file, which says what to hold back
+// after a restart, is written behind the rules.
 func (a *Agent) wouldForget(s *cluster.Snapshot) bool {
-	return !s.Ready && s.Services.Len() == 0 && len(a.have.Placed) > 0
+	return (!s.Ready || s.Held != nil) && s.Services.Len() == 0 && len(a.have.Placed) > 0
 }
 
 func (a *Agent) forgetNothing(s *cluster.Snapshot) error {

@@ -213,6 +213,12 @@ func TestEmptyStore(t *testing.T) {
 		reports := n.store.told()
 		require.Len(t, reports, 1)
 		require.Contains(t, reports[0].Problems[0].What, "was never published to")
+		// The same, seen by an agent that started anew with a file from before the services.
+		held := cluster.NewDraft()
+		held.Ready(true)
+		held.Held(&cluster.Held{Revision: 6, Reason: "wiped"})
+		n.deliver(held.Snapshot(6))
+		require.Equal(t, map[string]int{"10.10.1.1:80": 2}, n.holds())
 		// Somebody published, and withdrew it again: that is meant.
 		n.deliver(newHistory().service(1, -1).snapshot())
 		require.Empty(t, n.holds())

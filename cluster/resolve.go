@@ -163,8 +163,11 @@ func (r *Resolved) refuse(in *Inputs) {
 		s := &r.Instances[i]
 		status, why := Refused, in.Config.RefuseInstance(s.Instance.Addr, s.Instance.Node)
 		fix := "use the address of a host that all nodes can reach"
+		name := s.Instance.ID
 		switch {
 		case why != "":
+		case ValidID(name) != "": // publish refuses it, but a value may have been written past it
+			why, fix, name = ValidID(name), "rename it", fmt.Sprintf("%q", clip(name))
 		case in.VIPs[s.Instance.Addr]:
 			why = fmt.Sprintf("%s is a VIP: traffic would circle", s.Instance.Addr)
 		case ids[s.Instance.ID] || s.Instance.Port != 0 && addresses[s.Instance.Address()]:
@@ -178,7 +181,7 @@ func (r *Resolved) refuse(in *Inputs) {
 			continue
 		}
 		s.out(status, why, time.Time{})
-		r.Problems = append(r.Problems, Problem{object, "instance " + s.Instance.ID, why, fix})
+		r.Problems = append(r.Problems, Problem{object, "instance " + name, why, fix})
 	}
 }
 

@@ -44,7 +44,10 @@ func (v *view) recall(l listing) {
 // remembered are the keys and values that a snapshot was made of, as far as they can be told from it: what nodes say of
 // instances that run elsewhere cannot.
 func remembered(s *cluster.Snapshot) map[Key]any {
-	values := map[Key]any{{Kind: KindReady}: true}
+	values := map[Key]any{}
+	if s.Ready { // a file from before the first publish must not vouch for an empty store
+		values[Key{Kind: KindReady}] = true
+	}
 	if s.Config != nil {
 		values[Key{Kind: KindConfig}] = s.Config
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -105,8 +106,12 @@ func differences(a, b map[cluster.Frontend]map[netip.AddrPort]int) (n int) {
 func wiped(r *run) {
 	m := r.members(1)
 	w := r.world(integration.Options{Members: m, Nodes: 2})
-	p, restarted, stayed := r.probe(w), w.Agents[0], w.Agents[1]
+	p, restarted := r.probe(w), w.Agents[0]
 	before := w.Slots(w.Nodes[0])
+	w.Eventually(15*time.Second, "the snapshot file has the services", func() bool {
+		text, err := os.ReadFile(filepath.Join(restarted.StateDir, "snapshot.json"))
+		return err == nil && strings.Contains(string(text), `"probed"`)
+	})
 	m.All[0].Kill()
 	m.All[0].Wipe()
 	m.All[0].Start()
@@ -117,7 +122,10 @@ func wiped(r *run) {
 	r.detected(time.Since(began))
 	restarted.Kill()
 	restarted.Start()
-	restarted.AwaitLog("rules are kept", 15*time.Second)
+	w.Eventually(15*time.Second, "so does the one that starts anew", func() bool {
+		code, _ := restarted.Get("/livez")
+		return code != 0 && restarted.Metric("weir_agent_held") == 1
+	})
 	p.more(1000)
 	for _, host := range w.Nodes {
 		require.Equal(r, before, w.Slots(host))
@@ -129,14 +137,20 @@ func wiped(r *run) {
 	w.Write(integration.Service("new", f, p.addresses[0]))
 	after := want{}
 	after.set(f, p.addresses[0])
-	held := w.Told("n2", 10*time.Second, func(a cluster.Applied) bool { return a.Held != nil }).Held
+	held := int64(0) // each node tells of the list that it saw
+	for _, a := range w.Agents {
+		held = max(held, w.Told(a.Name, 10*time.Second, func(a cluster.Applied) bool { return a.Held != nil }).Held.Revision)
+	}
 	said, code := r.weir(w, "guard")
 	require.Zero(r, code, said)
+	require.Contains(r, said, "n1")
 	require.Contains(r, said, "n2")
-	require.Contains(r, w.Slots(stayed.Host), p.tcp)
-	said, code = r.weir(w, "guard", "accept", "--revision", strconv.FormatInt(held.Revision, 10))
+	require.Contains(r, w.Slots(restarted.Host), p.tcp)
+	said, code = r.weir(w, "guard", "accept", "--revision", strconv.FormatInt(held, 10))
 	require.Zero(r, code, said)
-	w.Eventually(10*time.Second, "what was confirmed is gone", func() bool { return differences(after, w.Slots(stayed.Host)) == 0 })
+	for _, host := range w.Nodes {
+		w.Eventually(10*time.Second, "what was confirmed is gone", func() bool { return differences(after, w.Slots(host)) == 0 })
+	}
 }
 
 // rolledBack brings back an older backup of etcd. What was made since is missing then: that is told and held.
