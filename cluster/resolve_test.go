@@ -282,3 +282,20 @@ func TestResolveTellsOfInstancesThatNothingLeadsTo(t *testing.T) {
 	require.Contains(t, r.Problems[0].Error()+r.Problems[1].Error(), "nothing leads to it")
 	require.Len(t, r.Targets(r.Frontends[0]), 1)
 }
+
+// TestResolveRefusesBadIDs: publish does too, but a value may have been written past it.
+func TestResolveRefusesBadIDs(t *testing.T) {
+	good, err := cluster.ParseInstance("192.168.10.1:80")
+	require.NoError(t, err)
+	bad, err := cluster.ParseInstance("192.168.10.2:80")
+	require.NoError(t, err)
+	bad.ID = "x\x1b[31m\"; add table ip pwned; #"
+	r := cluster.Resolve(&cluster.Inputs{Service: &cluster.Service{
+		Name: "a", VIPs: []netip.Addr{netip.MustParseAddr("10.10.1.1")}, Ports: []cluster.Port{{Port: 80, Protocol: cluster.TCP}},
+		Instances: []cluster.Instance{good, bad},
+	}})
+	require.Len(t, r.Targets(r.Frontends[0]), 1)
+	require.Len(t, r.Problems, 1)
+	require.Equal(t, `instance "x\x1b[31m\"; add table ip pwned; #"`, r.Problems[0].Field)
+	require.NotContains(t, r.Problems[0].Error(), "\x1b")
+}

@@ -93,7 +93,7 @@ func reach(w *integration.World, a *integration.Agent, args ...string) {
 }
 
 // refused waits until an agent says why it has no etcd, and that its rules are as before.
-func (r *run) refused(w *integration.World, a *integration.Agent, reason string) {
+func (r *run) refused(w *integration.World, a *integration.Agent, within time.Duration, reason string) {
 	r.Helper()
 	last := ""
 	defer func() {
@@ -101,7 +101,7 @@ func (r *run) refused(w *integration.World, a *integration.Agent, reason string)
 			r.Logf("readyz says: %s", last)
 		}
 	}()
-	r.detected(w.Eventually(15*time.Second, "not ready: "+reason, func() bool {
+	r.detected(w.Eventually(within, "not ready: "+reason, func() bool {
 		code, body := a.Get("/readyz")
 		last = body
 		return code == http.StatusServiceUnavailable && strings.Contains(body, "the last rules are kept") && strings.Contains(body, reason)
@@ -138,15 +138,15 @@ func certificates(r *run) {
 	<-time.After(time.Until(ends)) // until its certificate ends: an open connection is not asked for one again
 	a.AwaitReady(time.Second)
 	proxy.Cut()
-	r.refused(w, a, "certificate")
+	r.refused(w, a, 15*time.Second, "certificate")
 	ours.issue(client, good)
 	reload()
 	ours.issue(server, time.Now().Add(-time.Minute), etcdAddress)
 	proxy.Cut()
-	r.refused(w, a, "certificate has expired")
+	r.refused(w, a, 15*time.Second, "certificate has expired")
 	others.issue(server, good, etcdAddress)
 	proxy.Cut()
-	r.refused(w, a, "unknown authority")
+	r.refused(w, a, 15*time.Second, "unknown authority")
 	ours.issue(server, good, etcdAddress)
 	reload()
 	f := w.Frontend(cluster.TCP, false)
@@ -179,7 +179,7 @@ func rightsRevoked(r *run) {
 	before := w.Slots(w.Nodes[0])
 
 	r.etcdctl(m, "etcdctl --user root:secret user revoke-role weir-node-n1 weir-node-n1")
-	r.refused(w, a, "permission denied")
+	r.refused(w, a, 50*time.Second, "permission denied")
 	require.Equal(r, before, w.Slots(w.Nodes[0]))
 	a.Kill() // and it comes back without rights
 	a.Start()

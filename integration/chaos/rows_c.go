@@ -150,9 +150,9 @@ var storeRows = []Row{{
 	Promises: []int{1},
 	Variants: one,
 	Mutation: Mutation{
-		File: "etcd/watch.go", Why: "who may watch is not asked again whether it still may",
-		Old: "if s.horizon.silence() < every && time.Since(asked) < rightsEvery {",
-		New: "if s.horizon.silence() < every {",
+		File: "etcd/probe.go", Why: "who may watch is not asked again whether it still may",
+		Old: "if !due && w.store.horizon.silence() < w.options.Probe {",
+		New: "if w.store.horizon.silence() < w.options.Probe {",
 	},
 }, {
 	ID:       "C20",
