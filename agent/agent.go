@@ -88,7 +88,8 @@ func New(c Config) (*Agent, error) {
 func (a *Agent) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	last := a.recall()
-	g.Go(func() error { return a.c.Source.Watch(ctx, a.judgedBy(last), a.deliver) })
+	first, cold := handOver(last), handOver(last)
+	g.Go(func() error { return a.c.Source.Watch(ctx, a.judgedBy(first()), a.deliver) })
 	g.Go(func() error { return a.syncer.Run(ctx) })
 	g.Go(func() error { return a.flusher.Run(ctx) })
 	g.Go(func() error { return a.flows.follow(ctx, a.flusher.Kick) })
@@ -99,7 +100,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	g.Go(func() error { return a.watchDrift(ctx) })
 	g.Go(func() error { return a.heal(ctx) })
 	g.Go(func() error { return a.watchRoutes(ctx) })
-	g.Go(func() error { return a.coldStart(ctx, last) })
+	g.Go(func() error { return a.coldStart(ctx, cold()) })
 	err := g.Wait()
 	// The file is written every few seconds at most, so the newest changes may not be in it.
 	if err := a.save(context.WithoutCancel(ctx)); err != nil {

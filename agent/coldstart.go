@@ -40,6 +40,15 @@ func (a *Agent) judgedBy(last *cluster.Snapshot) *cluster.Snapshot {
 	return last
 }
 
+// handOver hands a value over and lets go of it: what a goroutine was started with lives as long as it runs, and the last
+// snapshot of a large cluster is some ten megabytes.
+func handOver[T any](v T) func() T {
+	return func() (out T) {
+		out, v = v, out
+		return out
+	}
+}
+
 // coldStart uses the snapshot file when etcd does not answer soon after the start.
 func (a *Agent) coldStart(ctx context.Context, last *cluster.Snapshot) error {
 	if last == nil || !a.waitForStore(ctx) {
