@@ -1,6 +1,10 @@
 package integration
 
 import (
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -127,4 +131,34 @@ func (w *World) holds(node *lab.Host, driver string) bool {
 		}
 	}
 	return false
+}
+
+// TestNoIptables starts an agent on a host without iptables, and installs it later. Until then the agent says what it
+// lacks, costs next to nothing, and tries again.
+func TestNoIptables(t *testing.T) {
+	w := world(t, Options{Idle: true, Program: plain}) // processor time is measured
+	a, path := w.Agents[0], t.TempDir()
+	instances := w.ServeAll(3, false)
+	f := w.Frontend(cluster.TCP, false)
+	w.Write(Service("a", f, instances...))
+	a.UseDriver("ipt")
+	a.Env = []string{"PATH=" + path}
+	a.Start()
+	w.Eventually(10*time.Second, "the agent says what it lacks", func() bool {
+		code, body := a.Get("/readyz")
+		return code == http.StatusServiceUnavailable && strings.Contains(body, "install the package iptables")
+	})
+	before, start := a.CPU(), time.Now()
+	<-time.After(2 * time.Second) // what is measured
+	require.Less(t, float64(a.CPU()-before)/float64(time.Since(start)), 0.05)
+	for _, program := range []string{"iptables", "ip6tables"} {
+		for _, suffix := range []string{"", "-save", "-restore"} {
+			real, err := exec.LookPath(program + suffix)
+			require.NoError(t, err)
+			require.NoError(t, os.Symlink(real, filepath.Join(path, program+suffix)))
+		}
+	}
+	a.AwaitReady(40 * time.Second)
+	w.Only(w.Client, f, instances...)
+	w.Only(w.Nodes[0], f, instances...)
 }
