@@ -111,6 +111,10 @@ func translate(t *trial, host *lab.Host, instance netip.Addr) []*unix.RawSockadd
 
 // serve loads n services, of which one in the middle has the given instances.
 func serve(t *trial, l *lab.Lab, host *lab.Host, n int, addresses []netip.Addr) []*unix.RawSockaddrInet4 {
+	return serveWith(t, kernelIn(t, l, host.Namespace), host, n, addresses)
+}
+
+func serveWith(t *trial, k *kernel, host *lab.Host, n int, addresses []netip.Addr) []*unix.RawSockaddrInet4 {
 	d, s := draft(n, 0), serviceOf(n/2)
 	s.Instances = nil
 	for _, a := range addresses {
@@ -118,7 +122,6 @@ func serve(t *trial, l *lab.Lab, host *lab.Host, n int, addresses []netip.Addr) 
 	}
 	s.ModRevision = 1 << 40
 	d.Service(s.Name, s)
-	k := kernelIn(t, l, host.Namespace)
 	k.read(t)
 	k.bring(t, d.Snapshot(1<<40))
 	routeVIPs(t, host)

@@ -1,19 +1,27 @@
 package main
 
 import (
+	"strings"
 	"time"
 
 	"github.com/weir-lb/weir/cluster"
 	"github.com/weir-lb/weir/internal/lab"
 	"github.com/weir-lb/weir/rules"
+	"github.com/weir-lb/weir/rules/ipt"
 	"github.com/weir-lb/weir/rules/nft"
 )
 
-// kernel is a network namespace with the nft driver in it, without an agent around.
+// driver writes a kernel's rules.
+type driver interface {
+	rules.Driver
+	Close() error
+}
+
+// kernel is a network namespace with a driver in it, without an agent around.
 type kernel struct {
 	lab    *lab.Lab
 	ns     *lab.Namespace
-	driver *nft.Driver
+	driver driver
 	have   *rules.State
 	want   *rules.Ruleset
 
@@ -40,11 +48,20 @@ func newKernel(t *trial) *kernel {
 }
 
 // kernelIn drives a namespace that is there already.
-func kernelIn(t *trial, l *lab.Lab, ns *lab.Namespace) *kernel {
+func kernelIn(t *trial, l *lab.Lab, ns *lab.Namespace) *kernel { return kernelWith(t, l, ns, "nft") }
+
+// kernelWith drives it with a certain driver: nft, or a variant of iptables.
+func kernelWith(t *trial, l *lab.Lab, ns *lab.Namespace, name string) *kernel {
+	k := &kernel{lab: l, ns: ns}
+	if variant, isIPT := strings.CutPrefix(name, "ipt-"); isIPT {
+		k.driver, k.options.NoTables = ipt.New(ipt.Options{Variant: ipt.Variant(variant), NetNS: int(ns.Netns())}), true
+		return k
+	}
 	driver, err := nft.New(nft.Options{NetNS: int(ns.Netns())})
 	t.must(err)
 	t.Cleanup(func() { _ = driver.Close() }) // a second closing is refused, which is fine
-	return &kernel{lab: l, ns: ns, driver: driver}
+	k.driver = driver
+	return k
 }
 
 func (k *kernel) close(t *trial) {

@@ -32,6 +32,7 @@ var measurements = []measurement{
 	{"put", measurePut},
 	{"connect", measureConnect},
 	{"features", measureFeatures},
+	{"drivers", measureDrivers},
 }
 
 func run(args []string, out, log io.Writer) int {
@@ -79,7 +80,7 @@ func parse(args []string, log io.Writer) (options, error) {
 	flags.SetOutput(log)
 	only := ""
 	flags.BoolVar(&o.quick, "quick", false, "fewer repetitions, and no large sizes: about a minute")
-	flags.StringVar(&only, "only", "", "measure these alone, separated by commas: load, change, node, put, connect, features")
+	flags.StringVar(&only, "only", "", "measure these alone, separated by commas: load, change, node, put, connect, features, drivers")
 	flags.StringVar(&o.output, "o", "text", "text or json")
 	flags.StringVar(&o.program, "weir", "bin/weir", "the program whose agents are measured")
 	flags.StringVar(&o.etcd, "etcd", "etcd", "the etcd server to run; empty: the embedded one, inside this process")
