@@ -8,17 +8,29 @@ import (
 	"strings"
 
 	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
 
 	"github.com/weir-lb/weir/cluster"
 )
 
+// maxConfigBytes is room for a thousand nodes. The library takes time by the square of a list's length.
+const maxConfigBytes = 64 << 10
+
 // ReadConfig reads the configuration from YAML or JSON. Unknown fields are mistakes.
 func ReadConfig(file string, data []byte) (*cluster.Config, error) {
-	if why := unreadable(data); why != "" {
+	why := unreadable(data)
+	if why == "" && len(data) > maxConfigBytes {
+		why = fmt.Sprintf("it is larger than %d KiB", maxConfigBytes>>10)
+	}
+	if why != "" {
 		return nil, &Refusal{[]Fault{{File: file, Problem: cluster.Problem{Object: "the file", What: why}}}}
 	}
 	if strings.TrimSpace(string(data)) == "" {
 		return nil, &Refusal{[]Fault{{File: file, Problem: cluster.Problem{Object: "the file", What: "it is empty", Fix: "write {} to remove the configuration"}}}}
+	}
+	if f := unsupported(file, data); f != nil {
+		return nil, &Refusal{[]Fault{*f}}
 	}
 	c := &cluster.Config{}
 	if err := unmarshal(data, c); err != nil {
@@ -29,7 +41,26 @@ func ReadConfig(file string, data []byte) (*cluster.Config, error) {
 	return c, nil
 }
 
-// unmarshal decodes strictly. The library panics on a value with a tag of its own where a list is wanted.
+// unsupported finds anchors, aliases and tags: a file that names itself by them would be read for ever, one that doubles
+// itself would fill the memory.
+func unsupported(file string, data []byte) *Fault {
+	parsed, err := parser.ParseBytes(data, 0)
+	if err != nil {
+		return nil // which decoding tells
+	}
+	for _, doc := range parsed.Docs {
+		for _, kind := range []ast.NodeType{ast.AnchorType, ast.AliasType, ast.TagType, ast.MergeKeyType} {
+			if found := ast.Filter(kind, doc); len(found) > 0 {
+				return &Fault{File: file, Line: (&reader{}).line(found[0]), Problem: cluster.Problem{
+					Object: "config", What: "an anchor, alias or tag is not supported", Fix: "write the value itself",
+				}}
+			}
+		}
+	}
+	return nil
+}
+
+// unmarshal decodes strictly. The library panics on some values that are not what is wanted in their place.
 func unmarshal(data []byte, c *cluster.Config) (err error) {
 	defer func() {
 		if recover() != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"reflect"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -232,4 +233,42 @@ func FuzzReadConfig(f *testing.F) {
 			c.Validate(nil)
 		}
 	})
+}
+
+// TestBombs has files that are small and would be large, or deep, if they were believed.
+func TestBombs(t *testing.T) {
+	t.Parallel()
+	laughs := "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n"
+	for i := 1; i < 12; i++ {
+		laughs += fmt.Sprintf("a%d: &a%d [%s]\n", i, i, strings.Repeat(fmt.Sprintf("*a%d,", i-1), 10))
+	}
+	maps := "a0: &a0 {n: [10.0.0.0/8]}\n"
+	for i := 1; i < 20; i++ {
+		maps += fmt.Sprintf("a%d: &a%d {%s}\n", i, i, strings.Repeat(fmt.Sprintf("<<: *a%d, ", i-1), 10))
+	}
+	for name, file := range map[string]string{
+		"laughs": laughs + "vip_pools: *a11\n", "merged": maps + "node_addresses:\n  <<: *a19\n", "deep": "vip_pools: " + strings.Repeat("[", 500_000),
+		"itself": "vip_pools: &a [*a]\nnode_addresses: &b {x: *b}\n", "large": "vip_pools: [" + strings.Repeat("10.0.0.0/8,", 200_000) + "]",
+		"many": "vip_pools: [" + strings.Repeat("10.0.0.0/8,", 2_000) + "]", "keys": strings.Repeat("? ", 300_000),
+	} {
+		for kind, read := range map[string]func() error{
+			"config": func() error {
+				c, err := controlcenter.ReadConfig("f", []byte(file))
+				if err != nil {
+					return err
+				}
+				return c.Validate(nil)[0]
+			},
+			"services": func() error { _, err := controlcenter.ReadFile("f", []byte(file)); return err },
+		} {
+			t.Log(name, kind)
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			start := time.Now()
+			require.Error(t, read(), "%s as %s", name, kind)
+			require.Less(t, time.Since(start), 10*time.Second, "%s as %s", name, kind)
+			runtime.ReadMemStats(&after)
+			require.Less(t, after.Sys, before.Sys+512<<20, "%s as %s", name, kind)
+		}
+	}
 }

@@ -248,3 +248,33 @@ func TestMalformedSpeaksPlainly(t *testing.T) {
 	_, err = ParseKey("net/services/A")
 	require.Equal(t, 1, strings.Count(malformed("net/services/A", err).Error(), "key net/services/A"))
 }
+
+// TestLargeValues has values of 1.6 MB, more than etcd takes by default, and deep ones, in every kind of key. They harm
+// only themselves.
+func TestLargeValues(t *testing.T) {
+	t.Parallel()
+	const size = 1_600_000
+	values := []string{
+		strings.Repeat("[", size), strings.Repeat(`{"a":`, size/5), `{"labels":{"x":"` + strings.Repeat("x", size) + `"}}`, strings.Repeat(" ", size), `"` + strings.Repeat("x", size) + `"`,
+		`{"vip_pools":[` + strings.Repeat(`"::/0",`, size/7) + `"::/0"]}`, `{"share":{` + strings.Repeat(`"a":1,`, size/6) + `"a":1}}`,
+		`{"name":"big","instances":[` + strings.Repeat(`{"address":"1.1.1.1:1"},`, size/24) + `{"address":"1.1.1.1:1"}]}`,
+	}
+	l := listing{revision: 7, entries: []entry{{"net/services/sound", []byte(`{"name":"sound","ports":[{"port":80}]}`), 4, 6}}}
+	for key := range examples {
+		for i, value := range values {
+			l.entries = append(l.entries, entry{strings.Replace(key, "services/a", fmt.Sprintf("services/a%d", i), 1), []byte(value), 3, int64(10 + i)})
+		}
+	}
+	v := newView()
+	start := time.Now()
+	v.list(l)
+	require.Less(t, time.Since(start), 30*time.Second)
+	s := v.snapshot()
+	in, ok := s.Services.Get("sound")
+	require.True(t, ok)
+	require.Equal(t, "sound", cluster.Resolve(in).Service.Name)
+	require.Equal(t, 1, s.Services.Len())
+	for _, p := range s.Problems {
+		require.Less(t, len(p.Error()), 4*maxPrinted, "what is said of a large value is short")
+	}
+}
