@@ -52,9 +52,12 @@ func TestAliveAndApplied(t *testing.T) {
 	require.NoError(t, s.Applied(t.Context(), "n1", want))
 	_, err := raw(t, s).Put(t.Context(), s.prefix+"ops/applied/n3", "nonsense")
 	require.NoError(t, err)
+	_, err = raw(t, s).Put(t.Context(), s.prefix+"ops/applied/n4", `{"revision":8,"mood":"fine"}`)
+	require.NoError(t, err)
 	stop()
 	got := presentAs(t, s, map[string]bool{"n2": true})
-	require.Equal(t, map[string]cluster.Applied{"n1": want}, got, "an orderly stop gives the lease back at once; what was said stays")
+	newer := cluster.Applied{Revision: 8} // of a newer version, which says more
+	require.Equal(t, map[string]cluster.Applied{"n1": want, "n4": newer}, got, "an orderly stop gives the lease back at once; what was said stays")
 	require.Error(t, s.Applied(t.Context(), "a/b", want))
 	require.Error(t, s.Alive(t.Context(), "a/b"))
 }

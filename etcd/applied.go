@@ -130,7 +130,7 @@ func (p *progress) put(key string, value []byte) {
 	case k.Kind == KindAlive:
 		p.alive[k.Node] = true
 	case k.Kind == KindApplied:
-		if a, err := decode[cluster.Applied](value); err == nil {
+		if a, err := decodeReport[cluster.Applied](value); err == nil {
 			p.applied[k.Node] = *a
 		} else {
 			delete(p.applied, k.Node)

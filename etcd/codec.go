@@ -38,13 +38,20 @@ func encode(v any) ([]byte, error) {
 
 // decode is strict: a value with a field that we do not know was written by a newer version or with a slip, and half
 // of its meaning may be worse than none.
-func decode[T any](value []byte) (*T, error) {
+func decode[T any](value []byte) (*T, error) { return read[T](value, true) }
+
+// decodeReport is lenient: what a newer node adds to its news takes nothing from what it said before.
+func decodeReport[T any](value []byte) (*T, error) { return read[T](value, false) }
+
+func read[T any](value []byte, strict bool) (*T, error) {
 	if text := strings.TrimSpace(string(value)); text == "" || text == "null" {
 		return nil, errors.New("the value is empty")
 	}
 	out := new(T)
 	d := json.NewDecoder(bytes.NewReader(value))
-	d.DisallowUnknownFields()
+	if strict {
+		d.DisallowUnknownFields()
+	}
 	if err := d.Decode(out); err != nil {
 		return nil, plain(err)
 	}

@@ -28,7 +28,7 @@ func (s *Store) Repairs(ctx context.Context) (map[string]cluster.Repairs, error)
 			if err != nil {
 				continue
 			}
-			if v, err := decode[cluster.Repairs](kv.Value); err == nil {
+			if v, err := decodeReport[cluster.Repairs](kv.Value); err == nil {
 				out[k.Node] = *v
 			}
 		}
