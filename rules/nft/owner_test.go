@@ -148,8 +148,9 @@ func TestNoUserTextReachesTheKernel(t *testing.T) {
 	s := with(service(evil, "10.10.1.1 fd10::1", 80, "192.168.10.1:80*3", "192.168.10.2:80"), func(s *cluster.Service) {
 		s.Ports[0].Name = evil
 		for i := range s.Instances {
-			s.Instances[i].ID, s.Instances[i].Labels = evil+s.Instances[i].ID, map[string]string{evil: evil + "\n-F OUTPUT"}
+			s.Instances[i].Labels = map[string]string{evil: evil + "\n-F OUTPUT"}
 		}
+		s.Instances[1].ID = evil // which takes it out
 	})
 	want := build(rules.Options{}, s)
 	require.NotContains(t, Text(want), "pwned")
