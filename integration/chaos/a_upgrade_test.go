@@ -126,6 +126,10 @@ func uninstall(r *run) {
 	w := r.world(integration.Options{Idle: true})
 	node, a := w.Nodes[0], w.Agents[0]
 	w.NFT(node, foreignTables)
+	if r.Driver == "ipt" {
+		// As on a host where iptables is in use: its built-in chains, which it makes on first use, cannot be removed by it.
+		r.shell(node, "for p in iptables ip6tables; do $p -P INPUT ACCEPT; $p -P FORWARD ACCEPT; $p -P OUTPUT ACCEPT; for c in PREROUTING INPUT OUTPUT POSTROUTING; do $p -t nat -P $c ACCEPT; done; done")
+	}
 	_, err := node.Output("ip", "route", "add", "10.77.0.0/16", "via", w.Nodes[1].Addr4.String())
 	require.NoError(r, err)
 	before := r.ruleset(node) + r.addressing(node)
