@@ -44,7 +44,11 @@ func summary(rows []chaos.Row, lines []chaos.Line) string {
 		}
 		red = append(red, l.Row+" "+l.Variant().String())
 	}
-	text := fmt.Sprintf("%d rows, %d results, %d of them reach their target.", len(rows), len(lines), good)
+	variants := 0
+	for _, row := range rows {
+		variants += len(row.Variants)
+	}
+	text := fmt.Sprintf("%d rows in %d variants: %d were run, %d of these reach their target.", len(rows), variants, len(lines), good)
 	if len(red) > 0 {
 		text += " Not reached: " + strings.Join(red, ", ") + "."
 	}

@@ -29,7 +29,7 @@ func TestPageTellsRed(t *testing.T) {
 	text, err := page([]chaos.Row{row}, []chaos.Line{line})
 	require.NoError(t, err)
 	for _, part := range []string{
-		"1 rows, 1 results, 0 of them reach their target. Not reached: A1 nft-auto.",
+		"1 rows in 2 variants: 1 were run, 0 of these reach their target. Not reached: A1 nft-auto.",
 		"Rows: A1 (red).",
 		`| A1 | f | a \| b | none | nft-auto | 3 of 10 connections failed, 0 of 50 live broken; repaired 1.5 ms; writes 2 | **red**: writes | 0001-01-01, k |`,
 		"|  |  |  |  | ipt |  | not run |  |",
