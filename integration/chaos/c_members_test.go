@@ -3,6 +3,8 @@ package chaos
 import (
 	"math/rand/v2"
 	"net/http"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -137,4 +139,29 @@ func quorumLost(r *run) {
 	w.Only(w.Nodes[0], f, p.addresses[0])
 	p.unharmed()
 	require.Less(r, r.line.Figures["t_resume_s"], 15.0)
+}
+
+// versions runs one life of a service on three members of the distribution's etcd, and of the version that we embed.
+func versions(r *run) {
+	embedded := filepath.Join(r.TempDir(), "etcd")
+	require.NoError(r, integration.BuildEtcd(embedded))
+	debian, err := exec.LookPath("etcd")
+	require.NoError(r, err)
+	for _, program := range []string{debian, embedded} {
+		m := integration.NewMembers(r, integration.MembersOptions{Programs: slices.Repeat([]string{program}, 3)})
+		w := r.world(integration.Options{Members: m, Nodes: 1})
+		p, f := r.probe(w), w.Frontend(cluster.TCP, false)
+		w.Publish(integration.Service("lived", f, p.addresses[:2]...))
+		w.Drain("lived", p.addresses[0], true)
+		w.Only(w.Nodes[0], f, p.addresses[1])
+		said, code := r.weir(w, "controlcenter", "publish", "other", "--vip", f.String(), "--instance", p.addresses[0])
+		require.Equal(r, 4, code, said)
+		r.leader(m).Kill()
+		w.Publish(integration.Service("lived", f, p.addresses[2]))
+		w.Only(w.Nodes[0], f, p.addresses[2])
+		w.Withdraw("lived")
+		require.NotContains(r, w.Slots(w.Nodes[0]), f)
+		p.unharmed()
+		r.figure("versions_passed", r.line.Figures["versions_passed"]+1)
+	}
 }

@@ -28,6 +28,7 @@ var storeCases = map[string]func(*run){
 	"C12": lossyPath,
 	"C14": certificates,
 	"C15": rightsRevoked,
+	"C18": versions,
 	"C20": quietWithoutEtcd,
 }
 

@@ -155,6 +155,16 @@ var storeRows = []Row{{
 		New: "if w.store.horizon.silence() < w.options.Probe {",
 	},
 }, {
+	ID:       "C18",
+	Fault:    "etcd 3.4.23 of the distribution and 3.7.3, three members each, one of which dies",
+	Expected: "publish, drain, conflict, change, withdraw work on both; etcd itself does not let the two form one cluster",
+	Target:   "versions_passed 2, conn_failed 0",
+	Variants: one,
+	Mutation: Mutation{
+		File: "etcd/watch.go", Why: "the watch begins one revision late",
+		Old: "clientv3.WithRev(w.view.revision+1)", New: "clientv3.WithRev(w.view.revision+2)",
+	},
+}, {
 	ID:       "C20",
 	Fault:    "etcd frozen for 25 s, and away for 25 s, with 1,000 services",
 	Expected: "the agent waits quietly",
