@@ -34,7 +34,7 @@ var lines = []string{
 func FuzzArguments(f *testing.F) {
 	for i := range lines {
 		f.Add(i, "a", "10.10.1.1:80", "53/udp", "192.168.10.1:80=3")
-		f.Add(i, "\x1b[31m", "‮", "-1", "\x00")
+		f.Add(i, "\x1b[31m", "\u202e", "-1", "\x00")
 		f.Add(i, "../a", "[fe80::1%\x1b]:80", "99999999999999999999", "10.0.0.1:1=NaN")
 	}
 	f.Fuzz(func(t *testing.T, line int, one, two, three, four string) {
