@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"time"
 
-	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
@@ -62,7 +60,8 @@ func (p *presence) session(ctx context.Context) error {
 		return explain("connect", err)
 	}
 	if err = p.register(ctx, l.client); err == nil {
-		err = p.beat(ctx, l)
+		answered := func(time.Time) { p.backoff.reset() }
+		err = beats{p.store, p.lease, aliveBeat, aliveWait, answered}.run(ctx, l)
 	}
 	if err != nil && ctx.Err() == nil && lost(err) {
 		p.store.members.turn(l)
@@ -92,48 +91,6 @@ func (p *presence) register(ctx context.Context, c *clientv3.Client) error {
 		return err // the lease runs out by itself
 	}
 	p.lease = lease.ID
-	return nil
-}
-
-// beat renews the lease on one stream. It does so itself because the client's own keep-alive cannot be told how often,
-// and its one-shot form spins while etcd is away.
-func (p *presence) beat(ctx context.Context, l *link) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	stream, err := pb.NewLeaseClient(l.client.ActiveConnection()).LeaseKeepAlive(ctx)
-	if err != nil {
-		return rpctypes.Error(err)
-	}
-	for {
-		if err := p.ask(stream, l, cancel); err != nil {
-			return err
-		}
-		p.backoff.reset()
-		sleep(ctx, aliveBeat)
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-	}
-}
-
-// ask sends one beat and waits for its answer; the stream ends when that takes too long.
-func (p *presence) ask(stream pb.Lease_LeaseKeepAliveClient, l *link, end func()) error {
-	late := time.AfterFunc(aliveWait, end)
-	err := stream.Send(&pb.LeaseKeepAliveRequest{ID: int64(p.lease)})
-	var answer *pb.LeaseKeepAliveResponse
-	if err == nil || errors.Is(err, io.EOF) {
-		answer, err = stream.Recv() // after a failed Send this is what tells why
-	}
-	if !late.Stop() {
-		return fmt.Errorf("no answer from %s in %s: %w", l.endpoint, aliveWait, errTurned)
-	}
-	if err != nil {
-		return rpctypes.Error(err)
-	}
-	p.store.horizon.note(answer.Header.Revision)
-	if answer.TTL <= 0 {
-		return rpctypes.ErrLeaseNotFound
-	}
 	return nil
 }
 

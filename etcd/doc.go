@@ -9,6 +9,7 @@
 //   - A value that cannot be read is a Problem; what the key said before stays in force.
 //   - A Commit happens whole or not at all, and never twice, also when the answer is lost on the way.
 //   - Deletions that look like an accident (store wiped, restored, prefix deleted) are held back and keep serving.
+//   - What a former leader writes is refused, whatever it believes.
 //   - Nothing that runs here outlives the call that started it, except the connection, which Close ends.
 //
 // One Store talks to one member at a time. When a probe is not answered it turns to the next one and takes every watch

@@ -38,6 +38,7 @@ const (
 	KindWake
 	KindDigest
 	KindSecret
+	KindLeader
 	kinds
 )
 
@@ -67,6 +68,7 @@ var layouts = [kinds]string{
 	KindWake:      "ops/wake/SERVICE",
 	KindDigest:    "ops/digest",
 	KindSecret:    "ops/secret",
+	KindLeader:    "ops/leader/ID",
 }
 
 // Key is one key, taken apart. Only the parts that its kind has are set.

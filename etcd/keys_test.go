@@ -38,6 +38,7 @@ var examples = map[string]Key{
 	"ops/wake/a":                      {Kind: KindWake, Service: "a"},
 	"ops/digest":                      {Kind: KindDigest},
 	"ops/secret":                      {Kind: KindSecret},
+	"ops/leader/694d9a1c":             {Kind: KindLeader, ID: "694d9a1c"},
 }
 
 func TestKeys(t *testing.T) {

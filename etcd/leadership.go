@@ -1,0 +1,90 @@
+package etcd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/weir-lb/weir/cluster"
+)
+
+// Leadership is what one election gave. It outlives its end harmlessly: nothing is written then.
+type Leadership struct {
+	store    *Store
+	key      string
+	revision int64
+	end      context.CancelCauseFunc
+}
+
+// Write writes decisions in one transaction, which etcd refuses unless this leadership lasts: the comparison is with the
+// revision that made the election's key, so neither a pause nor a clock nor a late packet lets a former leader through.
+// Refused, it says cluster.ErrNotLeading and ends the leadership. Decisions are whole values: where an answer was
+// lost they are sent again, which changes nothing.
+func (l *Leadership) Write(ctx context.Context, decisions ...cluster.Decision) (int64, error) {
+	const doing = "write what the leader decided"
+	if len(decisions) > maxOps/2 {
+		return 0, fmt.Errorf("%s: %d decisions are more than %d: write them in parts", doing, len(decisions), maxOps/2)
+	}
+	var then []clientv3.Op
+	for _, d := range decisions {
+		op, err := l.store.decided(d)
+		if err != nil {
+			return 0, fmt.Errorf("%s: %w", doing, err)
+		}
+		then = append(then, op)
+	}
+	return l.commit(ctx, doing, then)
+}
+
+func (l *Leadership) commit(ctx context.Context, doing string, then []clientv3.Op) (revision int64, err error) {
+	leading := clientv3.Compare(clientv3.CreateRevision(l.key), "=", l.revision)
+	err = l.store.do(ctx, doing, func(ctx context.Context, c *clientv3.Client) error {
+		r, err := c.Txn(ctx).If(leading).Then(then...).Commit()
+		if err == nil && !r.Succeeded {
+			return cluster.ErrNotLeading
+		}
+		if err == nil {
+			revision = r.Header.Revision
+			l.store.horizon.note(revision)
+		}
+		return err
+	})
+	if errors.Is(err, cluster.ErrNotLeading) {
+		l.end(err)
+	}
+	return revision, err
+}
+
+// decided lays out one decision.
+func (s *Store) decided(d cluster.Decision) (clientv3.Op, error) {
+	switch d := d.(type) {
+	case cluster.SetWeights:
+		op, err := s.placed(Key{Kind: KindWeights, Service: d.Service}, present(d.Weights))
+		if err != nil || d.Weights == nil {
+			return op, err
+		}
+		// It may have been withdrawn since the leader looked, and the weights would wait for the next service of that name.
+		there := clientv3.Compare(clientv3.CreateRevision(s.key(Key{Kind: KindService, Service: d.Service})), ">", 0)
+		return clientv3.OpTxn([]clientv3.Cmp{there}, []clientv3.Op{op}, nil), nil
+	case cluster.SetDown:
+		return s.placed(Key{Kind: KindDown, Node: d.Node}, present(d.Down))
+	}
+	return clientv3.Op{}, fmt.Errorf("%T: this kind of decision is unknown", d)
+}
+
+// placed puts one key, or deletes it for nil.
+func (s *Store) placed(key Key, v any) (clientv3.Op, error) {
+	if err := key.Valid(); err != nil {
+		return clientv3.Op{}, err
+	}
+	if v == nil {
+		return clientv3.OpDelete(s.key(key)), nil
+	}
+	value, err := readable(key, v)
+	if err != nil {
+		return clientv3.Op{}, err
+	}
+	return clientv3.OpPut(s.key(key), string(value)), nil
+}
