@@ -112,8 +112,8 @@ var inputRows = []Row{{
 	Promises: []int{4},
 	Variants: one,
 	Mutation: Mutation{
-		File: "etcd/printable.go", Why: "foreign text is printed as it is",
-		Old: "quoted := strconv.QuoteToGraphic(s)", New: "quoted := strconv.Itoa(0)[:1] + s + \"0\"",
+		File: "cmd/weir/safewriter.go", Why: "what is printed is not escaped",
+		Old: "unicode.IsGraphic(r) }", New: "unicode.IsGraphic(r) || r > 0 }",
 	},
 }, {
 	ID:       "E13",

@@ -3,6 +3,7 @@ package chaos
 import (
 	"fmt"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -91,8 +92,11 @@ func round(x float64, digits int) float64 {
 	return float64(int64(x*scale+0.5)) / scale
 }
 
+// kernel is the version that behaviour depends on: major and minor. The rest names the machine.
 func kernel(t *testing.T) string {
 	var name unix.Utsname
 	require.NoError(t, unix.Uname(&name))
-	return unix.ByteSliceToString(name.Release[:])
+	version := regexp.MustCompile(`^\d+\.\d+`).FindString(unix.ByteSliceToString(name.Release[:]))
+	require.NotEmpty(t, version)
+	return version
 }
