@@ -130,7 +130,8 @@ func TestUDPFlowWithoutRules(t *testing.T) {
 			f, instances, a := w.Frontend(cluster.UDP, false), w.ServeAll(1, false), w.Agents[0]
 			w.Publish(Service("a", f, instances...))
 			a.Kill()
-			w.NFT(w.Nodes[0], "table ip other { chain c { type filter hook prerouting priority 0; ct state established accept; }; }; delete table ip weir")
+			w.NFT(w.Nodes[0], "table ip other { chain c { type filter hook prerouting priority 0; ct state established accept; }; }")
+			w.Unrule(w.Nodes[0])
 			var flows []*udpFlow
 			for i, from := range []*lab.Host{w.Nodes[0], w.Client} {
 				flows = append(flows, w.udpFlow(from, f, 4242+i))

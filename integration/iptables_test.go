@@ -26,10 +26,18 @@ func TestIptables(t *testing.T) {
 			defer func() { driver = "" }()
 			t.Run("traffic", TestTraffic)
 			t.Run("refusal", TestRefusal)
+			t.Run("sources", TestSources)
+			t.Run("ping", TestPing)
+			t.Run("local counters", TestLocalCounters)
 			if variant == iptables[0] { // what the two variants cannot do otherwise, one of them shows
 				t.Run("drain", TestDrain)
+				t.Run("kill flows", TestKillFlows)
+				t.Run("flows without rules", TestUDPFlowWithoutRules)
+				t.Run("locality", TestLocality)
 				t.Run("own VIP", TestOwnVIP)
 				t.Run("client address", TestClientAddress)
+				t.Run("address of the node", TestNodeChangesItsAddress)
+				t.Run("malformed", TestMalformed)
 			}
 			t.Run("spread", testSpreadWeighted)
 			t.Run("restart", testAdoption)

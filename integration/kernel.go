@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strconv"
+	"strings"
 
 	"github.com/stretchr/testify/require"
 	"github.com/vishvananda/netlink"
@@ -14,13 +15,29 @@ import (
 	"github.com/weir-lb/weir/cluster"
 	"github.com/weir-lb/weir/internal/lab"
 	"github.com/weir-lb/weir/rules"
+	"github.com/weir-lb/weir/rules/ipt"
 	"github.com/weir-lb/weir/rules/nft"
 )
 
-// Slots counts, for each frontend, how many slots lead to which target, by the listing of the stock nft program.
+// Slots counts, for each frontend, how many slots lead to which target: by the listing of the stock nft program, or by the
+// driver where that is another one.
 func (w *World) Slots(node *lab.Host) map[cluster.Frontend]map[netip.AddrPort]int {
 	w.t.Helper()
 	out := map[cluster.Frontend]map[netip.AddrPort]int{}
+	if w.onIptables() {
+		state, err := w.looking(node).Read(w.t.Context())
+		require.NoError(w.t, err)
+		require.Empty(w.t, state.Damage)
+		for f, p := range state.Placed {
+			if len(p.Slots) > 0 {
+				out[f] = map[netip.AddrPort]int{}
+			}
+			for _, target := range p.Slots {
+				out[f][target]++
+			}
+		}
+		return out
+	}
 	for _, family := range []string{"ip", "ip6"} {
 		text, err := node.Output("nft", "-j", "list", "table", family, "weir")
 		require.NoError(w.t, err)
@@ -106,6 +123,43 @@ func (w *World) NFT(host *lab.Host, script string) {
 	w.t.Helper()
 	out, err := host.Output("nft", script)
 	require.NoError(w.t, err, "%s", out)
+}
+
+// Unrule takes our rules from a node, as somebody else would who does not know them.
+func (w *World) Unrule(node *lab.Host) {
+	w.t.Helper()
+	if !w.onIptables() {
+		w.NFT(node, "delete table ip weir; delete table ip6 weir")
+		return
+	}
+	for _, program := range []string{"iptables", "ip6tables"} {
+		for _, table := range []string{"filter", "nat"} {
+			for _, what := range []string{"-F", "-X"} {
+				out, err := node.Output(program+strings.TrimPrefix(w.o.Driver, "ipt"), "-w", "5", "-t", table, what)
+				require.NoError(w.t, err, "%s", out)
+			}
+		}
+	}
+}
+
+func (w *World) onIptables() bool { return strings.HasPrefix(w.o.Driver, "ipt") }
+
+// looking is a driver of the kind that wrote a node's rules.
+func (w *World) looking(node *lab.Host) counting {
+	w.t.Helper()
+	if w.onIptables() {
+		return ipt.New(ipt.Options{Variant: ipt.Variant(strings.TrimPrefix(w.o.Driver, "ipt-")), NetNS: int(node.Netns())})
+	}
+	d, err := nft.New(nft.Options{NetNS: int(node.Netns()), Ownership: nft.ReadOnly})
+	require.NoError(w.t, err)
+	w.t.Cleanup(func() { _ = d.Close() })
+	return d
+}
+
+type counting interface {
+	rules.Driver
+	Refused(ctx context.Context) (map[cluster.Frontend]uint64, error)
+	LocalCounts(ctx context.Context) (map[cluster.Listener]uint64, error)
 }
 
 // Sound requires that a node has so many frontends and that each chooses from slots that are there, and counts those that

@@ -22,7 +22,7 @@ func TestWipedWhileTheAgentRestarts(t *testing.T) {
 	w.StopEtcd()
 	require.NoError(t, os.RemoveAll(filepath.Join(w.Dir, "etcd", "data")))
 	w.StartEtcd()
-	w.NFT(w.Nodes[0], "delete table ip weir; delete table ip6 weir")
+	w.Unrule(w.Nodes[0])
 	a.Start()
 	a.AwaitReady(10 * time.Second)
 	w.Only(w.Nodes[0], f, instances...)

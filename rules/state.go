@@ -98,6 +98,8 @@ type State struct {
 
 	// SlotOf is the slot of a client under source affinity, where the driver finds it otherwise than by SourceSlot.
 	SlotOf func(p Placement, client netip.Addr) int
+	// Path is what a packet with this verdict passes, where the driver's chains are not those of nft.
+	Path func(s *State, p Packet, v Verdict) []Step
 
 	// For every frontend whose balancer is the same pointer in reached, Placed is right; those in unsettled are looked
 	// at again each time. This is what lets Diff skip what did not change.

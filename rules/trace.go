@@ -32,8 +32,8 @@ const (
 	Unclear Outcome = "unclear" // it depends on what is not known: somebody else's rule, or an address that was not given
 )
 
-// Step is one rule that said something about a packet. Chains bear the names of the nft tables, where the name of a
-// balancer's chain also has the number of its map: lb-3 stands there as lb-0-3 to lb-15-3.
+// Step is one rule that said something about a packet. Unless the State knows better, chains bear the names of the nft
+// tables, where the name of a balancer's chain also has the number of its map: lb-3 stands there as lb-0-3 to lb-15-3.
 type Step struct {
 	Chain string `json:"chain"`
 	What  string `json:"what"`
@@ -44,11 +44,20 @@ type Verdict struct {
 	Outcome    Outcome
 	Target     netip.AddrPort // of a packet that is sent
 	Masquerade bool           // the target sees an address of this node and not the client's
+	Why        string         // it is masqueraded, or is not
 	Steps      []Step
 }
 
 // Trace says what becomes of a packet in a kernel that holds this state and whose frame is sound.
 func Trace(s *State, p Packet) Verdict {
+	v := trace(s, p)
+	if s.Path != nil {
+		v.Steps = s.Path(s, p, v)
+	}
+	return v
+}
+
+func trace(s *State, p Packet) Verdict {
 	v := &Verdict{Outcome: Passes}
 	if p.slotOf = s.SlotOf; p.slotOf == nil {
 		p.slotOf = func(p Placement, client netip.Addr) int { return SourceSlot(client, p.Size) }
@@ -159,23 +168,29 @@ func (v *Verdict) masquerade(s *State, p Packet) {
 	both := func(set Set) bool {
 		return slices.ContainsFunc(s.Sets[set], func(n netip.Prefix) bool { return n.Contains(p.Source) && n.Contains(v.Target.Addr()) })
 	}
-	why := "nobody excepts it"
+	where := ""
+	v.Why, v.Masquerade = "nobody excepts it", true
 	switch {
 	case contains(s.Sets[VIPs], p.Source):
-		why = "its source is in @vips"
+		v.Why, where = "its source is a VIP", ", in @vips"
 	case p.Local:
-		v.step("masq", "its source is this node: return")
-		return
+		v.Why, v.Masquerade = "its source is this node", false
 	case both(Hairpin):
-		why = "it calls itself, in @hairpin"
+		v.Why, where = "it calls itself", ", in @hairpin"
 	case both(SameLink):
-		why = "both are on one link, in @same-link: replies would bypass this node"
+		v.Why, where = "client and instance are on one link, where replies would bypass this node", ", in @same-link"
 	case contains(s.Sets[KeepSource], p.Source):
-		v.step("masq", "its source is in @keep-source: return")
-		return
+		v.Why, where, v.Masquerade = "its source is to be kept", ", in @keep-source", false
 	}
-	v.Masquerade = true
-	v.step("masq", "%s: masquerade", why)
+	v.step("masq", "%s%s: %s", v.Why, where, v.What())
+}
+
+// What becomes of the client's address, in one word.
+func (v *Verdict) What() string {
+	if v.Masquerade {
+		return "masquerade"
+	}
+	return "return"
 }
 
 // Shares counts the slots of each target that a placement chooses from, sorted by target. Chances are in proportion.

@@ -44,6 +44,7 @@ It needs root. The cluster stays up to play with until Ctrl-C, and is then remov
 				return err
 			}
 			o.AgentArgs = []string{"--driver", o.driver.driver, "--iptables", o.driver.iptables}
+			o.Iptables = o.driver.program()
 			if err := lab.CheckRoot(); err != nil { // before the show begins
 				return err
 			}

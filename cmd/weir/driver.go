@@ -35,10 +35,24 @@ func (d *driverFlags) check() error {
 	if !slices.Contains([]string{"", "auto", "nft", "legacy"}, d.iptables) {
 		errs = append(errs, fmt.Errorf("--iptables %q: use auto, nft or legacy", d.iptables))
 	}
+	if d.driver == "nft" && d.variant() != ipt.Auto {
+		errs = append(errs, fmt.Errorf("--iptables %s is for the driver ipt: leave it out, or use --driver ipt", d.iptables))
+	}
 	if err := errors.Join(errs...); err != nil {
 		return &usageError{err}
 	}
 	return nil
+}
+
+// program is the iptables that writes the rules; empty where nft does.
+func (d *driverFlags) program() string {
+	switch {
+	case d.driver != "ipt":
+		return ""
+	case d.variant() == ipt.Auto:
+		return "iptables"
+	}
+	return "iptables-" + d.iptables
 }
 
 func (d *driverFlags) variant() ipt.Variant {

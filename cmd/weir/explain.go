@@ -130,7 +130,9 @@ func (o *explainOptions) explain(ctx context.Context, snapshot *cluster.Snapshot
 	}
 	verdict := rules.Trace(state, rules.Packet{Source: source, To: o.frontend, Local: local})
 	e.Steps, e.Outcome = verdict.Steps, string(verdict.Outcome)
-	e.chances(state.Placed[o.frontend], verdict)
+	if verdict.Outcome != rules.Refused {
+		e.chances(state.Placed[o.frontend], verdict)
+	}
 	e.instances(snapshot, o.frontend, o.place(snapshot, here))
 	if local && e.Basis == ofThisKernel {
 		e.Route, _ = agent.RouteTo(o.frontend.VIP)
@@ -185,7 +187,7 @@ func (o *explainOptions) state(ctx context.Context, snapshot *cluster.Snapshot, 
 		}
 		e.Notes = append(e.Notes, "this kernel cannot be read: "+err.Error())
 	}
-	e.Basis = fmt.Sprintf("etcd at revision %d: the kernel is asked on the node itself, as root", snapshot.Revision)
+	e.Basis = fmt.Sprintf("etcd at revision %d, for the driver nft: the kernel is asked on the node itself, as root", snapshot.Revision)
 	want := rules.Build(nil, snapshot, rules.Options{KeepSource: o.keepSource.prefixes, Node: o.node})
 	state := rules.NewState()
 	state.Commit(rules.Diff(state, want))
@@ -301,8 +303,12 @@ func (e *explanation) print(w io.Writer) {
 	if e.Locality != "" {
 		fmt.Fprintf(w, "locality: %s\n", e.Locality)
 	}
+	width := 12
 	for _, step := range e.Steps {
-		fmt.Fprintf(w, "  %-12s %s\n", step.Chain, step.What)
+		width = max(width, len(step.Chain))
+	}
+	for _, step := range e.Steps {
+		fmt.Fprintf(w, "  %-*s %s\n", width, step.Chain, step.What)
 	}
 	fmt.Fprintf(w, "outcome: %s\n", e.Outcome)
 	for _, c := range e.Chances {

@@ -15,6 +15,7 @@ import (
 type Options struct {
 	Program     string    // the weir binary that the agents run
 	AgentArgs   []string  // further flags of the agents
+	Iptables    string    // the program that lists the agents' rules, where that is not nft
 	Connections int       // from each node after each step; default 3000
 	Once        bool      // leave after the show
 	JSON        bool      // print one JSON document in place of the show
@@ -155,6 +156,10 @@ func (s *stage) streamTo(instance string) (*lab.Stream, error) {
 func (s *stage) invite(w io.Writer) {
 	n1, client := s.cluster.Nodes[0].Name(), s.cluster.Client.Name()
 	weir, etcdFlag := s.options.Program, "--etcd "+s.endpoint()
+	list, flush := "nft list table ip weir", "nft flush ruleset"
+	if program := s.options.Iptables; program != "" {
+		list, flush = program+"-save -t nat", program+" -t nat -F"
+	}
 	fmt.Fprintf(w, `
 The cluster stays up until Ctrl-C. In another terminal, as root:
 
@@ -162,7 +167,7 @@ The cluster stays up until Ctrl-C. In another terminal, as root:
     ip netns exec %[1]s bash -c 'head -1 </dev/tcp/%[3]s/%[4]d'
     ip netns exec %[2]s bash -c 'head -1 </dev/tcp/%[3]s/%[4]d'
   the rules of n1, why they are so, and what a change would do:
-    ip netns exec %[1]s nft list table ip weir
+    ip netns exec %[1]s %[10]s
     ip netns exec %[1]s %[5]s explain local %[3]s:%[4]d --node n1 %[6]s
     %[5]s controlcenter plan %[7]s --vip %[3]s:%[4]d --instance %[8]s %[6]s
   look at the cluster, and change it:
@@ -170,8 +175,8 @@ The cluster stays up until Ctrl-C. In another terminal, as root:
     %[5]s controlcenter undrain %[7]s %[9]s %[6]s
     %[5]s controlcenter get nodes %[6]s
   break something, and connect again:
-    ip netns exec %[1]s nft flush ruleset
+    ip netns exec %[1]s %[11]s
   a shell on n1:
     ip netns exec %[1]s bash
-`, n1, client, frontend.Addr(), frontend.Port(), weir, etcdFlag, service, s.instance(0), s.instance(1))
+`, n1, client, frontend.Addr(), frontend.Port(), weir, etcdFlag, service, s.instance(0), s.instance(1), list, flush)
 }

@@ -26,7 +26,7 @@ func (d *Driver) Read(ctx context.Context) (*rules.State, error) {
 		return nil, err
 	}
 	state := rules.NewState()
-	state.SlotOf = slotOf
+	state.SlotOf, state.Path = slotOf, pathOf
 	for _, f := range families {
 		r := reader{family: f, state: state, tables: map[string]listing{}}
 		for _, table := range tables {
