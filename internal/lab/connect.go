@@ -3,6 +3,7 @@ package lab
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -26,7 +27,7 @@ func (l Load) connect(ctx context.Context) (id string, took time.Duration, err e
 	ctx, cancel := context.WithTimeout(ctx, l.Timeout)
 	defer cancel()
 	start := time.Now()
-	conn, err := l.dialer().DialContext(ctx, l.Network, l.Frontend.String())
+	conn, err := l.dial(ctx)
 	if err != nil {
 		return "", 0, err
 	}
@@ -45,18 +46,30 @@ func (l Load) connect(ctx context.Context) (id string, took time.Duration, err e
 	return id, took, err
 }
 
+// flows counts those of UDP. Each gets a source port of its own: drawn by chance, one would come again now and then while
+// the kernel still knows the flow, and be no new connection to it.
+var flows atomic.Uint32
+
+func (l Load) dial(ctx context.Context) (conn net.Conn, err error) {
+	for {
+		conn, err = l.dialer().DialContext(ctx, l.Network, l.Frontend.String())
+		if l.Network != "udp" || !errors.Is(err, unix.EADDRINUSE) {
+			return conn, err
+		}
+	}
+}
+
 func (l Load) dialer() *net.Dialer {
 	d := &net.Dialer{KeepAlive: -1}
 	d.SetMultipathTCP(false)
+	if l.Network == "udp" {
+		d.LocalAddr = &net.UDPAddr{IP: l.Source.AsSlice(), Port: 32768 + int(flows.Add(1)%28_000)}
+		return d
+	}
 	if !l.Source.IsValid() {
 		return d
 	}
-	addr := netip.AddrPortFrom(l.Source, 0)
-	if l.Network == "udp" {
-		d.LocalAddr = net.UDPAddrFromAddrPort(addr)
-		return d
-	}
-	d.LocalAddr = net.TCPAddrFromAddrPort(addr)
+	d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(l.Source, 0))
 	// Else bind would take a port for all destinations at once, and they run out sooner.
 	d.Control = func(_, _ string, raw syscall.RawConn) (err error) {
 		ctlErr := raw.Control(func(fd uintptr) {

@@ -2,7 +2,9 @@ package lab
 
 import (
 	"context"
+	"fmt"
 	"io"
+	"net"
 	"net/netip"
 	"testing"
 	"time"
@@ -267,4 +269,19 @@ func TestDatagrams(t *testing.T) {
 	require.Equal(t, r.Answered, r.ByID["a"]+r.ByID["b"])
 	require.Greater(t, r.Sent, r.Answered)
 	require.Equal(t, r, d.Stop(), "nothing changes after the end")
+}
+
+// A source port that comes again soon would be the same flow to the kernel.
+func TestDatagramsOfDifferentPorts(t *testing.T) {
+	taken, err := net.ListenPacket("udp", fmt.Sprintf(":%d", 32768+(flows.Load()+2)%28_000))
+	require.NoError(t, err)
+	defer taken.Close()
+	load, seen := Load{Network: "udp", Frontend: netip.MustParseAddrPort("127.0.0.1:9")}, map[string]bool{taken.LocalAddr().String(): true}
+	for range 1000 {
+		conn, err := load.dial(t.Context())
+		require.NoError(t, err)
+		require.NoError(t, conn.Close())
+		seen[conn.LocalAddr().String()] = true
+	}
+	require.Len(t, seen, 1001)
 }

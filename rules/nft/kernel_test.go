@@ -1,60 +1,25 @@
 package nft
 
 import (
-	"bytes"
 	"context"
-	"flag"
-	"net/netip"
-	"os/exec"
-	"runtime"
-	"strconv"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
-	"github.com/vishvananda/netns"
 
-	"github.com/weir-lb/weir/cluster"
 	"github.com/weir-lb/weir/rules"
+	"github.com/weir-lb/weir/rules/rulestest"
 )
 
-// namespace is a fresh network namespace for the length of a test.
-func namespace(t testing.TB) int {
-	var fresh netns.NsHandle
-	onThread(func() {
-		var err error
-		fresh, err = netns.New()
-		require.NoError(t, err)
-	})
-	t.Cleanup(func() { fresh.Close() })
-	return int(fresh)
-}
-
-// onThread runs fn on a thread that ends with it, so that a change of namespace reaches nobody else.
-func onThread(fn func()) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		runtime.LockOSThread()
-		fn()
-	}()
-	<-done
-}
-
-// inside runs a program in a namespace and returns what it says.
-func inside(ns int, stdin string, command ...string) (string, error) {
-	var out bytes.Buffer
-	var err error
-	onThread(func() {
-		if err = netns.Set(netns.NsHandle(ns)); err != nil {
-			return
-		}
-		cmd := exec.Command(command[0], command[1:]...)
-		cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &out, &out
-		err = cmd.Run()
-	})
-	return out.String(), err
-}
+// What the tests of both drivers begin with.
+var (
+	namespace = rulestest.Namespace
+	inside    = rulestest.Inside
+	build     = rulestest.Ruleset
+	service   = rulestest.Service
+	with      = rulestest.With
+	few       = rulestest.Few
+	prefix    = rulestest.Prefix
+)
 
 // nft runs the stock program, as somebody else on the node would.
 func nft(t require.TestingT, ns int, script string) {
@@ -89,52 +54,3 @@ func install(t require.TestingT, d *Driver, want *rules.Ruleset) *rules.State {
 	require.Empty(t, problems)
 	return state
 }
-
-// build makes a ruleset of services.
-func build(options rules.Options, services ...*cluster.Service) *rules.Ruleset {
-	draft := cluster.NewDraft()
-	for i, s := range services {
-		s.CreateRevision, s.ModRevision = int64(i+1), int64(i+1)
-		draft.Service(s.Name, s)
-	}
-	draft.Node("n1", &cluster.Node{Addresses: []netip.Addr{netip.MustParseAddr("192.168.10.100")}})
-	return rules.Build(nil, draft.Snapshot(int64(len(services)+1)), options)
-}
-
-// service is one with a VIP or several, one TCP port, and instances as "ADDRESS" or "ADDRESS*WEIGHT".
-func service(name, vips string, port uint16, instances ...string) *cluster.Service {
-	s := &cluster.Service{Name: name, Ports: []cluster.Port{{Port: port, Protocol: cluster.TCP}}}
-	for vip := range strings.FieldsSeq(vips) {
-		s.VIPs = append(s.VIPs, netip.MustParseAddr(vip))
-	}
-	for _, text := range instances {
-		address, weight, weighted := strings.Cut(text, "*")
-		i, err := cluster.ParseInstance(address)
-		if err != nil {
-			panic(err)
-		}
-		if weighted {
-			if i.Weight, err = strconv.Atoi(weight); err != nil {
-				panic(err)
-			}
-		}
-		s.Instances = append(s.Instances, i)
-	}
-	return s
-}
-
-func with(s *cluster.Service, change func(*cluster.Service)) *cluster.Service {
-	change(s)
-	return s
-}
-
-// few limits the random checks of a test to what a kernel can bear, unless the command line asks for a number.
-func few(t testing.TB, n int) {
-	checks := flag.Lookup("rapid.checks")
-	if before := checks.Value.String(); before == checks.DefValue {
-		require.NoError(t, checks.Value.Set(strconv.Itoa(n)))
-		t.Cleanup(func() { require.NoError(t, checks.Value.Set(before)) })
-	}
-}
-
-func prefix(s string) netip.Prefix { return netip.MustParsePrefix(s) }
