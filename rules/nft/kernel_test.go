@@ -2,10 +2,12 @@ package nft
 
 import (
 	"context"
+	"net/netip"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/weir-lb/weir/cluster"
 	"github.com/weir-lb/weir/rules"
 	"github.com/weir-lb/weir/rules/rulestest"
 )
@@ -14,7 +16,6 @@ import (
 var (
 	namespace = rulestest.Namespace
 	inside    = rulestest.Inside
-	build     = rulestest.Ruleset
 	service   = rulestest.Service
 	with      = rulestest.With
 	few       = rulestest.Few
@@ -53,4 +54,15 @@ func install(t require.TestingT, d *Driver, want *rules.Ruleset) *rules.State {
 	require.NoError(t, err)
 	require.Empty(t, problems)
 	return state
+}
+
+// build makes a ruleset of services, some of whose instances are on the node n1.
+func build(options rules.Options, services ...*cluster.Service) *rules.Ruleset {
+	draft := cluster.NewDraft()
+	for i, s := range services {
+		s.CreateRevision, s.ModRevision = int64(i+1), int64(i+1)
+		draft.Service(s.Name, s)
+	}
+	draft.Node("n1", &cluster.Node{Addresses: []netip.Addr{netip.MustParseAddr("192.168.10.100")}})
+	return rules.Build(nil, draft.Snapshot(int64(len(services)+1)), options)
 }

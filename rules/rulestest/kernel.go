@@ -57,14 +57,13 @@ func Inside(ns int, stdin string, command ...string) (string, error) {
 	return out.String(), err
 }
 
-// Ruleset is what a node wants that has heard of these services alone. The first instance's host is the node n1.
+// Ruleset is what a node wants that has heard of these services alone.
 func Ruleset(options rules.Options, services ...*cluster.Service) *rules.Ruleset {
 	draft := cluster.NewDraft()
 	for i, s := range services {
 		s.CreateRevision, s.ModRevision = int64(i+1), int64(i+1)
 		draft.Service(s.Name, s)
 	}
-	draft.Node("n1", &cluster.Node{Addresses: []netip.Addr{netip.MustParseAddr("192.168.10.100")}})
 	return rules.Build(nil, draft.Snapshot(int64(len(services)+1)), options)
 }
 
