@@ -27,8 +27,7 @@ func TestNodeChangesItsAddress(t *testing.T) {
 	from := func(source netip.Addr) {
 		t.Helper()
 		took := w.Eventually(5*time.Second, "local clients use "+source.String(), func() bool {
-			out, err := node.Output("ip", "route", "get", f.VIP.String())
-			require.NoError(t, err)
+			out, _ := node.Output("ip", "route", "get", f.VIP.String()) // fails while there is no route at all
 			return strings.Contains(string(out), "dev weir0 src "+source.String()+" ")
 		})
 		w.Only(node, f, instances...)

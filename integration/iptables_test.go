@@ -33,11 +33,9 @@ func TestIptables(t *testing.T) {
 				t.Run("drain", TestDrain)
 				t.Run("kill flows", TestKillFlows)
 				t.Run("flows without rules", TestUDPFlowWithoutRules)
-				t.Run("locality", TestLocality)
 				t.Run("own VIP", TestOwnVIP)
 				t.Run("client address", TestClientAddress)
 				t.Run("address of the node", TestNodeChangesItsAddress)
-				t.Run("malformed", TestMalformed)
 			}
 			t.Run("spread", testSpreadWeighted)
 			t.Run("restart", testAdoption)
