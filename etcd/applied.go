@@ -90,10 +90,8 @@ func (p *progress) list(ctx context.Context, c *clientv3.Client) (int64, error) 
 func (p *progress) follow(ctx context.Context, l *link, revision int64) (done bool, err error) {
 	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
 	defer cancel()
-	stream := clientv3.NewWatcher(l.client)
-	defer func() { _ = stream.Close() }()
 	from, to := p.span()
-	events := stream.Watch(ctx, from, clientv3.WithRange(to), clientv3.WithRev(revision+1), clientv3.WithFragment())
+	events := streamOf(l.client).Watch(ctx, from, clientv3.WithRange(to), clientv3.WithRev(revision+1), clientv3.WithFragment())
 	for {
 		select {
 		case <-ctx.Done():

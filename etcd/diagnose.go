@@ -191,10 +191,8 @@ func (s *Store) history(ctx context.Context, c *clientv3.Client) (h History, err
 	h.Revision = r.Header.Revision
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	watcher := clientv3.NewWatcher(c)
-	defer func() { _ = watcher.Close() }()
 	select {
-	case answer := <-watcher.Watch(ctx, s.prefix+readyKey, clientv3.WithRev(1)): // an old event, or the word that they are gone
+	case answer := <-streamOf(c).Watch(ctx, s.prefix+readyKey, clientv3.WithRev(1)): // an old event, or the word that they are gone
 		h.Compacted = answer.CompactRevision
 	case <-time.After(compactionWord):
 	}

@@ -36,7 +36,7 @@ func server(t testing.TB) *embedded.Server {
 
 func serve(t testing.TB, dir, listen string) *embedded.Server {
 	t.Helper()
-	s, err := embedded.Start(t.Context(), embedded.Options{Dir: dir, Listen: listen, NoSync: true})
+	s, err := embedded.Start(t.Context(), embedded.Options{Dir: dir, Listen: listen, NoSync: true, WeakHashes: true})
 	require.NoError(t, err)
 	t.Cleanup(s.Close)
 	return s

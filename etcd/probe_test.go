@@ -89,7 +89,7 @@ func TestLostEventsAreMissed(t *testing.T) {
 // While etcd is full it is not asked more than needed.
 func TestQuietWhileEtcdIsFull(t *testing.T) {
 	t.Parallel()
-	e, err := embedded.Start(t.Context(), embedded.Options{Dir: t.TempDir(), Listen: "127.0.0.1:0", NoSync: true, QuotaBytes: 4 << 20})
+	e, err := embedded.Start(t.Context(), embedded.Options{Dir: t.TempDir(), Listen: "127.0.0.1:0", NoSync: true, WeakHashes: true, QuotaBytes: 4 << 20})
 	require.NoError(t, err)
 	t.Cleanup(e.Close)
 	s := tap(t, e.Endpoint())

@@ -145,10 +145,7 @@ func (w *watcher) follow(ctx context.Context, l *link, fall <-chan struct{}) err
 	defer end(nil)
 	probing.Go(func() { end(w.probe(ctx, l)) })
 
-	// A watcher of its own: on a stream shared with other watches the client mixes up fragments.
-	stream := clientv3.NewWatcher(l.client)
-	defer func() { _ = stream.Close() }()
-	events := stream.Watch(ctx, w.store.prefix+netKeys, clientv3.WithPrefix(), clientv3.WithRev(w.view.revision+1),
+	events := streamOf(l.client).Watch(ctx, w.store.prefix+netKeys, clientv3.WithPrefix(), clientv3.WithRev(w.view.revision+1),
 		clientv3.WithFragment(), clientv3.WithCreatedNotify())
 	every := time.NewTimer(jitter(w.options.Every))
 	defer every.Stop()
@@ -177,6 +174,10 @@ func (w *watcher) follow(ctx context.Context, l *link, fall <-chan struct{}) err
 		}
 	}
 }
+
+// streamOf is a stream for one watch: on one shared with other watches the client mixes up fragments. It ends with its watch,
+// so with the watch's context, and must not be closed: Close waits for ever when it meets etcd's refusal of the watch.
+func streamOf(c *clientv3.Client) clientv3.Watcher { return clientv3.NewWatcher(c) }
 
 // releaseTimer fires when deletions have been held back for long enough to look again.
 func (w *watcher) releaseTimer() (<-chan time.Time, func()) {

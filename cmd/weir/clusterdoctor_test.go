@@ -27,7 +27,7 @@ type clinic struct {
 }
 
 func newClinic(t *testing.T) *clinic {
-	server, err := embedded.Start(t.Context(), embedded.Options{Dir: t.TempDir(), Listen: "127.0.0.1:0", NoSync: true})
+	server, err := embedded.Start(t.Context(), embedded.Options{Dir: t.TempDir(), Listen: "127.0.0.1:0", NoSync: true, WeakHashes: true})
 	require.NoError(t, err)
 	t.Cleanup(server.Close)
 	return &clinic{endpoint: server.Endpoint()}

@@ -30,6 +30,7 @@ type Options struct {
 	QuotaBytes int64         // database size at which etcd turns read-only; 0: etcd's default, 2 GiB
 	Retention  time.Duration // how long old revisions stay readable; 0: 1 h. A watcher that was away for longer lists again
 	NoSync     bool          // do not wait for the disk: faster, but a power cut loses data. For tests
+	WeakHashes bool          // hash passwords in a millisecond, so that a guess takes no longer. For tests that log in often
 }
 
 // Server is a running etcd.
@@ -102,9 +103,15 @@ func configure(o Options, closing *atomic.Bool) (*embed.Config, error) {
 	}
 	c.QuotaBackendBytes = o.QuotaBytes
 	c.UnsafeNoFsync = o.NoSync
+	if o.WeakHashes {
+		c.BcryptCost = bcryptMinCost
+	}
 	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(quiet(o.Logger, closing))
 	return c, nil
 }
+
+// bcryptMinCost is the lowest cost that bcrypt knows.
+const bcryptMinCost = 4
 
 // listenURL refuses whatever another host could reach: this server knows no authentication of its own.
 func listenURL(listen string) (url.URL, error) {
