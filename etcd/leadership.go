@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -16,11 +17,12 @@ type Leadership struct {
 	key      string
 	revision int64
 	end      context.CancelCauseFunc
+	writing  sync.Mutex // the numbers of events rise from one transaction to the next
 }
 
 // Write writes decisions in one transaction, which etcd refuses unless this leadership lasts: the comparison is with the
 // revision that made the election's key, so neither a pause nor a clock nor a late packet lets a former leader through.
-// Refused, it says cluster.ErrNotLeading and ends the leadership. Decisions are whole values: where an answer was
+// Events among them are kept with others of their service, the newest cluster.MaxEvents. Refused, it says cluster.ErrNotLeading and ends the leadership. Decisions are whole values: where an answer was
 // lost they are sent again, which changes nothing.
 func (l *Leadership) Write(ctx context.Context, decisions ...cluster.Decision) (int64, error) {
 	const doing = "write what the leader decided"
@@ -29,13 +31,22 @@ func (l *Leadership) Write(ctx context.Context, decisions ...cluster.Decision) (
 	}
 	var then []clientv3.Op
 	for _, d := range decisions {
+		if _, event := d.(cluster.Event); event {
+			continue
+		}
 		op, err := l.store.decided(d)
 		if err != nil {
 			return 0, fmt.Errorf("%s: %w", doing, err)
 		}
 		then = append(then, op)
 	}
-	return l.commit(ctx, doing, then)
+	l.writing.Lock()
+	defer l.writing.Unlock()
+	events, err := l.noted(ctx, decisions)
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", doing, err)
+	}
+	return l.commit(ctx, doing, append(then, events...))
 }
 
 func (l *Leadership) commit(ctx context.Context, doing string, then []clientv3.Op) (revision int64, err error) {

@@ -17,6 +17,8 @@ import (
 type store interface {
 	controlcenter.Store
 	Repairs(ctx context.Context) (map[string]cluster.Repairs, error)
+	Events(ctx context.Context, service string) ([]cluster.Event, error)
+	FollowEvents(ctx context.Context, service string, fn func([]cluster.Event)) error
 	RBAC(nodes ...string) (string, error)
 	Diagnose(ctx context.Context) (*etcd.Diagnosis, error)
 	Access(ctx context.Context) etcd.Access

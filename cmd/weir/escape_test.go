@@ -27,7 +27,7 @@ func TestNothingIsObeyed(t *testing.T) {
 	for _, line := range []string{
 		"get services", "get services -o wide", "get services -o json", "get services -o yaml", "get services -o name",
 		"get instances", "get instances -o wide --sample=0", "get instances -o json --sample=0", "get instances -o yaml --sample=0", "get instances -o name",
-		"get nodes", "get nodes -o wide", "get nodes -o json", "get nodes -o yaml", "guard", "guard -o json", "doctor -v", "doctor -o json", "doctor -o yaml",
+		"get nodes", "get nodes -o wide", "get nodes -o json", "get nodes -o yaml", "guard", "guard -o json", "events", "events -o wide", "events -o json", "events -o yaml", "doctor -v", "doctor -o json", "doctor -o yaml",
 		"controlcenter config", "controlcenter plan a --vip 10.10.1.1:80 --instance 192.0.2.1:80", "__complete get services ", "__complete get nodes ", "__complete get instances ",
 	} {
 		r := c.run(t, strings.Split(line, " ")...)
@@ -71,6 +71,7 @@ func fillWith(t *testing.T, s *etcd.Store, words []string) {
 			put(fmt.Sprintf("net/nodes/n%d", i), cluster.Node{Version: word, Labels: map[string]string{word: word}})
 			put(fmt.Sprintf("net/admin/a/192.0.2.%d:80", 1+i%9), cluster.Admin{Drain: i%9 > 0, Reason: word, Since: time.Now()})
 			put(fmt.Sprintf("net/health/n%d", i), cluster.NodeHealth{"a": {"192.0.2.2:80": {Verdict: cluster.Dead, Reason: word}}})
+			put(fmt.Sprintf("ops/events/a/%d", i), cluster.Event{What: word, Reason: word, By: word, In: cluster.Figures{word: {word: 1}}})
 			_, _ = c.Put(t.Context(), s.Prefix()+"net/services/"+word, word)
 			_, err = c.Put(t.Context(), s.Prefix()+fmt.Sprintf("net/weights/w%d", i), word)
 			require.NoError(t, err)

@@ -18,10 +18,18 @@ type fake struct {
 	closed  int
 	repairs map[string]cluster.Repairs
 	denied  error
+	events  []cluster.Event
 }
 
 func (f *fake) Repairs(context.Context) (map[string]cluster.Repairs, error) {
 	return f.repairs, f.denied
+}
+
+func (f *fake) Events(context.Context, string) ([]cluster.Event, error) { return f.events, f.denied }
+
+func (f *fake) FollowEvents(_ context.Context, _ string, fn func([]cluster.Event)) error {
+	fn(f.events)
+	return f.denied
 }
 
 func (f *fake) RBAC(nodes ...string) (string, error) {

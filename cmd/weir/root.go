@@ -12,6 +12,7 @@ func newRootCmd(a *app) *cobra.Command {
 		newControlcenterCmd(a),
 		newDemoCmd(a),
 		newDoctorCmd(a),
+		newEventsCmd(a, nil),
 		newExplainCmd(a),
 		newGetCmd(a),
 		newGuardCmd(a),

@@ -1,0 +1,43 @@
+package cluster
+
+import "time"
+
+// Event is one automatic decision about a service, with what led to it.
+type Event struct {
+	Revision int64     `json:"revision,omitempty"` // orders events; set by the store, and never above the revision it was written at
+	At       time.Time `json:"at"`
+	Service  string    `json:"service"`
+	What     string    `json:"what"`             // what was decided: EventWeights
+	Reason   string    `json:"reason,omitempty"` // why
+	By       string    `json:"by,omitempty"`     // the leader's name
+	In       Figures   `json:"in,omitempty"`     // the numbers that it was decided from
+	Out      Figures   `json:"out,omitempty"`    // and those that were decided
+	Cut      bool      `json:"cut,omitempty"`    // the numbers were too many to keep
+}
+
+// EventWeights is a change of a service's weights.
+const EventWeights = "weights"
+
+// Figures are numbers by instance and by name, such as busy or share.
+type Figures map[string]map[string]float64
+
+// Sound says whether ids and names are such.
+func (f Figures) Sound() bool {
+	for id, numbers := range f {
+		if ValidID(id) != "" {
+			return false
+		}
+		for name := range numbers {
+			if ValidName(name) != "" {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// MaxEvents is how many events of one service are kept.
+const MaxEvents = 100
+
+// An event is written together with what it tells of.
+func (Event) decision() {}
