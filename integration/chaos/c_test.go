@@ -28,7 +28,9 @@ var storeCases = map[string]func(*run){
 	"C12": lossyPath,
 	"C14": certificates,
 	"C15": rightsRevoked,
+	"C17": silentWatch,
 	"C18": versions,
+	"C19": herd,
 	"C20": quietWithoutEtcd,
 }
 

@@ -11,7 +11,7 @@ var storeRows = []Row{{
 	Mutation: Mutation{
 		File: "etcd/store.go", Why: "a request is not tried again with the next member", Suite: true,
 		Old: "for n := 0; n < len(s.config.Endpoints) || time.Since(begin) < patience; n++ {",
-		New: "for n := 0; n < 1; n++ {",
+		New: "for n := 0; n < 1 && !begin.IsZero(); n++ {",
 	},
 }, {
 	ID:       "C2",
@@ -155,14 +155,37 @@ var storeRows = []Row{{
 		New: "if w.store.horizon.silence() < w.options.Probe {",
 	},
 }, {
+	ID:       "C17",
+	Fault:    "an open watch leaves out events without a word: of a change, and of a deletion",
+	Expected: "the agent finds that it has missed something, and lists again",
+	Target:   "stale_s <= 30, conn_failed 0",
+	Variants: one,
+	Mutation: Mutation{
+		File: "etcd/probe.go", Why: "what was seen is not compared with the last change",
+		Old: "if w.seen.Load() >= changed {",
+		New: "if w.seen.Load() >= min(changed, 0) {",
+	},
+}, {
 	ID:       "C18",
 	Fault:    "etcd 3.4.23 of the distribution and 3.7.3, three members each, one of which dies",
 	Expected: "publish, drain, conflict, change, withdraw work on both; etcd itself does not let the two form one cluster",
 	Target:   "versions_passed 2, conn_failed 0",
 	Variants: one,
 	Mutation: Mutation{
-		File: "etcd/watch.go", Why: "the watch begins one revision late",
-		Old: "clientv3.WithRev(w.view.revision+1)", New: "clientv3.WithRev(w.view.revision+2)",
+		File: "etcd/list.go", Why: "a question is asked that only etcd 3.5 and newer know",
+		Old: "\tfrom, to := s.prefix+netKeys,",
+		New: "\tif _, err := c.AuthStatus(ctx); err != nil {\n\t\treturn l, err\n\t}\n\tfrom, to := s.prefix+netKeys,",
+	},
+}, {
+	ID:       "C19",
+	Fault:    "etcd dies for 5 s under 200 watches, each with its beat",
+	Expected: "they come back one after the other, and go on where they were",
+	Target:   "peak_requests_per_s < 400, relists 0, conn_failed 0",
+	Variants: one,
+	Mutation: Mutation{
+		File: "etcd/backoff.go", Why: "all pause for the same time", Suite: true,
+		Old: "return d/2 + time.Duration(rand.Int64N(int64(d)+1))",
+		New: "return d + 0*time.Duration(rand.Int64N(int64(d)+1))",
 	},
 }, {
 	ID:       "C20",

@@ -3,6 +3,8 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -21,6 +23,24 @@ func TestPage(t *testing.T) {
 	got, err := os.ReadFile(pageFile)
 	require.NoError(t, err)
 	require.Equal(t, string(want), string(got), "write it anew: go run ./integration/chaos/suite -render")
+}
+
+// TestPageCommands: the tests that the page names are there.
+func TestPageCommands(t *testing.T) {
+	t.Chdir(filepath.Join("..", "..", ".."))
+	named := regexp.MustCompile(`go test \./(\S+) -run (Test\w+)`).FindAllStringSubmatch(pageText, -1)
+	require.NotEmpty(t, named)
+	for _, one := range named {
+		files, err := filepath.Glob(filepath.Join(one[1], "*_test.go"))
+		require.NoError(t, err)
+		require.True(t, slices.ContainsFunc(files, func(name string) bool {
+			text, err := os.ReadFile(name)
+			require.NoError(t, err)
+			return strings.Contains(string(text), "\nfunc "+one[2]+"(")
+		}), one[0])
+	}
+	_, err := os.Stat(".ci/fuzz")
+	require.NoError(t, err)
 }
 
 func TestPageTellsRed(t *testing.T) {
