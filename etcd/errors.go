@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"google.golang.org/grpc/codes"
@@ -62,6 +63,23 @@ func lost(err error) bool {
 	}
 	return false
 }
+
+// kindOf gives an error its kind back: why etcd ends a watch reaches us as a text, "rpc error: code = ... desc = ...".
+func kindOf(err error) error {
+	text := err.Error()
+	at := strings.LastIndex(text, descMark)
+	if at < 0 {
+		return err
+	}
+	known := rpctypes.Error(errors.New(text[at+len(descMark):]))
+	if _, ok := known.(rpctypes.EtcdError); !ok {
+		return err
+	}
+	return known
+}
+
+// descMark stands before what etcd says in the text of a gRPC error.
+const descMark = " desc = "
 
 func codeOf(err error) codes.Code {
 	var e rpctypes.EtcdError

@@ -195,7 +195,7 @@ func (w *watcher) take(l *link, r clientv3.WatchResponse, ok bool) error {
 		return errTurned
 	}
 	if err := r.Err(); err != nil {
-		return err
+		return kindOf(err)
 	}
 	if r.Created {
 		w.backoff.reset()

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/weir-lb/weir/integration"
@@ -92,19 +91,4 @@ func TestRows(t *testing.T) {
 		}
 	}
 	require.ElementsMatch(t, slices.Collect(maps.Keys(ids)), slices.Collect(maps.Keys(do)))
-}
-
-// TestMutations keeps the mutations applicable: each text that one replaces is still there, once.
-func TestMutations(t *testing.T) {
-	for _, row := range Rows() {
-		m := row.Mutation
-		require.NotEmpty(t, m.Why, "row %s names no mutation", row.ID)
-		source, err := os.ReadFile(filepath.Join("..", "..", filepath.FromSlash(m.File)))
-		require.NoError(t, err, row.ID)
-		assert.Equal(t, 1, strings.Count(string(source), m.Old), "row %s: %s no longer holds the text that its mutation replaces:\n%s", row.ID, m.File, m.Old)
-		require.NotEqual(t, m.Old, m.New, row.ID)
-		if m.Variant != (Variant{}) {
-			require.Contains(t, row.Variants, m.Variant, row.ID)
-		}
-	}
 }

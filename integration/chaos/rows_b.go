@@ -143,7 +143,7 @@ var kernelRows = []Row{{
 	Mutation: Mutation{
 		File: "agent/sorting.go", Why: "entries that lead nowhere wanted are left",
 		Old: "return !balancer.Leads(e.Answers)",
-		New: "return false",
+		New: "return !balancer.Leads(e.Answers) && false",
 	},
 }, {
 	ID:       "B15",
