@@ -56,6 +56,9 @@ func TestMutationsBuild(t *testing.T) {
 func (m Mutation) apply(t *testing.T, root string, files map[string]string) bool {
 	t.Helper()
 	name := filepath.Join(root, filepath.FromSlash(m.File))
+	if strings.Count(files[name], m.Old) == 0 && strings.Contains(files[name], m.New) && m.New != "" {
+		return true // another row has the same mutation
+	}
 	source, there := files[name]
 	if !there {
 		text, err := os.ReadFile(name)
