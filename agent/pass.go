@@ -168,13 +168,12 @@ func (a *Agent) links() []netip.Prefix {
 
 // publish makes the result visible and, if somebody waits for it or it says something new, reports it.
 func (a *Agent) publish(in inbox, plan *rules.Plan, problems []cluster.Problem) {
-	problems = append(problems, in.snapshot.Problems...)
 	if held := in.snapshot.Held; held != nil {
 		problems = append(problems, cluster.Problem{Object: "guard", What: "deletions are held back: " + held.Reason,
 			Fix: "if they are meant, run weir guard accept --revision " + itoa(held.Revision)})
 	}
 	slices.SortFunc(problems, cluster.Problem.Compare)
-	problems = slices.Compact(problems)
+	problems = cluster.MergeProblems(in.snapshot.Problems, slices.Compact(problems)) // the former may be many
 
 	a.mu.Lock()
 	before, fighting := a.status, a.fight.on(time.Now())

@@ -1,10 +1,6 @@
 package agent
 
-import (
-	"slices"
-
-	"github.com/weir-lb/weir/cluster"
-)
+import "github.com/weir-lb/weir/cluster"
 
 // maxProblems bounds a report, which is one value in etcd for each node, and what one pass logs.
 const maxProblems = 20
@@ -23,14 +19,15 @@ func (a *Agent) logProblems(before, now []cluster.Problem) {
 	}
 }
 
-// missingIn are the problems that one sorted list lacks of another.
+// missingIn are the problems that one sorted list lacks of another. Both may be long, and alike for long.
 func missingIn(list, of []cluster.Problem) (out []cluster.Problem) {
 	for _, p := range of {
-		if _, found := slices.BinarySearchFunc(list, p, compareProblems); !found {
+		for len(list) > 0 && list[0].Compare(p) < 0 {
+			list = list[1:]
+		}
+		if len(list) == 0 || list[0].Compare(p) != 0 {
 			out = append(out, p)
 		}
 	}
 	return out
 }
-
-func compareProblems(a, b cluster.Problem) int { return a.Compare(b) }

@@ -21,7 +21,7 @@ type Draft struct {
 	ready      bool
 	barrier    int64
 	held       *Held
-	problems   map[string]Problem // by key
+	problems   complaints
 
 	index index
 	dirty map[string]bool
@@ -40,7 +40,7 @@ func NewDraft() *Draft {
 		health:     map[string]map[string]map[string]Health{},
 		nodeAdmin:  map[string]*NodeAdmin{},
 		down:       map[string]*Down{},
-		problems:   map[string]Problem{},
+		problems:   complaints{byKey: map[string]Problem{}},
 		index:      newIndex(),
 		dirty:      map[string]bool{},
 		last:       &Snapshot{},
@@ -152,11 +152,7 @@ func (d *Draft) Barrier(revision int64) { d.barrier = revision }
 func (d *Draft) Held(h *Held) { d.held = h }
 
 // Problem notes that the value of a key cannot be used; nil: it can. What the key said before stays in force.
-func (d *Draft) Problem(key string, p *Problem) {
-	if delete(d.problems, key); p != nil {
-		d.problems[key] = *p
-	}
-}
+func (d *Draft) Problem(key string, p *Problem) { d.problems.set(key, p) }
 
 // Snapshot seals what has been set so far. Services that nothing touched keep their Inputs pointer.
 func (d *Draft) Snapshot(revision int64) *Snapshot {
@@ -174,7 +170,7 @@ func (d *Draft) Snapshot(revision int64) *Snapshot {
 	d.last = &Snapshot{
 		Revision: revision, Ready: d.ready, Barrier: d.barrier, Config: d.config, Held: d.held,
 		Services: services.Map(), Nodes: nodes.Map(),
-		Problems: slices.SortedFunc(maps.Values(d.problems), Problem.Compare),
+		Problems: d.problems.seal(),
 	}
 	return d.last
 }

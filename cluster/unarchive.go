@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"slices"
 	"strconv"
 )
 
@@ -93,6 +94,7 @@ func (u *unarchiver) all() error {
 		return fmt.Errorf("revision %d cannot be", u.snapshot.Revision)
 	}
 	u.snapshot.Services, u.snapshot.Nodes = services.Map(), nodes.Map()
+	slices.SortFunc(u.snapshot.Problems, Problem.Compare)
 	return u.frame()
 }
 

@@ -51,3 +51,23 @@ func BenchmarkOneEvent(b *testing.B) {
 		n++
 	}
 }
+
+// One event more among 100,000 values that nobody can read.
+func BenchmarkOneMalformedEvent(b *testing.B) {
+	const malformed = 100_000
+	v := newView()
+	next := func(n int) []event {
+		return []event{{entry{key: fmt.Sprint("net/services/bad-", n%malformed), value: []byte(fmt.Sprint("{", n)), created: int64(n), modded: int64(n + 1)}, false}}
+	}
+	n := 0
+	for ; n < malformed; n++ {
+		v.events(next(n))
+	}
+	require.Len(b, v.snapshot().Problems, malformed)
+	b.ReportAllocs()
+	for b.Loop() {
+		v.events(next(n))
+		v.snapshot()
+		n++
+	}
+}
