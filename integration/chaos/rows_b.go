@@ -159,7 +159,7 @@ var kernelRows = []Row{{
 }, {
 	ID:       "B17",
 	Fault:    "the node's link goes down and up, and its address changes",
-	Expected: "routes and local clients follow; what begins within milliseconds of it may be lost, as the kernel then forgets what it masqueraded there",
+	Expected: "routes and local clients follow; a connection that begins within milliseconds of it may be lost",
 	Target:   "t_repair < 2 s",
 	Variants: one,
 	Mutation: Mutation{
