@@ -183,9 +183,9 @@ var storeRows = []Row{{
 	Target:   "peak_requests_per_s < 400, relists 0, conn_failed 0",
 	Variants: one,
 	Mutation: Mutation{
-		File: "etcd/backoff.go", Why: "all pause for the same time", Suite: true,
-		Old: "return d/2 + time.Duration(rand.Int64N(int64(d)+1))",
-		New: "return d + 0*time.Duration(rand.Int64N(int64(d)+1))",
+		File: "etcd/backoff.go", Why: "the pauses between attempts do not grow, so that all are back at once", Suite: true,
+		Old: "longestPause  = 5 * time.Second",
+		New: "longestPause  = 100 * time.Millisecond",
 	},
 }, {
 	ID:       "C20",
