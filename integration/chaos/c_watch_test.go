@@ -95,7 +95,9 @@ func herd(r *run) {
 	m.All[0].Start()
 	peak, took := r.busiest(m.All[0], every(func(one *follower) bool { return one.store.Status().Connected }))
 	r.figure("t_all_back_s", took.Seconds())
-	w.Eventually(30*time.Second, "all see what was written since", reached(w.Write(integration.Service("written", f, p.addresses[1]))))
+	revision := w.Write(integration.Service("written", f, p.addresses[1]))
+	w.Eventually(30*time.Second, "all see what was written since", reached(revision))
+	w.Agents[0].AwaitRevision(revision, 30*time.Second)
 	r.figure("peak_requests_per_s", peak)
 	r.figure("etcd_cpu_s", m.All[0].CPU().Seconds())
 	relists := 0
