@@ -180,7 +180,7 @@ var storeRows = []Row{{
 	ID:       "C19",
 	Fault:    "etcd dies for 5 s under 200 watches, each with its beat",
 	Expected: "they come back one after the other, and go on where they were",
-	Target:   "peak_requests_per_s < 600, relists 0, conn_failed 0",
+	Target:   "peak_requests_per_s < 500, relists 0, conn_failed 0",
 	Variants: one,
 	Mutation: Mutation{
 		File: "etcd/backoff.go", Why: "the pauses between attempts do not grow, so that all are back at once", Suite: true,
