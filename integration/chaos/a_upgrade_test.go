@@ -95,13 +95,14 @@ func otherChains(r *run) {
 	p, a, node := r.probe(w), w.Agents[0], w.Nodes[0]
 	good, slots := r.frame(node), w.Slots(node)
 	for _, other := range []string{
-		"table ip weir { chain prerouting { type nat hook prerouting priority -90; }; }",
-		"table ip weir { chain prerouting { type filter hook prerouting priority -150; }; }",
-		"table ip weir { map services { type ipv4_addr : verdict; }; }",
-		"table ip weir { chain old { ip daddr 10.10.0.0/16 drop; }; chain forward { type filter hook forward priority 0; jump old; }; }",
+		"flush chain ip weir prerouting; delete chain ip weir prerouting; table ip weir { chain prerouting { type nat hook prerouting priority -90; jump dispatch; }; }",
+		"delete table ip weir; table ip weir { chain prerouting { type nat hook prerouting priority -90; }; }",
+		"delete table ip weir; table ip weir { chain prerouting { type filter hook prerouting priority -150; }; }",
+		"delete table ip weir; table ip weir { map services { type ipv4_addr : verdict; }; }",
+		"delete table ip weir; table ip weir { chain old { ip daddr 10.10.0.0/16 drop; }; chain forward { type filter hook forward priority 0; jump old; }; }",
 	} {
 		a.Kill()
-		require.NoError(r, node.Run(node.Command("nft", "delete table ip weir; "+other)))
+		require.NoError(r, node.Run(node.Command("nft", other)))
 		began := time.Now()
 		a.Start()
 		a.AwaitReady(10 * time.Second)
