@@ -75,9 +75,9 @@ func upgrade(r *run) {
 	p.more(200)
 	for n, program := range []string{program, old, program} {
 		if n%2 == 0 {
-			a.Stop()
-		} else {
 			a.Kill()
+		} else {
+			a.Stop()
 		}
 		swap(program)
 		r.figure([]string{"writes_up", "writes_down", "writes_up_again"}[n], a.Metric("weir_agent_writes_total"))
@@ -95,7 +95,7 @@ func otherChains(r *run) {
 	p, a, node := r.probe(w), w.Agents[0], w.Nodes[0]
 	good, slots := r.frame(node), w.Slots(node)
 	for _, other := range []string{
-		"flush chain ip weir prerouting; delete chain ip weir prerouting; table ip weir { chain prerouting { type nat hook prerouting priority -90; jump dispatch; }; }",
+		"flush chain ip weir prerouting; delete chain ip weir prerouting; add chain ip weir prerouting { type nat hook prerouting priority -90; }; add rule ip weir prerouting jump dispatch",
 		"delete table ip weir; table ip weir { chain prerouting { type nat hook prerouting priority -90; }; }",
 		"delete table ip weir; table ip weir { chain prerouting { type filter hook prerouting priority -150; }; }",
 		"delete table ip weir; table ip weir { map services { type ipv4_addr : verdict; }; }",

@@ -1,12 +1,14 @@
 package chaos
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/weir-lb/weir/cluster"
 	"github.com/weir-lb/weir/integration"
 	"github.com/weir-lb/weir/internal/lab"
 )
@@ -172,18 +174,17 @@ func lostNotices(r *run) {
 	good := w.Slots(node)
 	set, key, _ := r.element(node, p.tcp)
 	a.Signal(stopSignal)
-	var text strings.Builder
-	text.WriteString("table ip other { set s { type ipv4_addr; }; }\n")
-	for i := range 100 {
-		text.WriteString("add element ip other s { ")
-		for k := range 250 {
-			text.WriteString(ip(9, i/256, i%256, k) + ", ")
-		}
-		text.WriteString("}\n")
+	const chains, feeds = 30000, 4 // each is a notice when it comes, and one when it goes; long names fill the buffer sooner
+	name := strings.Repeat("somebody-elses-", 12)
+	text := strings.Builder{}
+	text.WriteString("table ip other {\n")
+	for i := range chains {
+		fmt.Fprintf(&text, "chain %s%d { }\n", name, i)
 	}
-	for range 4 {
+	text.WriteString("}\ndelete table ip other\n")
+	for range feeds {
 		feed := node.Command("nft", "-f", "-")
-		feed.Stdin = strings.NewReader(text.String() + "flush set ip other s\n")
+		feed.Stdin = strings.NewReader(text.String())
 		require.NoError(r, node.Run(feed))
 	}
 	w.NFT(node, "delete element ip weir "+set+" { "+key+" }")
@@ -191,7 +192,8 @@ func lostNotices(r *run) {
 	a.Signal(continueSignal)
 	w.Eventually(5*time.Second, "all is compared and repaired", func() bool { return r.same(good, w.Slots(node)) })
 	r.repaired(time.Since(began))
-	r.figure("foreign_changes", 4*2*100*250)
+	r.figure("foreign_changes", 2*chains*feeds)
+	require.Contains(r, a.Log(), "cause="+cluster.RepairLost)
 	r.figure("drift_left", 0)
 	p.stop()
 	w.Only(w.Client, p.tcp, p.addresses...)

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/stretchr/testify/require"
@@ -23,15 +24,20 @@ func (r *run) ruleset(node *lab.Host) string {
 	return counters.ReplaceAllString(string(out), "")
 }
 
-// frame is what nft lists of our tables without what maps and sets hold, whose order says nothing.
-func (r *run) frame(node *lab.Host) (text string) {
+// frame is what nft lists of our tables, without what maps and sets hold, and in an order of its own: that of the kernel
+// only tells what was made first.
+func (r *run) frame(node *lab.Host) string {
 	r.Helper()
+	var blocks []string
 	for _, family := range []string{"ip", "ip6"} {
 		out, err := node.Output("nft", "-t", "-n", "list", "table", family, "weir")
 		require.NoError(r, err)
-		text += counters.ReplaceAllString(string(out), "")
+		for block := range strings.SplitSeq(counters.ReplaceAllString(strings.TrimSuffix(strings.TrimSpace(string(out)), "}"), ""), "\n\n") {
+			blocks = append(blocks, family+" "+strings.TrimSpace(block))
+		}
 	}
-	return text
+	slices.Sort(blocks)
+	return strings.Join(blocks, "\n")
 }
 
 func (r *run) same(a, b map[cluster.Frontend]map[netip.AddrPort]int) bool {

@@ -2,6 +2,8 @@ package chaos
 
 import (
 	"fmt"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -109,11 +111,17 @@ func (p *probe) stop() {
 		return
 	}
 	p.stopped = true
-	for _, s := range p.streams {
-		if s.Stop().Broken {
-			p.r.line.LiveBroken++
-		}
+	var broken atomic.Int64
+	var ending sync.WaitGroup
+	for _, s := range p.streams { // at once: one that stands still takes seconds to be given up
+		ending.Go(func() {
+			if s.Stop().Broken {
+				broken.Add(1)
+			}
+		})
 	}
+	ending.Wait()
+	p.r.line.LiveBroken += int(broken.Load())
 	p.r.line.Conns, p.r.line.ConnFailed = p.result.Connections, p.result.Failed
 	p.r.figure("udp_gap_ms", milliseconds(p.datagrams.Stop().LongestGap))
 }

@@ -46,9 +46,9 @@ var processRows = []Row{{
 	Promises: []int{2, 5},
 	Variants: both,
 	Mutation: Mutation{
-		File: "rules/nft/batch.go", Why: "a table that has to be made anew is deleted in a transaction of its own", Variant: nftOff,
-		Old: "\t\tb.d.conn.DelTable(b.table(m.family))\n\t}",
-		New: "\t\tb.d.conn.DelTable(b.table(m.family))\n\t\t_ = b.d.conn.Flush()\n\t}",
+		File: "cmd/weir/agent.go", Why: "the rules go when the agent stops",
+		Old: "\tdefer driver.Close()\n",
+		New: "\tdefer driver.Clean(context.Background())\n",
 	},
 }, {
 	ID:       "A6",
