@@ -52,10 +52,7 @@ func (a *Agent) UseDriver(driver string) {
 		return
 	}
 	name, iptables, _ := strings.Cut(driver, "-")
-	a.Args = append(a.Args, "--driver", name)
-	if iptables != "" {
-		a.Args = append(a.Args, "--iptables", iptables)
-	}
+	a.Args = append(a.Args, "--driver", name, "--iptables", cmp.Or(iptables, "auto")) // the last of a flag counts
 }
 
 // Start starts the process. It does not wait for anything.
