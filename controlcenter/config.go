@@ -49,6 +49,9 @@ func unsupported(file string, data []byte) *Fault {
 		return nil // which decoding tells
 	}
 	for _, doc := range parsed.Docs {
+		if doc.Body == nil {
+			continue // nothing but a comment
+		}
 		for _, kind := range []ast.NodeType{ast.AnchorType, ast.AliasType, ast.TagType, ast.MergeKeyType} {
 			if found := ast.Filter(kind, doc); len(found) > 0 {
 				return &Fault{File: file, Line: (&reader{}).line(found[0]), Problem: cluster.Problem{
