@@ -26,7 +26,7 @@ demo: build packages ## three nodes in network namespaces, real connections; Ctr
 .PHONY: test
 test: packages ## every test, the kernel and etcd parts included
 	$(SUDO) env "PATH=$$PATH" $(GO) test $(TESTFLAGS) ./...
-	$(SUDO) env "PATH=$$PATH" .ci/fuzz 1s
+	$(SUDO) env "PATH=$$PATH" .ci/fuzz 100x
 
 .PHONY: lint
 lint: ## gofmt, vet, staticcheck, import arrows, known vulnerabilities where their database can be reached
@@ -50,7 +50,7 @@ chaos-mutants: packages ## show that each row, or ROWS=A1,B4, turns red when wha
 	$(SUDO) env "PATH=$$PATH" $(GO) run ./integration/chaos/suite -mutants -rows '$(ROWS)'
 
 .PHONY: fuzz
-fuzz: ## every fuzz target for FUZZTIME (default 30s); make test gives each a second
+fuzz: ## every fuzz target for FUZZTIME (default 30s); make test gives each a hundred inputs
 	@.ci/fuzz $${FUZZTIME:-30s}
 
 .PHONY: docs
