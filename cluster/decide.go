@@ -20,5 +20,9 @@ type SetDown struct {
 	Down *Down
 }
 
+// SetSecret replaces the token by which the load monitors know who may ask them.
+type SetSecret struct{ Token string }
+
 func (SetWeights) decision() {}
 func (SetDown) decision()    {}
+func (SetSecret) decision()  {}

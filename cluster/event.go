@@ -7,7 +7,7 @@ type Event struct {
 	Revision int64     `json:"revision,omitempty"` // orders events; set by the store, and never above the revision it was written at
 	At       time.Time `json:"at"`
 	Service  string    `json:"service"`
-	What     string    `json:"what"`             // what was decided: EventWeights
+	What     string    `json:"what"`             // what was decided: EventWeights and so on
 	Reason   string    `json:"reason,omitempty"` // why
 	By       string    `json:"by,omitempty"`     // the leader's name
 	In       Figures   `json:"in,omitempty"`     // the numbers that it was decided from
@@ -15,8 +15,12 @@ type Event struct {
 	Cut      bool      `json:"cut,omitempty"`    // the numbers were too many to keep
 }
 
-// EventWeights is a change of a service's weights.
-const EventWeights = "weights"
+// What events tell of.
+const (
+	EventWeights  = "weights"   // a service's weights changed
+	EventNodeDown = "node-down" // a node was declared down; Service is one that has instances there, and one event is written for each
+	EventNodeUp   = "node-up"   // it is back
+)
 
 // Figures are numbers by instance and by name, such as busy or share.
 type Figures map[string]map[string]float64

@@ -42,14 +42,19 @@ type Verdict string
 const (
 	Dead    Verdict = "dead"    // process gone, connection refused: out, down to none
 	Failing Verdict = "failing" // timeout, bad answer, too slow: out unless too many would be
+	Leaving Verdict = "leaving" // it asks for no new connections itself: out, as if an operator had drained it
 )
 
 // Health is one verdict with its reason.
 type Health struct {
 	Verdict Verdict   `json:"verdict"`
 	Reason  string    `json:"reason,omitempty"`
+	Output  string    `json:"output,omitempty"` // of the check that failed: one printable line of at most MaxOutput bytes
 	Since   time.Time `json:"since,omitzero"`
 }
+
+// MaxOutput bounds what is kept of a check's output.
+const MaxOutput = 256
 
 // NodeHealth is what one node's load monitor says: service -> instance id -> verdict, only those that are not well.
 type NodeHealth map[string]map[string]Health
@@ -65,6 +70,7 @@ type Node struct {
 	Addresses []netip.Addr      `json:"addresses,omitempty"`
 	Labels    map[string]string `json:"labels,omitempty"`
 	Version   string            `json:"version,omitempty"`
+	Monitor   string            `json:"monitor,omitempty"` // where its load monitor answers: http(s)://ADDRESS:PORT, one of Addresses; "": nowhere
 }
 
 // Config is the operator's frame around all services.

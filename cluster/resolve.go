@@ -19,6 +19,7 @@ const (
 	Draining   Status = "draining"  // an operator took it, or its node, out
 	Standby    Status = "standby"   // kept ready by an operator
 	Weightless Status = "weight 0"  // its weight says so
+	IsLeaving  Status = "leaving"   // it asks for no new connections itself
 	IsDead     Status = "dead"      // its monitor, or its node's end, says so
 	IsFailing  Status = "failing"   // its monitor says so
 	Ejected    Status = "ejected"   // the leader says so
@@ -60,6 +61,7 @@ func (r *Resolved) Targets(f Frontend) []Target { return r.targets[f] }
 //
 //	refused    address may not be used, id or address taken      out, a Problem
 //	admin      drain, standby, node drain, weight 0              out
+//	leaving    its own wish                                      out, down to none
 //	dead       verdict, or the node is down                      out, down to none
 //	failing    verdict                                           out, unless more than half of those not dead
 //	                                                             would be: then all of them stay (panic), a Problem
@@ -80,6 +82,7 @@ func Resolve(in *Inputs) *Resolved {
 	r.refuse(in)
 	slices.SortStableFunc(r.Instances, func(a, b State) int { return a.Instance.Compare(b.Instance) })
 	r.admin(in)
+	r.leaving(in)
 	r.dead(in)
 	r.failing(in)
 	r.eject(in)
@@ -218,6 +221,14 @@ func (in *Inputs) weightless() bool {
 
 func allWeightless(object string) Problem {
 	return Problem{object, "instances", "all weights are 0, so nobody would be served", "give at least one instance a weight, or drain them instead"}
+}
+
+func (r *Resolved) leaving(in *Inputs) {
+	for s := range r.in() {
+		if h := in.Health[s.Instance.ID]; h.Verdict == Leaving {
+			s.out(IsLeaving, orElse(h.Reason, "it asks for no new connections"), h.Since)
+		}
+	}
 }
 
 func (r *Resolved) dead(in *Inputs) {

@@ -57,7 +57,11 @@ type Service struct {
 	Balance   Balance        `json:"balance,omitempty"`
 	Affinity  Affinity       `json:"affinity,omitempty"`
 	Locality  Locality       `json:"locality,omitempty"`
-	Sources   []netip.Prefix `json:"sources,omitzero"`    // who may connect; nil: everybody; empty, which is refused: nobody
+	Sources   []netip.Prefix `json:"sources,omitzero"` // who may connect; nil: everybody; empty, which is refused: nobody
+	Check     *Check         `json:"check,omitempty"`  // nil: only what the kernel shows counts, such as a listener that is gone
+	Load      *LoadSource    `json:"load,omitempty"`   // nil: load is measured from outside
+	Blend     *int           `json:"blend,omitempty"`  // 0..100: how much of an adaptive weight follows the load; nil: 100
+	Latency   *Latency       `json:"latency,omitempty"`
 	Instances []Instance     `json:"instances,omitempty"` // published by hand; launched and registered ones add to these
 
 	// Revisions of the etcd key; zero before the service is written. The oldest CreateRevision wins a contested

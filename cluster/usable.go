@@ -43,8 +43,8 @@ func (i *Instance) Usable() error { return inRange(i.Weight, MaxWeight) }
 
 // Usable says what is wrong with a verdict, or nil.
 func (h Health) Usable() error {
-	if h.Verdict != Dead && h.Verdict != Failing {
-		return fmt.Errorf("verdict %q: want dead or failing", clip(string(h.Verdict)))
+	if h.Verdict != Dead && h.Verdict != Failing && h.Verdict != Leaving {
+		return fmt.Errorf("verdict %q: want dead, failing or leaving", clip(string(h.Verdict)))
 	}
 	return nil
 }

@@ -62,6 +62,8 @@ func (s *Service) Validate(config *Config) []Problem {
 	s.validatePorts(c)
 	s.validateVIPs(c, config)
 	s.validateSources(c)
+	s.validateCheck(c)
+	s.validateLoad(c)
 	s.validateInstances(c, config)
 	return c.problems
 }
