@@ -46,6 +46,13 @@ func (r *reader) service(n ast.Node) *cluster.Service {
 		"ports": func(f string, n ast.Node) {
 			r.list(f, n, func(f string, n ast.Node) { s.Ports = append(s.Ports, r.port(f, n)) })
 		},
+		"check":   func(f string, n ast.Node) { s.Check = r.check(f, n) },
+		"load":    func(f string, n ast.Node) { s.Load = r.load(f, n) },
+		"latency": func(f string, n ast.Node) { s.Latency = r.latency(f, n) },
+		"blend": func(f string, n ast.Node) {
+			percent := r.number(f, n, 0, 100)
+			s.Blend = &percent
+		},
 		"instances": func(f string, n ast.Node) {
 			r.list(f, n, func(f string, n ast.Node) { s.Instances = append(s.Instances, r.instance(f, n)) })
 		},

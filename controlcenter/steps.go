@@ -30,21 +30,19 @@ func (s Step) String() string {
 // steps compares two forms of a service by what they mean: the order of lists does not matter, nor whether a default is
 // written out.
 func steps(old, new *cluster.Service) (out []Step) {
-	if old == nil {
+	fresh := old == nil
+	if fresh {
 		old = &cluster.Service{}
 		out = append(out, Step{Sign: "+", What: "service " + new.Name})
-		out = append(out, Step{Sign: "+", What: "balance", To: balance(new)}, Step{Sign: "+", What: "affinity", To: affinity(new)})
-		if locality(new) != locality(old) {
-			out = append(out, Step{Sign: "+", What: "locality", To: locality(new)})
+	}
+	for _, set := range settings {
+		from, to := set.words(old), set.words(new)
+		switch {
+		case fresh && (set.always || from != to):
+			out = append(out, Step{Sign: "+", What: set.name, To: to})
+		case !fresh:
+			out = changed(out, set.name, from, to)
 		}
-		if new.Guarded() {
-			out = append(out, Step{Sign: "+", What: "sources", To: sources(new)})
-		}
-	} else {
-		out = changed(out, "balance", balance(old), balance(new))
-		out = changed(out, "affinity", affinity(old), affinity(new))
-		out = changed(out, "locality", locality(old), locality(new))
-		out = changed(out, "sources", sources(old), sources(new))
 	}
 	out = append(out, frontendSteps(old, new)...)
 	return append(out, instanceSteps(old, new)...)

@@ -19,7 +19,9 @@ type ServiceRow struct {
 	Affinity  string            `json:"affinity"`
 	Locality  string            `json:"locality"`
 	Sources   string            `json:"sources"` // who may connect
-	Taking    int               `json:"taking"`  // instances that take new connections
+	Check     string            `json:"check"`   // in words, as the next
+	Load      string            `json:"load"`
+	Taking    int               `json:"taking"` // instances that take new connections
 	Instances int               `json:"instances"`
 	Status    string            `json:"status"` // ok, degraded, down, empty
 	Revision  int64             `json:"revision"`
@@ -74,6 +76,7 @@ func Services(s *cluster.Snapshot, name string) ([]ServiceRow, error) {
 		r := cluster.Resolve(in)
 		row := ServiceRow{
 			Name: in.Service.Name, Frontends: []string{}, Balance: balance(in.Service), Affinity: affinity(in.Service), Locality: locality(in.Service), Sources: sources(in.Service),
+			Check: Check(in.Service), Load: Load(in.Service),
 			Instances: len(r.Instances), Revision: in.Service.ModRevision, Problems: r.Problems,
 		}
 		for _, f := range r.Frontends {

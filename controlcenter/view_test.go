@@ -29,7 +29,7 @@ func TestServicesView(t *testing.T) {
 	}
 	require.Equal(t, map[string]string{"a": "ok", "b": "degraded", "c": "empty", "d": "down"}, got)
 	require.Equal(t, controlcenter.ServiceRow{
-		Name: "b", Frontends: []string{"10.10.1.2:53/udp"}, Balance: "static", Affinity: "none", Locality: "none", Sources: "everybody", Taking: 1, Instances: 2, Status: "degraded", Revision: 101,
+		Name: "b", Frontends: []string{"10.10.1.2:53/udp"}, Balance: "static", Affinity: "none", Locality: "none", Sources: "everybody", Check: "none", Load: "none", Taking: 1, Instances: 2, Status: "degraded", Revision: 101,
 	}, rows[1])
 	_, err = controlcenter.Services(snapshot(t, f), "x")
 	require.ErrorContains(t, err, "there are a, b, c, d")
