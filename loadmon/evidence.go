@@ -47,21 +47,18 @@ func (t *track) hear(m Measured, now time.Time) (why string) {
 		seconds: secs, opened: opened,
 		ended:  max(0, opened+float64(last.Active)-float64(m.Active)),
 		active: (float64(last.Active) + float64(m.Active)) / 2,
-		busy:   min(max(m.Busy, minBusy), 1),
+		busy:   min(max(m.Busy, MinBusy), 1),
 		failed: min(failed/max(opened, 1), 1),
 	}
 	return ""
 }
 
-// implausible says why figures cannot be true whatever came before, or "".
+// implausible says why figures, or the time that they are of, cannot be true whatever came before, or "".
 func (m Measured) implausible(now time.Time) string {
+	if why := m.Load.implausible(); why != "" {
+		return why
+	}
 	switch {
-	case !(m.Busy >= 0 && m.Busy <= maxBusy): // also NaN
-		return fmt.Sprintf("busy %g is outside 0..1", m.Busy)
-	case !(m.LatencyMS >= 0 && m.LatencyMS <= maxMS):
-		return fmt.Sprintf("a latency of %g ms cannot be", m.LatencyMS)
-	case m.Active > maxActive:
-		return fmt.Sprintf("%d open connections are more than an instance can have", m.Active)
 	case m.Uptime < 0 || m.Uptime > maxUptime:
 		return "the time since its monitor started cannot be"
 	case m.At.After(now.Add(ahead)):
@@ -146,7 +143,7 @@ func (p *pool) sample(lasting, first bool) (s sample, ok bool) {
 		return sample{}, false
 	case lasting && !first && p.latest > saturated && p.seconds < poolQueue:
 		return sample{}, false
-	case busy <= minBusy, !lasting && p.ended < poolLeast, lasting && p.active < p.seconds:
+	case busy <= MinBusy, !lasting && p.ended < poolLeast, lasting && p.active < p.seconds:
 		*p = pool{} // idle
 		return sample{}, false
 	case lasting:

@@ -5,6 +5,9 @@ import "time"
 // Interval is how often monitors sample and the leader decides.
 const Interval = 5 * time.Second
 
+// MinBusy is the least that busy reads: below it, it says nothing about capacity.
+const MinBusy = 0.02
+
 // What reports are believed.
 const (
 	fresh     = 15 * time.Second           // older figures do not count, and no jump of a clock counts for more
@@ -12,10 +15,18 @@ const (
 	maxUptime = 100 * 365 * 24 * time.Hour // beyond it a duration would overflow
 	maxRate   = 1e6                        // connections a second to one instance; what is more is a broken counter
 	maxActive = 1e8
-	maxBusy   = 1.01 // rounding on the node is forgiven
-	minBusy   = 0.02 // below it, busy says nothing about capacity
+	maxPart   = 1.01 // of what is 0..1: rounding on the node is forgiven
 	maxMS     = 3_600_000
+
+	maxProcessors = 1 << 16
+	maxCPUSeconds = 1e12
+	maxBytes      = 1 << 50
+	maxFiles      = 1 << 40
+	maxFlows      = 1 << 40
 )
+
+// MaxWish is the largest part of its weight that an application may wish for: HAProxy's limit.
+const MaxWish = 256
 
 // How weights move. docs/decisions/030 has the figures.
 const (

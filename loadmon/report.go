@@ -15,24 +15,12 @@ const MaxReportBytes = 4 << 20
 // maxComplaints is how many bad loads of one report are told of one by one.
 const maxComplaints = 20
 
-// Load is what a node's monitor knows of one instance on that node. Counters rise while the monitor runs, so that a lost
-// report loses no connection, and the same report read twice counts once.
-type Load struct {
-	Service     string  `json:"service"`
-	Instance    string  `json:"instance"`
-	Connections uint64  `json:"connections"`             // counter: new connections
-	Failed      uint64  `json:"failed,omitempty"`        // counter: of these, refused or never answered
-	FailedInRow uint32  `json:"failed_in_row,omitempty"` // failures since the last success
-	Active      uint64  `json:"active"`                  // connections that are open now
-	Busy        float64 `json:"busy"`                    // 0..1 over the last interval: usage of its CPUs and pressure
-	LatencyMS   float64 `json:"latency_ms,omitempty"`    // of its check over the last interval; 0: not known
-}
-
 // Report is what GET /v1/load answers: the loads of one node's instances.
 type Report struct {
 	Node    string    `json:"node"`
 	At      time.Time `json:"at"`       // the node's clock; only to tell old from new
 	UptimeS float64   `json:"uptime_s"` // since the monitor started, by a clock that does not jump: what rates are made of
+	Host    HostLoad  `json:"host,omitzero"`
 	Loads   []Load    `json:"loads"`
 }
 
@@ -56,12 +44,16 @@ func ReadReport(r io.Reader) (Report, []cluster.Problem, error) {
 	}
 	var raw struct {
 		Report
-		Loads []json.RawMessage `json:"loads"` // wins over the field of the same name one level deeper
+		Host  json.RawMessage   `json:"host"` // these win over the fields of the same names one level deeper
+		Loads []json.RawMessage `json:"loads"`
 	}
 	if err := json.Unmarshal(text, &raw); err != nil {
 		return Report{}, nil, fmt.Errorf("read the report: %w", err)
 	}
 	report, complaint := raw.Report, complaints{object: "node " + raw.Node}
+	if len(raw.Host) > 0 {
+		report.Host = readHost(raw.Host, &complaint)
+	}
 	for i, text := range raw.Loads {
 		var l Load
 		if err := json.Unmarshal(text, &l); err != nil {
@@ -75,8 +67,9 @@ func ReadReport(r io.Reader) (Report, []cluster.Problem, error) {
 
 const updateMonitor = "look at the load monitor's log on that node; is its version the same?"
 
-// Accept takes from a node's report what that node may speak of: hosts says whether an instance runs there. It says what
-// it leaves out. Whether the figures can be true is judged by Weights, which knows the ones before.
+// Accept takes from a node's report what that node may speak of, hosts says whether an instance runs there, and what can be
+// true whatever came before. It says what it leaves out; of that, the last good figures stay. Whether the counters can be
+// true is judged by Weights, which knows the ones before.
 func (r Report) Accept(node string, hosts func(service, instance string) bool) (map[string]map[string]Measured, []cluster.Problem) {
 	complaint := complaints{object: "node " + node}
 	if r.Node != node {
@@ -92,6 +85,10 @@ func (r Report) Accept(node string, hosts func(service, instance string) bool) (
 		field := fmt.Sprintf("loads[%d]", i)
 		if !hosts(l.Service, l.Instance) {
 			complaint.add(field, fmt.Sprintf("%q of service %q does not run on this node", l.Instance, l.Service), "only an instance's own node may report for it")
+			continue
+		}
+		if why := l.implausible(); why != "" {
+			complaint.add(field, fmt.Sprintf("%q of service %q: %s; the last good figures stay", l.Instance, l.Service, why), updateMonitor)
 			continue
 		}
 		if out[l.Service] == nil {

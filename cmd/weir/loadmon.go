@@ -2,19 +2,16 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"runtime"
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 
-	"github.com/weir-lb/weir/cluster"
-	"github.com/weir-lb/weir/internal/conntrack"
 	"github.com/weir-lb/weir/internal/runner"
 	"github.com/weir-lb/weir/loadmon"
+	"github.com/weir-lb/weir/loadmon/sample"
 )
 
 type loadmonOptions struct {
@@ -66,11 +63,11 @@ func runLoadmon(ctx context.Context, o *loadmonOptions, s store) error {
 		return err
 	}
 	defer driver.Close()
-	host, err := newKernelHost(driver)
+	host, err := sample.NewKernel(driver.LocalCounts)
 	if err != nil {
 		return err
 	}
-	report, err := measure(ctx, loadmon.NewSampler(o.node, host, runtime.NumCPU()), locals, o.interval)
+	report, err := measure(ctx, sample.NewSampler(o.node, host, runtime.NumCPU()), locals, o.interval)
 	if err != nil {
 		return err
 	}
@@ -81,7 +78,7 @@ func runLoadmon(ctx context.Context, o *loadmonOptions, s store) error {
 }
 
 // measure takes two samples.
-func measure(ctx context.Context, s *loadmon.Sampler, locals []loadmon.Local, interval time.Duration) (loadmon.Report, error) {
+func measure(ctx context.Context, s *sample.Sampler, locals []loadmon.Local, interval time.Duration) (loadmon.Report, error) {
 	if _, err := s.Sample(ctx, locals, time.Now()); err != nil {
 		return loadmon.Report{}, err
 	}
@@ -99,42 +96,4 @@ func loads(r loadmon.Report) listing {
 		})
 	}
 	return l
-}
-
-// kernelHost is the node that this process runs on.
-type kernelHost struct {
-	driver    driver
-	listeners *loadmon.Listeners
-	*loadmon.Cgroups
-}
-
-func newKernelHost(driver driver) (*kernelHost, error) {
-	groups, err := loadmon.FindCgroups()
-	return &kernelHost{driver, loadmon.NewListeners(), groups}, err
-}
-
-func (h *kernelHost) Opened(ctx context.Context) (map[cluster.Listener]uint64, error) {
-	return h.driver.LocalCounts(ctx)
-}
-
-func (h *kernelHost) Processes(listeners []cluster.Listener) (map[cluster.Listener]int, error) {
-	return h.listeners.Find(listeners)
-}
-
-// Open counts TCP connections that are established, and flows of other protocols that were answered.
-func (h *kernelHost) Open(_ context.Context, listeners []cluster.Listener) (map[cluster.Listener]uint64, error) {
-	out := make(map[cluster.Listener]uint64, len(listeners))
-	for _, l := range listeners {
-		out[l] = 0
-	}
-	count := func(e conntrack.Entry) bool {
-		l := cluster.Listener{Address: e.Answers, Proto: cluster.Proto(e.Proto)}
-		if _, ours := out[l]; ours && e.Replied && !e.Ending() {
-			out[l]++
-		}
-		return false
-	}
-	_, err4 := conntrack.List(unix.AF_INET, count)
-	_, err6 := conntrack.List(unix.AF_INET6, count)
-	return out, errors.Join(err4, err6)
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/weir-lb/weir/cluster"
 	"github.com/weir-lb/weir/internal/lab"
 	"github.com/weir-lb/weir/loadmon"
+	"github.com/weir-lb/weir/loadmon/sample"
 	"github.com/weir-lb/weir/rules"
 	"github.com/weir-lb/weir/rules/nft"
 )
@@ -40,18 +41,18 @@ func TestMeasure(t *testing.T) {
 	require.NoError(t, driver.Apply(t.Context(), rules.Diff(have, rules.Build(nil, snapshot, rules.Options{Node: "n1"}))))
 	require.NoError(t, c.RouteVIPs(c.Client, here, netip.MustParsePrefix("10.10.1.0/24")))
 
-	host, err := newKernelHost(driver)
+	host, err := sample.NewKernel(driver.LocalCounts)
 	require.NoError(t, err)
-	sampler, locals := loadmon.NewSampler("n1", host, 1), loadmon.Locals(snapshot, "n1")
+	sampler, locals := sample.NewSampler("n1", host, 1), loadmon.Locals(snapshot, "n1")
 	require.Len(t, locals, 2)
-	sample := func() (r loadmon.Report) {
+	measured := func() (r loadmon.Report) {
 		require.NoError(t, here.Do(func() (err error) {
 			r, err = sampler.Sample(t.Context(), locals, time.Now())
 			return err
 		}))
 		return r
 	}
-	require.Empty(t, sample().Loads)
+	require.Empty(t, measured().Loads)
 	result, err := lab.Flood(t.Context(), c.Client.Namespace, lab.Load{Frontend: netip.MustParseAddrPort("10.10.1.1:80"), Connections: 50})
 	require.NoError(t, err)
 	require.Equal(t, 50, result.Good(), result.Failures)
@@ -60,7 +61,7 @@ func TestMeasure(t *testing.T) {
 		require.NoError(t, err)
 		defer conn.Close()
 	}
-	loads := sample().Loads
+	loads := measured().Loads
 	require.Len(t, loads, 1, "nobody listens for y")
 	require.Equal(t, loadmon.Load{Service: "a", Instance: "x", Connections: 53, Active: 3, Busy: loads[0].Busy}, loads[0])
 	require.Greater(t, loads[0].Busy, 0.0)

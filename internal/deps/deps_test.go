@@ -36,7 +36,8 @@ var allowed = map[string][]string{
 	"integration":      anything,
 
 	"internal/simulate": {"cluster", "loadmon", "rules"},
-	"loadmon":           {"cluster", "internal/runner"},
+	"loadmon":           {"cluster"},
+	"loadmon/sample":    {"loadmon", "cluster", "internal/conntrack", "internal/runner"},
 
 	"integration/bench":       anything,
 	"rules/rulestest/traffic": {"rules", "rules/rulestest", "cluster", "internal/lab"},

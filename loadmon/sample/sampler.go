@@ -1,4 +1,4 @@
-package loadmon
+package sample
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/loadmon"
 )
 
 // Host is what a Sampler asks of the node that it runs on.
@@ -21,7 +22,7 @@ type Host interface {
 	Usage(pid int) (Usage, error)
 }
 
-// Sampler turns what a node's kernel counts into Reports. One goroutine uses it.
+// Sampler turns what a node's kernel counts into loadmon.Reports. One goroutine uses it.
 type Sampler struct {
 	node       string
 	host       Host
@@ -47,7 +48,7 @@ func NewSampler(node string, host Host, processors int) *Sampler {
 
 // Sample takes the figures of this node's instances. An instance of which no process is found, or only since this sample,
 // is left out: without figures it keeps its weight. The time must have a monotonic reading, as time.Now has.
-func (s *Sampler) Sample(ctx context.Context, locals []Local, now time.Time) (Report, error) {
+func (s *Sampler) Sample(ctx context.Context, locals []loadmon.Local, now time.Time) (loadmon.Report, error) {
 	if s.start.IsZero() {
 		s.start = now
 	}
@@ -57,23 +58,23 @@ func (s *Sampler) Sample(ctx context.Context, locals []Local, now time.Time) (Re
 	}
 	opened, err := s.host.Opened(ctx)
 	if err != nil {
-		return Report{}, fmt.Errorf("count new connections: %w", err)
+		return loadmon.Report{}, fmt.Errorf("count new connections: %w", err)
 	}
 	active, err := s.host.Open(ctx, listeners)
 	if err != nil {
-		return Report{}, fmt.Errorf("count open connections: %w", err)
+		return loadmon.Report{}, fmt.Errorf("count open connections: %w", err)
 	}
 	processes, err := s.host.Processes(listeners)
 	if err != nil {
-		return Report{}, fmt.Errorf("find the instances' processes: %w", err)
+		return loadmon.Report{}, fmt.Errorf("find the instances' processes: %w", err)
 	}
 	elapsed := now.Sub(s.at)
-	r := Report{Node: s.node, At: now.Round(0).UTC(), UptimeS: now.Sub(s.start).Seconds()}
+	r := loadmon.Report{Node: s.node, At: now.Round(0).UTC(), UptimeS: now.Sub(s.start).Seconds()}
 	next := make(map[[2]string]sampled, len(locals))
 	for _, l := range locals {
 		key := [2]string{l.Service, l.Instance}
 		before := s.instances[key]
-		after := sampled{connections: before.connections + s.since(l, opened), pid: l.process(processes)}
+		after := sampled{connections: before.connections + s.since(l, opened), pid: process(l, processes)}
 		if after.pid != 0 {
 			if after.usage, err = s.host.Usage(after.pid); err != nil {
 				after.pid = 0 // it ended meanwhile
@@ -83,7 +84,7 @@ func (s *Sampler) Sample(ctx context.Context, locals []Local, now time.Time) (Re
 		if after.pid == 0 || after.pid != before.pid {
 			continue
 		}
-		load := Load{Service: l.Service, Instance: l.Instance, Connections: after.connections, Busy: Busy(before.usage, after.usage, elapsed, s.processors)}
+		load := loadmon.Load{Service: l.Service, Instance: l.Instance, Connections: after.connections, Busy: Busy(before.usage, after.usage, elapsed, s.processors)}
 		for _, listener := range l.Listeners {
 			load.Active += active[listener]
 		}
@@ -95,7 +96,7 @@ func (s *Sampler) Sample(ctx context.Context, locals []Local, now time.Time) (Re
 
 // since are the new connections since the last sample. A counter that fell began anew, and one that is new may have counted
 // for others before.
-func (s *Sampler) since(l Local, opened map[cluster.Listener]uint64) (n uint64) {
+func (s *Sampler) since(l loadmon.Local, opened map[cluster.Listener]uint64) (n uint64) {
 	for _, listener := range l.Listeners {
 		before, known := s.opened[listener]
 		switch now := opened[listener]; {
@@ -110,7 +111,7 @@ func (s *Sampler) since(l Local, opened map[cluster.Listener]uint64) (n uint64) 
 }
 
 // process is the one that listens; of several, as where each port has its own, the one with the lowest id; 0: none.
-func (l Local) process(found map[cluster.Listener]int) int {
+func process(l loadmon.Local, found map[cluster.Listener]int) int {
 	var pids []int
 	for _, listener := range l.Listeners {
 		if pid, ok := found[listener]; ok {

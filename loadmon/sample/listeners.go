@@ -1,4 +1,4 @@
-package loadmon
+package sample
 
 import (
 	"encoding/binary"

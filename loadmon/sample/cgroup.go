@@ -1,4 +1,4 @@
-package loadmon
+package sample
 
 import (
 	"bufio"
@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/weir-lb/weir/loadmon"
 )
 
 // Usage is what a process, or the control group that it is alone in, has used of the processor so far.
@@ -26,14 +28,14 @@ type Usage struct {
 // processors. Usage alone is blind to a neighbour: beside a hog on its processor it reads 0.47 where this reads 0.99.
 func Busy(before, after Usage, elapsed time.Duration, processors int) float64 {
 	if elapsed <= 0 || processors < 1 || after.CPU < before.CPU || after.Waited < before.Waited || after.Source != before.Source {
-		return minBusy // restarted: the next interval knows more
+		return loadmon.MinBusy // restarted: the next interval knows more
 	}
 	used, wall := (after.CPU - before.CPU).Seconds(), elapsed.Seconds()
 	busy := used/wall/float64(processors) + (after.Waited-before.Waited).Seconds()/wall
 	if after.Quota > 0 {
 		busy = max(busy, used/wall/after.Quota)
 	}
-	return min(max(busy, minBusy), 1)
+	return min(max(busy, loadmon.MinBusy), 1)
 }
 
 // Cgroups reads what processes use. The zero value is not usable: see FindCgroups.

@@ -1,16 +1,16 @@
-package loadmon
+package sample
 
 import (
 	"context"
 	"errors"
 	"maps"
-	"net/netip"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/loadmon"
 )
 
 // fakeHost is a node whose kernel says what a test wrote down.
@@ -53,22 +53,25 @@ func (f *fakeHost) Usage(pid int) (Usage, error) {
 func TestSampler(t *testing.T) {
 	t.Parallel()
 	web, admin := listener("192.168.1.1:80", cluster.TCP), listener("192.168.1.1:81", cluster.TCP)
-	locals := []Local{{"a", "x", []cluster.Listener{web, admin}}, {"b", "y", []cluster.Listener{listener("192.168.1.2:53", cluster.UDP)}}}
+	locals := []loadmon.Local{
+		{Service: "a", Instance: "x", Listeners: []cluster.Listener{web, admin}},
+		{Service: "b", Instance: "y", Listeners: []cluster.Listener{listener("192.168.1.2:53", cluster.UDP)}},
+	}
 	host := &fakeHost{
 		opened: map[cluster.Listener]uint64{web: 1000, admin: 5}, open: map[cluster.Listener]uint64{web: 3, admin: 1},
 		pids: map[cluster.Listener]int{web: 17, admin: 17}, usage: map[int]Usage{17: {CPU: time.Hour, Source: "cgroup v2"}},
 	}
 	s, now := NewSampler("n1", host, 2), time.Now()
-	sample := func() []Load {
+	sample := func() []loadmon.Load {
 		r, err := s.Sample(t.Context(), locals, now)
 		require.NoError(t, err)
 		require.Equal(t, "n1", r.Node)
 		require.WithinDuration(t, now, r.At, 0)
-		now = now.Add(Interval)
+		now = now.Add(loadmon.Interval)
 		return r.Loads
 	}
-	load := func(connections uint64, busy float64) []Load {
-		return []Load{{Service: "a", Instance: "x", Connections: connections, Active: 4, Busy: busy}}
+	load := func(connections uint64, busy float64) []loadmon.Load {
+		return []loadmon.Load{{Service: "a", Instance: "x", Connections: connections, Active: 4, Busy: busy}}
 	}
 	require.Empty(t, sample(), "one sample says nothing")
 
@@ -110,27 +113,4 @@ func TestSamplerWhatCannotBeRead(t *testing.T) {
 		require.ErrorIs(t, err, errHost)
 		require.EqualError(t, err, want)
 	}
-}
-
-func TestLocals(t *testing.T) {
-	t.Parallel()
-	d := cluster.NewDraft()
-	for i, name := range []string{"b", "a"} {
-		s := &cluster.Service{
-			Name: name, VIPs: []netip.Addr{netip.AddrFrom4([4]byte{10, 10, 1, byte(i + 1)})}, CreateRevision: 1, ModRevision: 1,
-			Ports: []cluster.Port{{Name: "web", Port: 80, Protocol: cluster.TCP}, {Name: "tls", Port: 443, Protocol: cluster.TCP}},
-		}
-		for _, addr := range []string{"192.168.1.2", "192.168.1.1"} {
-			s.Instances = append(s.Instances, cluster.Instance{ID: addr, Addr: netip.MustParseAddr(addr), Ports: map[string]uint16{"web": 8080, "tls": 8080 + uint16(i)}, Weight: 1})
-		}
-		d.Service(name, s)
-	}
-	d.Node("n1", &cluster.Node{Addresses: []netip.Addr{netip.MustParseAddr("192.168.1.1")}})
-	snapshot := d.Snapshot(1)
-	require.Equal(t, []Local{
-		{"a", "192.168.1.1", []cluster.Listener{listener("192.168.1.1:8080", cluster.TCP), listener("192.168.1.1:8081", cluster.TCP)}},
-		{"b", "192.168.1.1", []cluster.Listener{listener("192.168.1.1:8080", cluster.TCP)}},
-	}, Locals(snapshot, "n1"))
-	require.Empty(t, Locals(snapshot, ""))
-	require.Empty(t, Locals(snapshot, "n2"))
 }
