@@ -121,24 +121,6 @@ func (in *Inputs) refuseVIP(vip netip.Addr) string {
 	return in.Config.RefuseVIP(vip)
 }
 
-// weight is the operator's, else the leader's, else the file's. An instance that the leader did not mention yet gets the
-// mean of its shares.
-func (in *Inputs) weight(inst Instance, mean int) int {
-	if admin := in.Admin[inst.ID]; admin.Weight != nil {
-		return max(0, *admin.Weight)
-	}
-	if in.Weights != nil && len(in.Weights.Share) > 0 {
-		if share, ok := in.Weights.Share[inst.ID]; ok {
-			return max(0, share)
-		}
-		return mean
-	}
-	if in.Service.Balance == BalanceUniform {
-		return 1
-	}
-	return max(0, inst.Weight)
-}
-
 // mean is over the instances that are there: shares of those that left would pull it.
 func (in *Inputs) mean() int {
 	if in.Weights == nil {

@@ -40,6 +40,8 @@ func TestCompletion(t *testing.T) {
 		"get service b":                          "b :4",
 		"get instances ":                         "a b :4",
 		"get nodes ":                             "n1 n2 :4",
+		"events ":                                "a b :4",
+		"events a ":                              ":4",
 		"get nodes -o ":                          "table wide json yaml name :4",
 		"rbac n1 ":                               "n2 :4",
 		"explain ":                               "local :4",

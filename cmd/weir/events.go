@@ -13,12 +13,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/controlcenter"
 )
 
 type eventsOptions struct {
 	*app
 	service string
-	since   time.Duration
+	since   sinceFlag
 	watch   bool
 	output  outputFlag
 }
@@ -42,7 +43,7 @@ func newEventsCmd(a *app, runF func(context.Context, *eventsOptions) error) *cob
 			return runEvents(c.Context(), o)
 		},
 	}
-	c.Flags().DurationVar(&o.since, "since", 0, "only those of the last so long; 0: all that are kept, at most 100 a service")
+	c.Flags().Var(&o.since, "since", "only those of the last so long, such as 10m, or since a time, such as 2026-01-02T15:04:05Z; 0: all that are kept, at most 100 a service")
 	c.Flags().BoolVarP(&o.watch, "watch", "w", false, "go on with new ones until interrupted; with -o json, one line each")
 	o.output.register(c.Flags(), "table", "table", "wide", "json", "yaml")
 	return c
@@ -51,9 +52,6 @@ func newEventsCmd(a *app, runF func(context.Context, *eventsOptions) error) *cob
 func (o *eventsOptions) check() error {
 	if o.service != "" && cluster.ValidName(o.service) != "" {
 		return fmt.Errorf("%s: see weir get services", cluster.ValidName(o.service))
-	}
-	if o.since < 0 {
-		return fmt.Errorf("--since %s is negative", o.since)
 	}
 	if o.watch && o.output.format == "yaml" {
 		return fmt.Errorf("--watch has no -o yaml: use json")
@@ -66,22 +64,40 @@ func runEvents(ctx context.Context, o *eventsOptions) error {
 		if o.watch {
 			return o.follow(ctx, s)
 		}
-		ctx, cancel := context.WithTimeout(ctx, o.etcd.timeout)
-		defer cancel()
-		events, err := s.Events(ctx, o.service)
+		events, err := o.kept(ctx, s)
 		if err != nil {
 			return err
 		}
-		return eventsListing(o.recent(events)).print(o.out, o.output.format)
+		if err := o.known(ctx, s, events); err != nil {
+			return err
+		}
+		return eventsListing(recent(events, o.since.from(o.now()))).print(o.out, o.output.format)
 	})
 }
 
+func (o *eventsOptions) kept(ctx context.Context, s store) ([]cluster.Event, error) {
+	ctx, cancel := context.WithTimeout(ctx, o.etcd.timeout)
+	defer cancel()
+	return s.Events(ctx, o.service)
+}
+
+// known refuses a service that nothing is known of: a mistyped name would look like one of which nothing was decided.
+func (o *eventsOptions) known(ctx context.Context, s store, events []cluster.Event) error {
+	if o.service == "" || len(events) > 0 {
+		return nil
+	}
+	snapshot, err := o.snapshot(ctx, s)
+	if err == nil {
+		_, err = controlcenter.Services(snapshot, o.service)
+	}
+	return err
+}
+
 // recent leaves out those that are too old.
-func (o *eventsOptions) recent(events []cluster.Event) []cluster.Event {
-	if o.since == 0 {
+func recent(events []cluster.Event, from time.Time) []cluster.Event {
+	if from.IsZero() {
 		return events
 	}
-	from := o.now().Add(-o.since)
 	return slices.DeleteFunc(slices.Clone(events), func(e cluster.Event) bool { return e.At.Before(from) })
 }
 
@@ -89,8 +105,9 @@ func (o *eventsOptions) recent(events []cluster.Event) []cluster.Event {
 func (o *eventsOptions) follow(ctx context.Context, s store) error {
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
+	from := o.since.from(o.now())
 	err := s.FollowEvents(ctx, o.service, func(events []cluster.Event) {
-		for _, e := range o.recent(events) {
+		for _, e := range recent(events, from) {
 			if err := o.line(e); err != nil {
 				end(fmt.Errorf("print an event: %w", err)) // whoever read it has gone
 			}

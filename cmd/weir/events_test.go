@@ -38,7 +38,11 @@ func TestEvents(t *testing.T) {
 	require.NoError(t, json.Unmarshal([]byte(r.out), &got))
 	require.Equal(t, f.events[1:2], got)
 	require.Equal(t, "[]\n", weir(t, newFake(), "events", "-o", "json").out)
-	for _, args := range []string{"events a b", "events A/b", "events --since=-1s", "events -w -o yaml", "events -o name"} {
+	for since, want := range map[string]int{"0": 2, "2026-01-02T11:30:00Z": 1, "2026-01-02T13:30:00+02:00": 1, "2026-01-02T11:00:00Z": 2, "2h": 2, "30s": 0} {
+		require.NoError(t, json.Unmarshal([]byte(weir(t, f, "events", "--since", since, "-o", "json").out), &got))
+		require.Len(t, got, want, since)
+	}
+	for _, args := range []string{"events a b", "events --since=yesterday", "events --since=2026-01-02", "events A/b", "events --since=-1s", "events -w -o yaml", "events -o name"} {
 		r := weir(t, eventful(), strings.Fields(args)...)
 		require.Equal(t, 2, r.code, args)
 		require.Empty(t, r.out, args)
@@ -48,6 +52,18 @@ func TestEvents(t *testing.T) {
 		f.denied = storetest.ErrUnreachable
 		require.Equal(t, 5, weir(t, f, strings.Fields(args)...).code, args)
 	}
+}
+
+func TestEventsOfAServiceThatIsNot(t *testing.T) {
+	t.Parallel()
+	f := newFake()
+	f.Put(t, storetest.Service(t, "a", "10.10.1.1:80", "192.168.1.1:80"))
+	require.Equal(t, "[]\n", weir(t, f, "events", "a", "-o", "json").out, "it is there, and nothing was decided")
+	r := weir(t, f, "events", "ab")
+	require.Equal(t, []any{1, ""}, []any{r.code, r.out})
+	require.Contains(t, r.err, `service "ab" does not exist: there are a`)
+	f.Fail(storetest.ErrUnreachable)
+	require.Equal(t, 5, weir(t, f, "events", "ab").code)
 }
 
 func TestEventsAsTheyCome(t *testing.T) {

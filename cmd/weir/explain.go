@@ -92,6 +92,7 @@ type leftOut struct {
 	Status   string `json:"status"`
 	Reason   string `json:"reason"`
 	Since    string `json:"since,omitempty"`
+	Output   string `json:"output,omitempty"` // of the check that failed
 }
 
 func runExplain(ctx context.Context, o *explainOptions, s store) error {
@@ -257,17 +258,38 @@ func (e *explanation) instances(snapshot *cluster.Snapshot, f cluster.Frontend, 
 				e.Sources = append(e.Sources, p.String())
 			}
 		}
+		e.panicking(resolved)
 		for _, s := range resolved.Instances {
 			if s.Takes() {
 				continue
 			}
-			out := leftOut{Instance: s.Instance.ID, Status: string(s.Status), Reason: s.Reason}
+			out := leftOut{Instance: s.Instance.ID, Status: string(s.Status), Reason: s.Reason, Output: in.OutputOf(s)}
 			if !s.Since.IsZero() {
 				out.Since = s.Since.UTC().Format("2006-01-02 15:04:05Z")
 			}
 			e.LeftOut = append(e.LeftOut, out)
 		}
 	}
+}
+
+// panicking tells of instances that are used although they fail: among the targets they look like any other.
+func (e *explanation) panicking(r *cluster.Resolved) {
+	var used []string
+	reason := ""
+	for _, s := range r.Instances {
+		if s.Status == cluster.Panic {
+			used, reason = append(used, s.Instance.ID), s.Reason
+		}
+	}
+	if len(used) == 0 {
+		return
+	}
+	const few = 5
+	names := strings.Join(used[:min(few, len(used))], ", ")
+	if more := len(used) - few; more > 0 {
+		names += fmt.Sprintf(" and %d more", more)
+	}
+	e.Notes = append(e.Notes, fmt.Sprintf("panic: %s: %s", names, reason))
 }
 
 // printFlows lists a few connections and counts many.
@@ -318,6 +340,9 @@ func (e *explanation) print(w io.Writer) {
 		fmt.Fprintf(w, "left out: %s, %s: %s", l.Instance, l.Status, l.Reason)
 		if l.Since != "" {
 			fmt.Fprintf(w, ", since %s", l.Since)
+		}
+		if l.Output != "" {
+			fmt.Fprintf(w, ", its check said: %s", l.Output)
 		}
 		fmt.Fprintln(w)
 	}

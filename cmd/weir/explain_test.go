@@ -71,3 +71,31 @@ func TestExplainSourcesAndLocality(t *testing.T) {
 	require.NotContains(t, open.out, "sources:")
 	require.NotContains(t, open.out, "locality:")
 }
+
+// Whoever is out is said with the reason and what its check answered; whoever is used although it fails, too.
+func TestExplainHealth(t *testing.T) {
+	t.Parallel()
+	f := cast(t)
+	say := func(instances map[string]cluster.Health, w *cluster.Weights) string {
+		f.Edit(func(d *cluster.Draft) {
+			d.Node("n2", &cluster.Node{Addresses: []netip.Addr{netip.MustParseAddr("192.168.1.2"), netip.MustParseAddr("192.168.1.3")}})
+			d.Health("n1", nil)
+			d.Health("n2", cluster.NodeHealth{"a": instances})
+			d.Weights("a", w)
+		})
+		r := weir(t, f, "explain", "local", "10.10.1.1:80", "--node", "n1")
+		require.Equal(t, 0, r.code, r.err)
+		return r.out
+	}
+	well := say(nil, nil)
+	require.NotContains(t, well, "left out")
+	require.NotContains(t, well, "panic")
+	leaving := say(map[string]cluster.Health{"192.168.1.2:80": {Verdict: cluster.Leaving, Reason: "it said drain", Output: "drain\x1b[1m", Since: noon}}, nil)
+	require.Contains(t, leaving, "left out: 192.168.1.2:80, leaving: it said drain, since 2026-01-02 12:00:00Z, its check said: drain\\u001b[1m\n")
+	ejected := say(nil, &cluster.Weights{Ejected: map[string]cluster.Ejection{"192.168.1.3:80": {Reason: "slower than 1s three times"}}})
+	require.Contains(t, ejected, "left out: 192.168.1.3:80, ejected: slower than 1s three times\n")
+	failing := cluster.Health{Verdict: cluster.Failing, Reason: "timeout", Output: "after 1s"}
+	panics := say(map[string]cluster.Health{"192.168.1.2:80": failing, "192.168.1.3:80": failing}, nil)
+	require.Contains(t, panics, "note: panic: 192.168.1.2:80, 192.168.1.3:80: used although failing, since 2 of 3 fail: timeout\n")
+	require.NotContains(t, panics, "left out")
+}
