@@ -81,6 +81,8 @@ func (s *Store) decided(d cluster.Decision) (clientv3.Op, error) {
 		return clientv3.OpTxn([]clientv3.Cmp{there}, []clientv3.Op{op}, nil), nil
 	case cluster.SetDown:
 		return s.placed(Key{Kind: KindDown, Node: d.Node}, present(d.Down))
+	case cluster.SetSecret:
+		return s.secret(d)
 	}
 	return clientv3.Op{}, fmt.Errorf("%T: this kind of decision is unknown", d)
 }
