@@ -28,6 +28,7 @@ type Lab struct {
 	closed     bool
 	namespaces []*Namespace
 	processes  []*os.Process
+	cgroups    []*Cgroup
 	closers    []io.Closer
 }
 
@@ -74,8 +75,8 @@ func releasePrefix(prefix string) {
 // Prefix returns what the names of all the lab's namespaces begin with.
 func (l *Lab) Prefix() string { return l.prefix }
 
-// Close stops what was started in the lab, kills every process in its namespaces and removes links and namespaces. It
-// may be called more than once.
+// Close stops what was started in the lab, kills every process in its namespaces and control groups and removes those,
+// and all links. It may be called more than once.
 //
 // Sockets that the caller opened and still holds keep working, alone in a namespace without links or name.
 func (l *Lab) Close() error {
@@ -97,6 +98,9 @@ func (l *Lab) Close() error {
 	}
 	for _, ns := range l.namespaces {
 		errs = append(errs, ns.remove())
+	}
+	for _, c := range l.cgroups {
+		errs = append(errs, c.remove())
 	}
 	releasePrefix(l.prefix)
 	return errors.Join(errs...)

@@ -2,6 +2,7 @@ package lab
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/netip"
@@ -21,6 +22,7 @@ import (
 const ownerFlag = "WEIR_LAB_TEST_OWNER"
 
 func TestMain(m *testing.M) {
+	BecomeWorker()
 	if os.Getenv(ownerFlag) != "" {
 		os.Exit(abandonLab())
 	}
@@ -39,8 +41,13 @@ func abandonLab() int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
+	group, err := l.Cgroup("left", 0.1)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	cmd := c.Client.Command("sleep", "600")
-	if err := c.Client.Start(cmd); err != nil {
+	if err := errors.Join(c.Client.Start(cmd), group.Add(cmd.Process.Pid)); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
@@ -164,6 +171,7 @@ func TestNewReapsLabsOfDeadOwners(t *testing.T) {
 	require.NoError(t, err)
 	defer next.Close()
 	require.Len(t, names(t, prefix), 3, "its owner is alive")
+	require.NotEmpty(t, groupsOf(t, prefix))
 
 	require.NoError(t, owner.Process.Kill())
 	require.Error(t, owner.Wait())
@@ -172,6 +180,7 @@ func TestNewReapsLabsOfDeadOwners(t *testing.T) {
 	require.NoError(t, err)
 	defer after.Close()
 	require.Empty(t, names(t, prefix))
+	require.Empty(t, groupsOf(t, prefix))
 	waitGone(t, orphan)
 	require.FileExists(t, kept.Path())
 }

@@ -16,19 +16,27 @@ import (
 // fullName is prefix, owner's pid, number, namespace. A lab's name holds no dash, so there is one way to read it.
 var fullName = regexp.MustCompile(`^(weir-[a-z0-9]+-([0-9]+)-[0-9]+)-[a-z0-9][a-z0-9-]*$`)
 
-// reap removes the namespaces whose owner is dead.
+// reap removes the namespaces and control groups whose owner is dead.
 func reap() error {
-	entries, err := os.ReadDir(runDir)
+	errs := []error{leftovers(runDir, demolish)}
+	all, err := findHierarchies()
+	for _, h := range all {
+		errs = append(errs, leftovers(h.mount, func(name string) error { return removeCgroup(filepath.Join(h.mount, name)) }))
+	}
+	return errors.Join(append(errs, err)...)
+}
+
+// leftovers removes from a directory what carries the name of a lab whose owner is dead.
+func leftovers(dir string, remove func(name string) error) error {
+	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return err
 	}
 	var errs []error
 	for _, e := range entries {
-		m := fullName.FindStringSubmatch(e.Name())
-		if m == nil || ownerAlive(m[1], m[2]) {
-			continue
+		if m := fullName.FindStringSubmatch(e.Name()); m != nil && !ownerAlive(m[1], m[2]) {
+			errs = append(errs, remove(e.Name()))
 		}
-		errs = append(errs, demolish(e.Name()))
 	}
 	return errors.Join(errs...)
 }
