@@ -35,9 +35,10 @@ var allowed = map[string][]string{
 	"cmd/weir":         anything,
 	"integration":      anything,
 
-	"internal/simulate": {"cluster", "loadmon", "rules"},
-	"loadmon":           {"cluster"},
-	"loadmon/sample":    {"loadmon", "cluster", "internal/conntrack", "internal/runner"},
+	"internal/simulate":    {"cluster", "loadmon", "rules"},
+	"loadmon":              {"cluster"},
+	"loadmon/sample":       {"loadmon", "cluster", "internal/conntrack", "internal/runner"},
+	"controlcenter/leader": {"cluster", "loadmon", "internal/runner"},
 
 	"integration/bench":       anything,
 	"rules/rulestest/traffic": {"rules", "rules/rulestest", "cluster", "internal/lab"},

@@ -1,0 +1,96 @@
+package leader
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/loadmon"
+)
+
+// event tells of a decision: why, from which numbers, and what came out. Shares are in percent.
+func event(l ledService, before *cluster.Weights, d loadmon.Decision) cluster.Event {
+	e := cluster.Event{Service: l.name(), What: cluster.EventWeights, Reason: reason(before, d), In: cluster.Figures{}, Out: cluster.Figures{}}
+	for _, c := range d.Changes {
+		in := map[string]float64{"rate": c.Rate, "active": c.Active, "busy": c.Busy}
+		for name, v := range map[string]float64{
+			"share": percent(c.From), "failed": c.Failed, "latency-ms": c.LatencyMS, "capacity": c.Capacity, "error": c.Error,
+		} {
+			if v != 0 {
+				in[name] = v
+			}
+		}
+		e.In[c.Instance] = in
+	}
+	for id, share := range d.Shares {
+		e.Out[id] = map[string]float64{"share": percent(share)}
+	}
+	for id := range d.Ejected {
+		e.Out[id] = map[string]float64{"share": 0}
+	}
+	return e
+}
+
+func percent(share int) float64 { return 100 * float64(share) / loadmon.Whole }
+
+// reason begins with what is rarer than a move.
+func reason(before *cluster.Weights, d loadmon.Decision) string {
+	if before == nil {
+		before = &cluster.Weights{}
+	}
+	var parts []string
+	for _, id := range slices.Sorted(maps.Keys(d.Ejected)) {
+		if _, was := before.Ejected[id]; !was {
+			parts = append(parts, fmt.Sprintf("%s is ejected: %s", id, d.Ejected[id].Reason))
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(before.Ejected)) {
+		if _, is := d.Ejected[id]; !is {
+			parts = append(parts, id+" is taken back after its ejection")
+		}
+	}
+	if news := newcomers(before, d); news != "" {
+		parts = append(parts, news)
+	}
+	return strings.Join(append(parts, d.Reason), "; ")
+}
+
+// newcomers names the instances that have come since the last write.
+func newcomers(before *cluster.Weights, d loadmon.Decision) string {
+	if len(before.Share) == 0 {
+		return ""
+	}
+	var ids []string
+	for _, id := range slices.Sorted(maps.Keys(d.Shares)) {
+		if _, had := before.Share[id]; !had {
+			ids = append(ids, id)
+		}
+	}
+	const few = 3
+	switch {
+	case len(ids) == 0:
+		return ""
+	case len(ids) > few:
+		return fmt.Sprintf("%d instances are new", len(ids))
+	case len(ids) == 1:
+		return ids[0] + " is new"
+	}
+	return strings.Join(ids, ", ") + " are new"
+}
+
+// taken tells that the weights of a service were taken back.
+func taken(l ledService, before *cluster.Weights, reason string) cluster.Event {
+	e := cluster.Event{Service: l.name(), What: cluster.EventWeights, Reason: reason, In: cluster.Figures{}}
+	sum := 0
+	for _, share := range before.Share {
+		sum += share
+	}
+	for id, share := range before.Share {
+		if cluster.ValidID(id) == "" && sum > 0 {
+			e.In[id] = map[string]float64{"share": 100 * float64(share) / float64(sum)}
+		}
+	}
+	return e
+}

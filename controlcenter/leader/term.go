@@ -1,0 +1,64 @@
+package leader
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/weir-lb/weir/cluster"
+)
+
+// term is one leadership: what its loops share. It ends with its context.
+type term struct {
+	*Leader
+	writer Writer
+	since  time.Time
+	base   *cluster.Snapshot // read after the election
+}
+
+// lead runs everything that only the leader does, each in a loop of its own. Where one of them ends with an error all do,
+// and the leadership is given back.
+func (l *Leader) lead(ctx context.Context, w Writer) error {
+	base, err := l.config.Store.Snapshot(ctx)
+	if err != nil {
+		return fmt.Errorf("begin to lead: %w", err)
+	}
+	t := &term{Leader: l, writer: w, since: time.Now(), base: base}
+	l.begin(t)
+	defer l.end()
+	g, ctx := errgroup.WithContext(ctx)
+	for _, loop := range []func(context.Context) error{
+		newBalance(t).run,
+	} {
+		g.Go(func() error { return loop(ctx) })
+	}
+	return g.Wait()
+}
+
+func (l *Leader) begin(t *term) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.term = t
+	l.round = nil
+	l.metrics.leading.Set(1)
+}
+
+func (l *Leader) end() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.term = nil
+	l.round = nil
+	l.metrics.ended()
+}
+
+// Write writes decisions for this leadership, and counts them.
+func (t *term) Write(ctx context.Context, decisions ...cluster.Decision) (int64, error) {
+	revision, err := t.writer.Write(ctx, decisions...)
+	t.metrics.wrote(err)
+	return revision, err
+}
+
+// paused says whether an operator stopped all automatic decisions.
+func paused(s *cluster.Snapshot) bool { return s.Config != nil && s.Config.Paused }
