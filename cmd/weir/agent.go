@@ -29,24 +29,21 @@ import (
 )
 
 type agentOptions struct {
-	node        string
-	stateDir    string
-	listen      string
-	allowRemote bool
-	listenHosts []string
-	pprof       bool
-	driver      driverFlags
-	tableOwner  string
-	keepSource  keepSourceFlag
-	nodeAddrs   []string
-	labels      map[string]string
-	budget      int
-	killFlows   bool
-	rollback    bool
-	ping        bool
-	once        bool
-	dryRun      bool
-	logs        logOptions
+	node       string
+	stateDir   string
+	pages      pageFlags
+	driver     driverFlags
+	tableOwner string
+	keepSource keepSourceFlag
+	nodeAddrs  []string
+	labels     map[string]string
+	budget     int
+	killFlows  bool
+	rollback   bool
+	ping       bool
+	once       bool
+	dryRun     bool
+	logs       logOptions
 }
 
 func newAgentCmd(a *app) *cobra.Command {
@@ -73,10 +70,7 @@ func (o *agentOptions) register(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&o.node, "node", name, "this node's name in the cluster")
 	flags.StringVar(&o.stateDir, "state-dir", "/var/lib/weir", "where the last snapshot is kept for a start without etcd; empty: nowhere")
-	flags.StringVar(&o.listen, "listen", "127.0.0.1:9646", "address of health, metrics and debug pages; empty: none")
-	flags.BoolVar(&o.allowRemote, "listen-remote", false, "permit --listen beyond loopback; the pages have no login")
-	flags.StringSliceVar(&o.listenHosts, "listen-host", nil, "names by which others may ask for the pages, beside the address itself")
-	flags.BoolVar(&o.pprof, "pprof", false, "profiles under /debug/pprof/")
+	o.pages.register(flags, "127.0.0.1:9646")
 	o.driver.register(flags)
 	flags.StringVar(&o.tableOwner, "table-owner", "auto", "auto: own the tables where the kernel can (Linux 6.9), so that nobody else changes them; off: notice and repair")
 	o.keepSource.register(flags)
@@ -150,31 +144,7 @@ func (o *agentOptions) check() error {
 	if err := o.driver.check(); err != nil {
 		return err
 	}
-	if o.listen == "" {
-		return nil
-	}
-	err := o.pages(nil).Check()
-	if errors.Is(err, ops.ErrRemote) {
-		return fmt.Errorf("%w: --listen %s: whoever reaches it reads the pages, for they have no login: use a loopback address, or --listen-remote", cluster.ErrUnsafe, o.listen)
-	}
-	if err != nil {
-		return &usageError{fmt.Errorf("--listen: %w", err)}
-	}
-	return nil
-}
-
-// pages are the pages' options.
-func (o *agentOptions) pages(metrics prometheus.Gatherer) ops.Options {
-	return ops.Options{Address: o.listen, AllowRemote: o.allowRemote, Hosts: o.listenHosts, Metrics: metrics, Pprof: o.pprof}
-}
-
-// openPages opens the listener of the pages.
-func (o *agentOptions) openPages(metrics prometheus.Gatherer) (*ops.Server, error) {
-	server, err := ops.Listen(o.pages(metrics))
-	if errors.Is(err, syscall.EADDRINUSE) {
-		return nil, fmt.Errorf("%w: choose another address with --listen, or none with --listen=", err)
-	}
-	return server, err
+	return o.pages.check()
 }
 
 // config turns the flags into the agent's configuration and says everything that is wrong with them.
@@ -262,11 +232,11 @@ type served struct {
 
 func serveAgent(ctx context.Context, o *agentOptions, s served) error {
 	g, ctx := errgroup.WithContext(ctx)
-	if o.listen != "" {
-		server, err := o.openPages(s.registry)
-		if err != nil {
-			return err
-		}
+	server, err := o.pages.open(s.registry)
+	if err != nil {
+		return err
+	}
+	if server != nil {
 		server.Live("agent", s.agent.Live)
 		server.Ready("rules", s.agent.Ready)
 		server.Page("snapshot", safePage(s.agent.WriteSnapshot))
@@ -283,7 +253,7 @@ func serveAgent(ctx context.Context, o *agentOptions, s served) error {
 	if err := ops.NotifyReady(); err != nil {
 		s.logger.Warn("systemd", "err", err)
 	}
-	err := g.Wait()
+	err = g.Wait()
 	if notifyErr := ops.NotifyStopping(); notifyErr != nil {
 		s.logger.Warn("systemd", "err", notifyErr)
 	}

@@ -55,7 +55,7 @@ func TestListen(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer taken.Close()
-	_, err = (&agentOptions{listen: taken.Addr().String()}).openPages(nil)
+	_, err = (&pageFlags{listen: taken.Addr().String()}).open(nil)
 	require.ErrorContains(t, err, "choose another address with --listen")
 }
 

@@ -31,11 +31,11 @@ func (o *agentOptions) openDriver(ctx context.Context, logger *slog.Logger, metr
 	logger.Error("rules cannot be written; they stay as they are", "err", err)
 	ctx, cancel := context.WithCancel(ctx)
 	closed := make(chan error, 1)
-	if o.listen == "" {
+	if o.pages.listen == "" {
 		closed <- nil
 	} else {
 		reason := err
-		server, err := o.openPages(metrics)
+		server, err := o.pages.open(metrics)
 		if err != nil {
 			cancel()
 			return nil, "", err

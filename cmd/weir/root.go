@@ -46,6 +46,7 @@ func newControlcenterCmd(a *app) *cobra.Command {
 		newPublishCmd(a, nil),
 		newPlanCmd(a, nil),
 		newWithdrawCmd(a, nil),
+		newServeCmd(a, nil),
 		newGetCmd(a),
 		newDrainCmd(a, nil),
 		newUndrainCmd(a, nil),

@@ -1,0 +1,151 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/controlcenter/leader"
+	"github.com/weir-lb/weir/etcd"
+	"github.com/weir-lb/weir/internal/ops"
+	"github.com/weir-lb/weir/loadmon"
+)
+
+type serveOptions struct {
+	*app
+	name     string
+	interval time.Duration
+	lease    time.Duration
+	pages    pageFlags
+	logs     logOptions
+}
+
+func newServeCmd(a *app, runF func(context.Context, *serveOptions) error) *cobra.Command {
+	o := &serveOptions{app: a}
+	c := &cobra.Command{
+		Use:   "serve",
+		Short: "Stand for election and, while elected, move the weights of services by their load",
+		Long: `Watch etcd and stand for election. Of all that run, one leads and the others wait for their turn; three on different hosts are
+enough. While it leads it asks the load monitors of the nodes how their instances are doing, moves the weights of services with
+"balance: adaptive", and tells of each decision in "weir events". "weir pause" stops that. Publishing needs no leader.
+
+Pages on --listen: /livez /readyz /metrics /debug/leader /debug/loads /debug/decisions /debug/problems.`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := o.check(); err != nil {
+				return err
+			}
+			if runF != nil {
+				return runF(c.Context(), o)
+			}
+			return runServe(c.Context(), o)
+		},
+	}
+	name, _ := os.Hostname()
+	c.Flags().StringVar(&o.name, "name", name, "who leads, in events and for people who look")
+	c.Flags().DurationVar(&o.interval, "interval", loadmon.Interval, "from one round of questions and decisions to the next; monitors sample every 5s")
+	c.Flags().DurationVar(&o.lease, "lease", 5*time.Second, "a leader that is silent for so long is replaced")
+	o.pages.register(c.Flags(), "127.0.0.1:9648")
+	o.logs.addTo(c)
+	return c
+}
+
+// config is the leader's, as far as flags say.
+func (o *serveOptions) config() leader.Config {
+	return leader.Config{Name: o.name, Interval: o.interval, Lease: o.lease}
+}
+
+// check finds what can be known before anything is opened.
+func (o *serveOptions) check() error {
+	if err := o.config().Validate(); err != nil {
+		return &usageError{err}
+	}
+	return o.pages.check()
+}
+
+func runServe(ctx context.Context, o *serveOptions) error {
+	logger, err := o.logs.logger(o.err)
+	if err != nil {
+		return err
+	}
+	store, err := o.etcd.open(ctx, logger)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	if store.Status().Insecure {
+		logger.Warn("--insecure-etcd: plain http or no authentication is accepted, so whoever reaches etcd, or the way to it, decides where connections go")
+	}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	config := o.config()
+	config.Store, config.Loads, config.Logger, config.Metrics = leaderStore{store}, noLoads{}, logger, leader.NewMetrics(registry)
+	l, err := leader.New(config)
+	if err != nil {
+		return err
+	}
+	logger.Info("starting", "name", o.name, "version", versionOf())
+	g, ctx := errgroup.WithContext(ctx)
+	server, err := o.pages.open(registry)
+	if err != nil {
+		return err
+	}
+	if server != nil {
+		leaderPages(server, l, store)
+		g.Go(func() error { return server.Run(ctx) })
+	}
+	g.Go(func() error { return l.Run(ctx) })
+	g.Go(func() error { return ops.Watchdog(ctx, l.Live) })
+	if err := ops.NotifyReady(); err != nil {
+		logger.Warn("systemd", "err", err)
+	}
+	err = g.Wait()
+	if notifyErr := ops.NotifyStopping(); notifyErr != nil {
+		logger.Warn("systemd", "err", notifyErr)
+	}
+	return err
+}
+
+func leaderPages(server *ops.Server, l *leader.Leader, store *etcd.Store) {
+	server.Live("leader", l.Live)
+	server.Ready("leader", l.Ready)
+	server.Ready("etcd", connected(store))
+	server.Page("leader", safePage(l.WriteState))
+	server.Page("loads", safePage(l.WriteLoads))
+	server.Page("decisions", safePage(l.WriteDecisions))
+	server.Page("problems", safePage(l.WriteProblems))
+}
+
+func connected(store *etcd.Store) func() error {
+	return func() error {
+		if status := store.Status(); !status.Connected {
+			return fmt.Errorf("%w since %s: %s", cluster.ErrUnreachable, status.Since.Format(time.RFC3339), status.LastError)
+		}
+		return nil
+	}
+}
+
+// leaderStore is the store as the leader needs it.
+type leaderStore struct{ *etcd.Store }
+
+func (s leaderStore) Watch(ctx context.Context, deliver func(*cluster.Snapshot)) error {
+	return s.Store.Watch(ctx, etcd.WatchOptions{}, deliver)
+}
+
+func (s leaderStore) Lead(ctx context.Context, name string, lease time.Duration, lead func(context.Context, leader.Writer) error) error {
+	return s.Store.Lead(ctx, etcd.Candidate{Name: name, TTL: lease}, func(ctx context.Context, l *etcd.Leadership) error { return lead(ctx, l) })
+}
+
+// noLoads stands where the client of the load monitors will be.
+type noLoads struct{}
+
+func (noLoads) Loads(context.Context, string, *cluster.Node) (loadmon.Report, []cluster.Problem, error) {
+	return loadmon.Report{}, nil, fmt.Errorf("this version cannot ask load monitors")
+}
