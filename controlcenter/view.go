@@ -73,24 +73,28 @@ func Services(s *cluster.Snapshot, name string) ([]ServiceRow, error) {
 	chosen, err := choose(s, name)
 	var rows []ServiceRow
 	for _, in := range chosen {
-		r := cluster.Resolve(in)
-		row := ServiceRow{
-			Name: in.Service.Name, Frontends: []string{}, Balance: balance(in.Service), Affinity: affinity(in.Service), Locality: locality(in.Service), Sources: sources(in.Service),
-			Check: Check(in.Service), Load: Load(in.Service),
-			Instances: len(r.Instances), Revision: in.Service.ModRevision, Problems: r.Problems,
-		}
-		for _, f := range r.Frontends {
-			row.Frontends = append(row.Frontends, f.String())
-		}
-		for _, i := range r.Instances {
-			if i.Takes() {
-				row.Taking++
-			}
-		}
-		row.Status = statusOf(row)
-		rows = append(rows, row)
+		rows = append(rows, ServiceRowOf(cluster.Resolve(in)))
 	}
 	return rows, err
+}
+
+// ServiceRowOf is the row of one service.
+func ServiceRowOf(r *cluster.Resolved) ServiceRow {
+	s := r.Service
+	row := ServiceRow{
+		Name: s.Name, Frontends: []string{}, Balance: balance(s), Affinity: affinity(s), Locality: locality(s), Sources: sources(s),
+		Check: Check(s), Load: Load(s), Instances: len(r.Instances), Revision: s.ModRevision, Problems: r.Problems,
+	}
+	for _, f := range r.Frontends {
+		row.Frontends = append(row.Frontends, f.String())
+	}
+	for _, i := range r.Instances {
+		if i.Takes() {
+			row.Taking++
+		}
+	}
+	row.Status = statusOf(row)
+	return row
 }
 
 func statusOf(r ServiceRow) string {
