@@ -183,13 +183,14 @@ func (in ScaleInput) rate() (sum float64) {
 
 // want is how many there should be, in the light of what was wished and done before.
 func (s ScaleState) want(in ScaleInput, d *ScaleDecision) int {
-	switch highest := s.wishes.highest(); {
+	highest, allowed := s.wishes.highest(), min(max(in.Desired, in.Policy.Min), in.Policy.Max)
+	switch {
 	case in.Pinned != nil:
 		d.By, d.Reason = "operator", fmt.Sprintf("an operator wants %d", *in.Pinned)
 		return max(*in.Pinned, 0)
-	case in.Desired < in.Policy.Min || in.Desired > in.Policy.Max:
+	case allowed != in.Desired:
 		d.By, d.Reason = "limits", fmt.Sprintf("there must be %d..%d", in.Policy.Min, in.Policy.Max)
-		return min(max(d.Wish, in.Policy.Min), in.Policy.Max)
+		return allowed
 	case d.Wish > in.Desired:
 		most := s.most(in.Desired)
 		if d.Wish > most {

@@ -31,11 +31,8 @@ func (s ScaleState) advance(in ScaleInput) ScaleState {
 	}
 	next := ScaleState{at: in.Now, capacity: s.capacity, wishes: s.wishes.older(elapsed, in.Policy.Window)}
 	next.seen = min(s.seen+elapsed, in.Policy.Window)
-	if s.at.IsZero() {
-		next.seen = 0
-	}
-	if s.idle = s.idle + elapsed; in.quiet() {
-		next.idle = min(s.idle, longestWindow)
+	if in.quiet() {
+		next.idle = min(s.idle+elapsed, longestWindow)
 	}
 	for _, g := range s.grown {
 		if g.age += elapsed; g.age < period {
@@ -47,6 +44,9 @@ func (s ScaleState) advance(in ScaleInput) ScaleState {
 
 // quiet says whether it is known that nobody is connected or connects.
 func (in ScaleInput) quiet() bool {
+	if len(in.Ready) == 0 {
+		return false // while the first one starts, somebody waits for it
+	}
 	for _, id := range in.Ready {
 		rate, ok := in.value(ByRate, id)
 		active, there := in.value(ByConnections, id)

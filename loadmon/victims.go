@@ -21,7 +21,7 @@ func Victims(members []Member, n int) []string {
 	order := slices.SortedFunc(slices.Values(members), func(a, b Member) int {
 		return cmp.Or(first(a.Ready, b.Ready), first(a.Current, b.Current), cmp.Compare(a.Connections, b.Connections), cmp.Compare(a.Age, b.Age), cmp.Compare(a.ID, b.ID))
 	})
-	out := make([]string, 0, n)
+	out := []string{}
 	for _, m := range order[:min(max(n, 0), len(order))] {
 		out = append(out, m.ID)
 	}

@@ -1,0 +1,20 @@
+package loadmon
+
+import "math"
+
+// Figures are those of the instances that were heard of of late, by id.
+func (s State) Figures() map[string]Figures {
+	out := make(map[string]Figures, len(s.tracks))
+	for id, t := range s.tracks {
+		w := t.latest
+		if t.absent > 0 || !t.fresh() || w.seconds <= 0 {
+			continue
+		}
+		f := Figures{Rate: w.opened / w.seconds, Active: w.active, Busy: w.busy, Utilization: math.NaN()}
+		if u := t.last.Utilization; u != nil {
+			f.Utilization = *u
+		}
+		out[id] = f
+	}
+	return out
+}
