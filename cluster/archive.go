@@ -27,6 +27,8 @@ type archiveStart struct {
 	Config   *Config          `json:"config,omitempty"`
 	Held     *Held            `json:"held,omitempty"`
 	Nodes    map[string]*Node `json:"nodes,omitempty"`
+
+	Observers []string `json:"observers,omitempty"`
 }
 
 type archivedService struct {
@@ -53,7 +55,7 @@ func (a *Archiver) Write(w io.Writer, s *Snapshot) error {
 	if err := a.remember(s); err != nil {
 		return fmt.Errorf("encode snapshot: %w", err)
 	}
-	head, err := json.Marshal(archiveStart{Revision: s.Revision, Config: s.Config, Held: s.Held, Nodes: maps.Collect(s.Nodes.All())})
+	head, err := json.Marshal(archiveStart{Revision: s.Revision, Config: s.Config, Held: s.Held, Nodes: maps.Collect(s.Nodes.All()), Observers: s.Observers.Names()})
 	if err != nil {
 		return fmt.Errorf("encode snapshot: %w", err)
 	}

@@ -23,9 +23,11 @@ type Draft struct {
 	held       *Held
 	problems   complaints
 
-	index index
-	dirty map[string]bool
-	last  *Snapshot
+	index     index
+	observers *Observers
+	unsettled bool // observers may have changed
+	dirty     map[string]bool
+	last      *Snapshot
 }
 
 type registration struct{ node, id string }
@@ -118,6 +120,7 @@ func (d *Draft) Health(node string, h NodeHealth) {
 // Down sets net/down/<node>.
 func (d *Draft) Down(node string, down *Down) {
 	put(d.down, node, down)
+	d.unsettled = true
 	d.dirtyHostedBy(node)
 }
 
@@ -131,7 +134,8 @@ func (d *Draft) Node(name string, n *Node) {
 	if zoneOf(old) != zoneOf(n) {
 		d.dirtyHostedBy(name)
 	}
-	if d.index.hostsAny(old) || d.index.hostsAny(n) || len(d.index.nodes) <= observers {
+	d.unsettled = true
+	if d.index.hostsAny(old) || d.index.hostsAny(n) {
 		d.dirtyAll()
 	}
 }
@@ -156,6 +160,7 @@ func (d *Draft) Problem(key string, p *Problem) { d.problems.set(key, p) }
 
 // Snapshot seals what has been set so far. Services that nothing touched keep their Inputs pointer.
 func (d *Draft) Snapshot(revision int64) *Snapshot {
+	d.chooseObservers()
 	services := d.last.Services.Edit()
 	for name := range d.dirty {
 		if d.services[name] == nil {
@@ -169,7 +174,7 @@ func (d *Draft) Snapshot(revision int64) *Snapshot {
 	d.index.flushNodes(nodes)
 	d.last = &Snapshot{
 		Revision: revision, Ready: d.ready, Barrier: d.barrier, Config: d.config, Held: d.held,
-		Services: services.Map(), Nodes: nodes.Map(),
+		Services: services.Map(), Nodes: nodes.Map(), Observers: d.observers,
 		Problems: d.problems.seal(),
 	}
 	return d.last
@@ -218,34 +223,73 @@ func (d *Draft) gather(name string) *Inputs {
 	return in
 }
 
-// observers is how many nodes check an instance that runs on no node of ours; the majority counts.
-const observers = 3
+// chooseObservers finds the nodes that may check instances on hosts without an agent: those that tell of a load monitor, or
+// all where none does (they are older than that), without those that are down. What others said before does not count any
+// more.
+func (d *Draft) chooseObservers() {
+	if !d.unsettled {
+		return
+	}
+	d.unsettled = false
+	var names, monitors []string
+	for name, n := range d.index.nodes {
+		if d.down[name] != nil {
+			continue
+		}
+		names = append(names, name)
+		if n.Monitor != "" {
+			monitors = append(monitors, name)
+		}
+	}
+	if len(monitors) > 0 {
+		names = monitors
+	}
+	if next := NewObservers(names); !slices.Equal(next.Names(), d.observers.Names()) {
+		d.observers = next
+		for service, reports := range d.health {
+			if len(reports) > 0 {
+				d.dirty[service] = true
+			}
+		}
+	}
+}
 
-// verdict is what the instance's own node says of it or, where no agent runs beside it, the majority of its observers.
+// verdict is what the instance's own node says of it or, where no agent runs beside it, the majority of its observers. The
+// word of any other node does not count.
 func (d *Draft) verdict(service, id, host string) (Health, bool) {
 	reports := d.health[service]
 	if host != "" {
 		h, ok := reports[host][id]
 		return h, ok
 	}
-	var dead, failing []Health
-	for _, node := range slices.Sorted(maps.Keys(reports)) {
-		switch h, ok := reports[node][id]; {
-		case ok && h.Verdict == Dead:
-			dead = append(dead, h)
-		case ok:
-			failing = append(failing, h)
+	if len(reports) == 0 {
+		return Health{}, false
+	}
+	said := map[Verdict][]Health{}
+	chosen := d.observers.Of(service, id)
+	for _, node := range slices.Sorted(slices.Values(chosen)) {
+		if h, ok := reports[node][id]; ok {
+			said[h.Verdict] = append(said[h.Verdict], h)
 		}
 	}
-	switch need := min(observers, max(1, len(d.index.nodes)))/2 + 1; {
-	case len(dead) >= need:
-		return dead[0], true
-	case len(dead)+len(failing) >= need:
-		h := append(failing, dead...)[0]
-		h.Verdict = Failing
-		return h, true
+	return majority(said, len(chosen)/2+1)
+}
+
+// majority is what at least so many observers say. Where they agree only in that an instance is not well, it is failing: the
+// verdict that takes out the least.
+func majority(said map[Verdict][]Health, need int) (Health, bool) {
+	for _, v := range []Verdict{Dead, Leaving, Failing} {
+		if len(said[v]) >= need {
+			return said[v][0], true
+		}
 	}
-	return Health{}, false
+	all := slices.Concat(said[Failing], said[Dead], said[Leaving])
+	if len(all) < need {
+		return Health{}, false
+	}
+	h := all[0]
+	h.Verdict = Failing
+	return h, true
 }
 
 // clashes touches the services whose instances became, or ceased to be, the VIP of another service: a rare mistake, so

@@ -74,7 +74,7 @@ func (k *keys) step(t *rapid.T, d *cluster.Draft) {
 		unset = func(d *cluster.Draft) { d.Weights(name, nil) }
 	case 6:
 		key = "health " + node
-		h := cluster.NodeHealth{name: {id: {Verdict: []cluster.Verdict{cluster.Dead, cluster.Failing, cluster.Dead}[small]}}}
+		h := cluster.NodeHealth{name: {id: {Verdict: []cluster.Verdict{cluster.Dead, cluster.Failing, cluster.Leaving}[small]}}}
 		if other := rapid.SampledFrom(names).Draw(t, "other"); other != name {
 			h[other] = map[string]cluster.Health{id: {Verdict: cluster.Failing}}
 		}
@@ -86,6 +86,7 @@ func (k *keys) step(t *rapid.T, d *cluster.Draft) {
 	case 8:
 		key = "node " + node
 		n := &cluster.Node{Addresses: rapid.SliceOfNDistinct(rapid.SampledFrom(addresses), 0, 2, rapid.ID).Draw(t, "addresses")}
+		n.Monitor = []string{"", "http://192.168.0.1:9647"}[small%2]
 		n.Labels = []map[string]string{nil, {cluster.ZoneLabel: "east"}, {cluster.ZoneLabel: "west"}}[small]
 		set, unset = func(d *cluster.Draft) { d.Node(node, n) }, func(d *cluster.Draft) { d.Node(node, nil) }
 	case 9:
@@ -230,7 +231,9 @@ func TestDraftHealth(t *testing.T) {
 		{"one of three observers is not enough", 3, "", map[string]cluster.NodeHealth{"n1": says(cluster.Dead)}, cluster.Serving},
 		{"two of three are", 3, "", map[string]cluster.NodeHealth{"n1": says(cluster.Dead), "n3": says(cluster.Dead)}, cluster.IsDead},
 		{"dead and failing make failing", 3, "", map[string]cluster.NodeHealth{"n1": says(cluster.Dead), "n3": says(cluster.Failing)}, cluster.IsFailing},
-		{"of ten nodes two observers still are", 10, "", map[string]cluster.NodeHealth{"n1": says(cluster.Dead), "n3": says(cluster.Dead)}, cluster.IsDead},
+		{"two that leave make leaving", 3, "", map[string]cluster.NodeHealth{"n1": says(cluster.Leaving), "n3": says(cluster.Leaving)}, cluster.IsLeaving},
+		{"leaving and dead make failing", 3, "", map[string]cluster.NodeHealth{"n1": says(cluster.Leaving), "n3": says(cluster.Dead)}, cluster.IsFailing},
+		{"one that leaves of three is not enough", 3, "", map[string]cluster.NodeHealth{"n2": says(cluster.Leaving)}, cluster.Serving},
 		{"of two nodes both", 2, "", map[string]cluster.NodeHealth{"n1": says(cluster.Dead)}, cluster.Serving},
 		{"of one node that one", 1, "", map[string]cluster.NodeHealth{"n1": says(cluster.Failing)}, cluster.IsFailing},
 	}
@@ -256,6 +259,50 @@ func TestDraftHealth(t *testing.T) {
 			require.Equal(t, cluster.Serving, resolved(t, d.Snapshot(2), "a").Instances[0].Status, "well again")
 		})
 	}
+}
+
+// Of ten nodes three are asked: what the other seven say, as after they were asked once, does not count.
+func TestDraftOnlyObserversCount(t *testing.T) {
+	t.Parallel()
+	d := cluster.NewDraft()
+	d.Service("a", service(t, "a", 4))
+	for i := range 10 {
+		d.Node(fmt.Sprintf("n%02d", i), &cluster.Node{Monitor: "http://192.168.20.1:9647"})
+	}
+	d.Node("old", &cluster.Node{}) // it has no monitor, so it is not asked
+	dead := cluster.NodeHealth{"a": {"i01": {Verdict: cluster.Dead}}}
+	first := d.Snapshot(1)
+	chosen := first.Observers.Of("a", "i01")
+	require.Len(t, chosen, 3)
+	for _, node := range first.Observers.Names() {
+		if !slices.Contains(chosen, node) {
+			d.Health(node, dead)
+		}
+	}
+	d.Health("old", dead)
+	d.Health(chosen[0], dead)
+	require.Equal(t, cluster.Serving, resolved(t, d.Snapshot(2), "a").Instances[0].Status)
+	d.Health(chosen[1], dead)
+	require.Equal(t, cluster.IsDead, resolved(t, d.Snapshot(3), "a").Instances[0].Status)
+
+	// One that is down is replaced, and its word is void: the others' stands, for now another one is asked that said it, too.
+	d.Down(chosen[0], &cluster.Down{})
+	after := d.Snapshot(4)
+	require.NotContains(t, after.Observers.Names(), chosen[0])
+	require.NotContains(t, after.Observers.Of("a", "i01"), chosen[0])
+	require.Equal(t, cluster.IsDead, resolved(t, after, "a").Instances[0].Status)
+
+	// And when all but the three that say nothing are gone, it is well again.
+	for _, node := range first.Observers.Names() {
+		d.Health(node, nil)
+	}
+	d.Health(chosen[0], dead)
+	d.Health(chosen[1], dead)
+	require.Equal(t, cluster.Serving, resolved(t, d.Snapshot(5), "a").Instances[0].Status, "one of the two is down, and does not observe")
+	d.Down(chosen[0], nil)
+	require.Equal(t, cluster.IsDead, resolved(t, d.Snapshot(6), "a").Instances[0].Status)
+	d.Node(chosen[1], nil)
+	require.Equal(t, cluster.Serving, resolved(t, d.Snapshot(7), "a").Instances[0].Status, "a node that left observes no more")
 }
 
 // Ids are chosen by whoever writes the key. A node that registers an instance under the id of another one must neither

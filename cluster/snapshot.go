@@ -13,6 +13,9 @@ type Snapshot struct {
 	Config   *Config
 	Services Map[string, *Inputs]
 	Nodes    Map[string, *Node]
+
+	Observers *Observers // of instances on hosts without an agent; its pointer changes when they do
+
 	Problems []Problem // values that could not be read, sorted; they are not used, or their last good form is
 	Held     *Held     // deletions that are held back, or nil
 }

@@ -55,8 +55,9 @@ func unframe(file []byte) ([]byte, error) {
 
 // unarchiver reads the content.
 type unarchiver struct {
-	in       *json.Decoder
-	snapshot *Snapshot
+	in        *json.Decoder
+	snapshot  *Snapshot
+	observers []string
 }
 
 func (u *unarchiver) all() error {
@@ -78,6 +79,8 @@ func (u *unarchiver) all() error {
 			err = u.value(&u.snapshot.Held)
 		case "nodes":
 			err = u.nodes(func(name string, node *Node) { nodes.Set(name, node) })
+		case "observers":
+			err = u.value(&u.observers)
 		case "services":
 			err = u.services(func(in *Inputs) { services.Set(in.Service.Name, in) })
 		default:
@@ -94,6 +97,10 @@ func (u *unarchiver) all() error {
 		return fmt.Errorf("revision %d cannot be", u.snapshot.Revision)
 	}
 	u.snapshot.Services, u.snapshot.Nodes = services.Map(), nodes.Map()
+	unknown := func(name string) bool { _, known := u.snapshot.Nodes.Get(name); return !known }
+	if names := slices.DeleteFunc(u.observers, unknown); len(names) > 0 {
+		u.snapshot.Observers = NewObservers(names)
+	}
 	slices.SortFunc(u.snapshot.Problems, Problem.Compare)
 	return u.frame()
 }

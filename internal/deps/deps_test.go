@@ -39,6 +39,7 @@ var allowed = map[string][]string{
 	"internal/simulate":    {"cluster", "loadmon", "rules"},
 	"loadmon":              {"cluster"},
 	"loadmon/sample":       {"loadmon", "cluster", "internal/conntrack", "internal/runner"},
+	"loadmon/check":        {"cluster"},
 	"controlcenter/leader": {"cluster", "loadmon", "internal/runner"},
 
 	"integration/bench":       anything,

@@ -1,0 +1,250 @@
+package check
+
+import (
+	"context"
+	"log/slog"
+	"maps"
+	"sync"
+	"time"
+
+	"github.com/weir-lb/weir/cluster"
+)
+
+// Options say where a Checker runs and what it may do.
+type Options struct {
+	Node      string
+	AllowExec bool // run exec checks, as the user of this process; off: they are a Problem
+	Logger    *slog.Logger
+}
+
+// Checker knows how the instances are that its node looks after: its own, and those on hosts without an agent that chose
+// it among their three observers. Its methods may be called from several goroutines.
+type Checker struct {
+	o       Options
+	start   time.Time     // with a monotonic reading: nothing follows jumps of the clock
+	changed chan struct{} // of size one
+	kicked  chan struct{} // of size one
+
+	mu       sync.Mutex
+	wanted   *cluster.Snapshot
+	services map[string]assigned
+	subjects map[ID]*subject
+	due      queue
+	running  int
+}
+
+// assigned is what this node looks after of one service.
+type assigned struct {
+	ids      []ID
+	problems []cluster.Problem
+}
+
+// maxProbes bounds how many checks run at a time. Each ends by its timeout, so that others wait for no longer than that.
+const maxProbes = 512
+
+// New returns a checker that does nothing until Run, and knows nothing until Want.
+func New(o Options) *Checker {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Checker{
+		o: o, start: time.Now(), changed: make(chan struct{}, 1), kicked: make(chan struct{}, 1),
+		services: map[string]assigned{}, subjects: map[ID]*subject{},
+	}
+}
+
+func (c *Checker) now() time.Duration { return time.Since(c.start) }
+
+// Want says what to check from now on. The first one also restores what this node said before, so that verdicts outlive a
+// restart of the monitor.
+func (c *Checker) Want(s *cluster.Snapshot) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	before := c.wanted
+	if before == nil {
+		before = &cluster.Snapshot{}
+	}
+	first := c.wanted == nil
+	c.wanted = s
+	if !first && before.Observers != s.Observers {
+		for _, in := range s.Services.All() {
+			c.assign(in, false)
+		}
+	}
+	for name, pair := range cluster.Changed(before.Services, s.Services) {
+		if in := pair[1]; in != nil {
+			c.assign(in, first)
+		} else {
+			c.replace(name, assigned{})
+		}
+	}
+	signal(c.kicked)
+}
+
+// assign takes up one service as it is now.
+func (c *Checker) assign(in *cluster.Inputs, first bool) {
+	name := in.Service.Name
+	observes := func(instance string) bool {
+		for _, n := range c.wanted.Observers.Of(name, instance) {
+			if n == c.o.Node {
+				return true
+			}
+		}
+		return false
+	}
+	tasks, problems := assign(in, c.o.Node, observes, c.o.AllowExec)
+	next := assigned{problems: problems}
+	for _, t := range tasks {
+		next.ids = append(next.ids, t.id)
+		s := c.subjects[t.id]
+		if s == nil {
+			s = newSubject(t, c.now())
+			if h, told := in.Health[t.id.Instance]; told && first {
+				s.restore(h)
+			} else if !first {
+				s.rung.grace = c.now() + grace(t)
+			}
+			c.subjects[t.id] = s
+		} else {
+			s.retask(t)
+			c.tell(s)
+		}
+		c.due.put(s, c.o.Node, c.now())
+	}
+	c.replace(name, next)
+}
+
+// replace forgets the instances of a service that are not this node's any more.
+func (c *Checker) replace(name string, next assigned) {
+	kept := map[ID]bool{}
+	for _, id := range next.ids {
+		kept[id] = true
+	}
+	for _, id := range c.services[name].ids {
+		if s := c.subjects[id]; s != nil && !kept[id] {
+			c.due.remove(s)
+			delete(c.subjects, id)
+			if s.health.Verdict != "" {
+				signal(c.changed)
+			}
+		}
+	}
+	if c.services[name] = next; len(next.ids) == 0 && len(next.problems) == 0 {
+		delete(c.services, name)
+	}
+}
+
+// Run checks until the context ends, and then returns nil. No check outlives it.
+func (c *Checker) Run(ctx context.Context) error {
+	var probes sync.WaitGroup
+	defer probes.Wait()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-timer.C:
+		case <-c.kicked:
+		}
+		c.mu.Lock()
+		timer.Reset(c.launch(ctx, &probes))
+		c.mu.Unlock()
+	}
+}
+
+// launch starts the checks that are due and says how long to sleep.
+func (c *Checker) launch(ctx context.Context, probes *sync.WaitGroup) time.Duration {
+	const longest = time.Minute
+	now := c.now()
+	for c.running < maxProbes {
+		s, at := c.due.first()
+		if s == nil {
+			return longest
+		}
+		if at > now {
+			return min(longest, max(at-now, time.Millisecond))
+		}
+		c.due.remove(s)
+		s.busy = true
+		c.running++
+		t := s.task
+		probes.Go(func() { c.ran(s, t, run(ctx, t)) })
+	}
+	return longest // the end of a check comes sooner
+}
+
+// ran takes up what a check showed, and plans the next.
+func (c *Checker) ran(s *subject, t task, o Outcome) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.running--
+	s.busy = false
+	if c.subjects[t.id] != s {
+		signal(c.kicked)
+		return
+	}
+	if s.task.same(t) {
+		s.see(o, c.now())
+		c.tell(s)
+	}
+	c.due.put(s, c.o.Node, c.now())
+	signal(c.kicked)
+}
+
+// tell settles what is said of an instance.
+func (c *Checker) tell(s *subject) {
+	if before, after := s.settle(c.now(), time.Now()); before != after {
+		c.o.Logger.Info("verdict", "service", s.id.Service, "instance", s.id.Instance, "verdict", string(after), "before", string(before), "reason", s.health.Reason)
+		signal(c.changed)
+	}
+}
+
+// Health is what this node says now: only the instances that are not well.
+func (c *Checker) Health() cluster.NodeHealth {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	out := cluster.NodeHealth{}
+	for id, s := range c.subjects {
+		if s.health.Verdict == "" {
+			continue
+		}
+		if out[id.Service] == nil {
+			out[id.Service] = map[string]cluster.Health{}
+		}
+		out[id.Service][id.Instance] = s.health
+	}
+	return out
+}
+
+// Changed says, by a channel of size one, that Health has changed since the last word.
+func (c *Checker) Changed() <-chan struct{} { return c.changed }
+
+// Results are what the checks of this node measured.
+func (c *Checker) Results() map[ID]Result {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := c.now()
+	out := make(map[ID]Result, len(c.subjects))
+	for id, s := range c.subjects {
+		out[id] = s.result(now)
+	}
+	return out
+}
+
+// Problems are the checks that this node cannot run, sorted.
+func (c *Checker) Problems() (out []cluster.Problem) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for a := range maps.Values(c.services) {
+		out = cluster.MergeProblems(out, a.problems)
+	}
+	return out
+}
+
+func signal(to chan struct{}) {
+	select {
+	case to <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,36 @@
+package check
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// stopped is how much later than its timeout a check may end. One that ends later did not run for a while, nor did the
+// whole process, so that the timeout says nothing of the instance.
+const stopped = time.Second
+
+// run makes one check, within its timeout.
+func run(ctx context.Context, t task) Outcome {
+	timeout := time.Duration(t.check.Timeout)
+	limited, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	began := time.Now()
+	o := probe(limited, t)
+	o.Took = time.Since(began)
+	if o.Kind == Bad && o.Took > timeout+stopped {
+		o.Kind, o.Reason = Unknown, "this node did not get to run it"
+	}
+	return o
+}
+
+func probe(ctx context.Context, t task) Outcome {
+	switch kind := t.check.Kind(); kind {
+	case "tcp":
+		return probeTCP(ctx, t)
+	case "http":
+		return probeHTTP(ctx, t)
+	default:
+		return Outcome{Kind: Unknown, Reason: fmt.Sprintf("checks of kind %q are not known here", kind)}
+	}
+}

@@ -1,0 +1,95 @@
+package check
+
+import (
+	"net/netip"
+
+	"github.com/weir-lb/weir/cluster"
+)
+
+// task is what this node is to find out about one instance.
+type task struct {
+	id        ID
+	own       bool             // it runs on this node
+	check     *cluster.Check   // with its defaults; nil: only the kernel's signs count
+	address   netip.AddrPort   // where the check connects to
+	listeners []netip.AddrPort // its TCP ports, sorted
+}
+
+// same says whether what was found out under another task still holds.
+func (t task) same(u task) bool {
+	return t.address == u.address && (t.check == nil) == (u.check == nil)
+}
+
+// assign picks the instances of one service that a node looks after. Those that Resolve refuses are nobody's: they are never
+// connected to.
+func assign(in *cluster.Inputs, node string, observes func(instance string) bool, mayExec bool) (tasks []task, problems []cluster.Problem) {
+	s := in.Service
+	for _, state := range cluster.Resolve(in).Instances {
+		own := state.Node == node && node != ""
+		if state.Status == cluster.Refused || state.Status == cluster.Duplicate || !own && (state.Node != "" || !observes(state.Instance.ID)) {
+			continue
+		}
+		t := task{id: ID{s.Name, state.Instance.ID}, own: own, listeners: listeners(s, state.Instance)}
+		if s.Check != nil {
+			full := s.Check.WithDefaults()
+			t.check = &full
+		}
+		t.direct(s, state.Instance, mayExec)
+		if t.check == nil && !own {
+			continue // the kernel here shows nothing of it
+		}
+		if s.Check != nil && t.check == nil {
+			problems = []cluster.Problem{notRun(s, node)}
+		}
+		tasks = append(tasks, t)
+	}
+	return tasks, problems
+}
+
+// direct finds where the check connects to, and drops a check that cannot be run here.
+func (t *task) direct(s *cluster.Service, inst cluster.Instance, mayExec bool) {
+	if t.check == nil {
+		return
+	}
+	switch t.check.Kind() {
+	case "tcp", "http", "grpc":
+		port, found := s.CheckPort()
+		if t.address, found = target(inst, port, found); !found {
+			t.check = nil // it does not offer that port, and Resolve has said what there is to say
+		}
+	case "exec":
+		if !t.own || !mayExec {
+			t.check = nil
+		}
+	case "ttl":
+		if !t.own {
+			t.check = nil
+		}
+	default:
+		t.check = nil
+	}
+}
+
+func target(inst cluster.Instance, port cluster.Port, found bool) (netip.AddrPort, bool) {
+	if !found {
+		return netip.AddrPort{}, false
+	}
+	return inst.Target(port)
+}
+
+func listeners(s *cluster.Service, inst cluster.Instance) (out []netip.AddrPort) {
+	for _, port := range s.Ports {
+		if a, ok := inst.Target(port); ok && port.Protocol == cluster.TCP {
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
+func notRun(s *cluster.Service, node string) cluster.Problem {
+	return cluster.Problem{
+		Object: "service " + s.Name, Field: "check." + s.Check.Kind(),
+		What: "node " + node + " does not run it, so the service's instances there are only watched by the kernel's signs",
+		Fix:  "start the node's agent with --allow-exec-checks, or use another kind of check",
+	}
+}
