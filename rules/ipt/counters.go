@@ -26,7 +26,8 @@ type counted struct {
 
 // Counters are new connections by frontend and target, as this node sent them. All counts of a frontend begin anew when
 // its chain is written: treat a falling value as a reset. Under the zero AddrPort are the connections that a frontend
-// without a target refused, each retried SYN for itself.
+// without a target refused, each retried SYN for itself. It, Refused and LocalCounts may be called while another goroutine
+// reads and writes rules.
 func (d *Driver) Counters(ctx context.Context) (map[cluster.Frontend]map[netip.AddrPort]uint64, error) {
 	counts := map[cluster.Frontend]map[netip.AddrPort]uint64{}
 	return counts, d.count(ctx, func(c counted, frontend cluster.Frontend) {

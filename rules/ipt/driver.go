@@ -28,6 +28,7 @@ type Driver struct {
 	netns    int
 	limit    time.Duration
 	lock     int           // seconds
+	search   sync.Mutex    // held while the programs are looked for: whoever counts may be the first to need them
 	programs programs      // nil: not found so far
 	found    chan struct{} // closed when programs is set
 

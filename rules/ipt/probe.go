@@ -45,6 +45,8 @@ func (p programs) restore(f *family) string { return p[f] + "-restore" }
 
 // prepare finds the programs. What a host lacks may come while we run, so it is looked for until it is found.
 func (d *Driver) prepare(ctx context.Context) error {
+	d.search.Lock()
+	defer d.search.Unlock()
 	if d.programs != nil {
 		return nil
 	}

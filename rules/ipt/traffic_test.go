@@ -3,6 +3,7 @@ package ipt
 import (
 	"testing"
 
+	"github.com/weir-lb/weir/rules/rulestest"
 	"github.com/weir-lb/weir/rules/rulestest/traffic"
 )
 
@@ -17,6 +18,7 @@ func TestTraffic(t *testing.T) {
 			})
 			t.Run("sources", func(t *testing.T) { traffic.TestSources(t, traffic.NewRoad(t, open)) })
 			t.Run("refusal", func(t *testing.T) { traffic.TestRefusal(t, traffic.NewRoad(t, open)) })
+			t.Run("counting beside writes", func(t *testing.T) { traffic.TestCountingBesideWrites(t, open(t, rulestest.Namespace(t)), 5) })
 		})
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"sync"
 
 	"github.com/google/nftables"
 
@@ -14,8 +15,8 @@ import (
 // slots is replaced, since a new element counts from zero: treat a falling value as a reset. Under the zero AddrPort are
 // the connections that a frontend without a target refused, each retried SYN for itself.
 //
-// It dumps every slot (some 30 ms for 10,000 frontends of five): ask seldom. A Driver of its own, ReadOnly, lets it be
-// called from another goroutine than the one that writes.
+// It dumps every slot (some 30 ms for 10,000 frontends of five): ask seldom. It, Refused and LocalCounts may be called
+// while another goroutine reads and writes rules.
 func (d *Driver) Counters(ctx context.Context) (map[cluster.Frontend]map[netip.AddrPort]uint64, error) {
 	counts := map[cluster.Frontend]map[netip.AddrPort]uint64{}
 	return counts, d.count(ctx, sends, func(f *family, spec setSpec, e nftables.SetElement) {
@@ -59,18 +60,43 @@ func sends(s setSpec) bool {
 	return s.name == "services" || s.name == "guards" || s.typeof != ""
 }
 
+// countSocket is the socket for counting, opened when it is first needed. It is another one than that of reading and writing:
+// two who ask by one socket get each other's answers, and whoever waited for its turn would hold up a pass.
+type countSocket struct {
+	mu   sync.Mutex
+	conn *nftables.Conn
+}
+
+func (c *countSocket) close() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.conn == nil {
+		return nil
+	}
+	return c.conn.CloseLasting()
+}
+
 // count looks at the elements of some sets of both tables.
 func (d *Driver) count(ctx context.Context, wanted func(setSpec) bool, each func(*family, setSpec, nftables.SetElement)) error {
+	d.counts.mu.Lock()
+	defer d.counts.mu.Unlock()
+	if d.counts.conn == nil {
+		conn, err := nftables.New(nftables.AsLasting(), nftables.WithNetNSFd(d.netns))
+		if err != nil {
+			return fmt.Errorf("open nftables socket: %w", classify(err))
+		}
+		d.counts.conn = conn
+	}
 	for _, f := range families {
-		if err := d.countFamily(ctx, f, wanted, each); err != nil {
+		if err := countFamily(ctx, d.counts.conn, f, wanted, each); err != nil {
 			return fmt.Errorf("count in table %s %s: %w", f.name, tableName, err)
 		}
 	}
 	return nil
 }
 
-func (d *Driver) countFamily(ctx context.Context, f *family, wanted func(setSpec) bool, each func(*family, setSpec, nftables.SetElement)) error {
-	table, err := d.find(f)
+func countFamily(ctx context.Context, conn *nftables.Conn, f *family, wanted func(setSpec) bool, each func(*family, setSpec, nftables.SetElement)) error {
+	table, err := findBy(conn, f)
 	if err != nil || table == nil {
 		return err
 	}
@@ -81,7 +107,7 @@ func (d *Driver) countFamily(ctx context.Context, f *family, wanted func(setSpec
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		elements, err := d.conn.GetSetElements(spec.set(table))
+		elements, err := conn.GetSetElements(spec.set(table))
 		if err != nil {
 			return fmt.Errorf("list elements of %s: %w", spec.name, classify(err))
 		}

@@ -2,6 +2,7 @@ package nft
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -36,6 +37,7 @@ type Driver struct {
 	known   map[*family]map[string]bool // the balancer chains that are there
 	doubted bool                        // a repair failed: the next Read asks for whole tables
 	buffer  int                         // bytes of notices that may wait for Watch
+	counts  countSocket
 }
 
 // New opens the driver's socket and finds out what the kernel can do. Without CAP_NET_ADMIN it fails with
@@ -58,7 +60,7 @@ func New(o Options) (*Driver, error) {
 }
 
 // Close gives the tables up without touching them.
-func (d *Driver) Close() error { return d.conn.CloseLasting() }
+func (d *Driver) Close() error { return errors.Join(d.conn.CloseLasting(), d.counts.close()) }
 
 // Name is nft.
 func (d *Driver) Name() string { return "nft" }
@@ -114,8 +116,10 @@ func (d *Driver) Clean(context.Context) error {
 }
 
 // find is our table of a family, or nil.
-func (d *Driver) find(f *family) (*nftables.Table, error) {
-	tables, err := d.conn.ListTablesOfFamily(f.table)
+func (d *Driver) find(f *family) (*nftables.Table, error) { return findBy(d.conn, f) }
+
+func findBy(conn *nftables.Conn, f *family) (*nftables.Table, error) {
+	tables, err := conn.ListTablesOfFamily(f.table)
 	if err != nil {
 		return nil, fmt.Errorf("list tables of family %s: %w", f.name, classify(err))
 	}

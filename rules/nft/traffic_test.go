@@ -42,6 +42,7 @@ func TestTraffic(t *testing.T) {
 	})
 	t.Run("sources", func(t *testing.T) { traffic.TestSources(t, newRoad(t).Road) })
 	t.Run("refusal", func(t *testing.T) { traffic.TestRefusal(t, newRoad(t).Road) })
+	t.Run("counting beside writes", func(t *testing.T) { traffic.TestCountingBesideWrites(t, open(t, rulestest.Namespace(t), OwnAuto), 30) })
 }
 
 // Attempts that a guard refuses are counted by frontend, those that it lets pass are not.
