@@ -31,6 +31,12 @@ type SetNodeAdmin struct {
 // SetConfig replaces the configuration.
 type SetConfig struct{ Config *Config }
 
+// ForgetNode removes all that is said about a node, its registered instances included.
+type ForgetNode struct {
+	Node  string
+	Alive bool // also when its agent is in touch with etcd
+}
+
 // AcceptHeld lets deletions pass that agents hold back, up to the revision.
 type AcceptHeld struct{ Revision int64 }
 
@@ -39,6 +45,8 @@ func (Withdraw) change()     {}
 func (SetAdmin) change()     {}
 func (SetNodeAdmin) change() {}
 func (SetConfig) change()    {}
+func (SetDown) change()      {}
+func (ForgetNode) change()   {}
 func (AcceptHeld) change()   {}
 
 // What a store answers when it does not commit. Callers ask with errors.Is and errors.As.

@@ -1,6 +1,9 @@
 package cluster
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
 // ErrNotLeading says that a decision was not written because somebody else leads by now, or nobody.
 var ErrNotLeading = errors.New("no longer leading")
@@ -14,10 +17,20 @@ type SetWeights struct {
 	Weights *Weights
 }
 
-// SetDown declares a node down; nil takes it back.
+// SetDown declares a node down; nil takes it back. A node whose agent is in touch with etcd is not declared down: the
+// store answers ErrAlive and writes nothing of what was to be written together. Operators may do it too: it is also a Change.
 type SetDown struct {
 	Node string
 	Down *Down
+}
+
+// ErrAlive says that a node was not declared down, since its agent is in touch with etcd.
+var ErrAlive = fmt.Errorf("%w: the node's agent is in touch with etcd", ErrConflict)
+
+// SetGone says what the leader makes of a node whose agent is gone; nil: nothing any more.
+type SetGone struct {
+	Node string
+	Gone *Gone
 }
 
 // SetSecret replaces the token by which the load monitors know who may ask them.
@@ -25,4 +38,5 @@ type SetSecret struct{ Token string }
 
 func (SetWeights) decision() {}
 func (SetDown) decision()    {}
+func (SetGone) decision()    {}
 func (SetSecret) decision()  {}

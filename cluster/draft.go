@@ -119,6 +119,7 @@ func (d *Draft) Health(node string, h NodeHealth) {
 
 // Down sets net/down/<node>.
 func (d *Draft) Down(node string, down *Down) {
+	d.down = maps.Clone(d.down) // snapshots have the one before
 	put(d.down, node, down)
 	d.unsettled = true
 	d.dirtyHostedBy(node)
@@ -174,7 +175,7 @@ func (d *Draft) Snapshot(revision int64) *Snapshot {
 	d.index.flushNodes(nodes)
 	d.last = &Snapshot{
 		Revision: revision, Ready: d.ready, Barrier: d.barrier, Config: d.config, Held: d.held,
-		Services: services.Map(), Nodes: nodes.Map(), Observers: d.observers,
+		Services: services.Map(), Nodes: nodes.Map(), Down: d.down, Observers: d.observers,
 		Problems: d.problems.seal(),
 	}
 	return d.last

@@ -17,9 +17,10 @@ type Event struct {
 
 // What events tell of.
 const (
-	EventWeights  = "weights"   // a service's weights changed
-	EventNodeDown = "node-down" // a node was declared down; Service is one that has instances there, and one event is written for each
-	EventNodeUp   = "node-up"   // it is back
+	EventWeights   = "weights"    // a service's weights changed
+	EventNodeDown  = "node-down"  // a node was declared down; Service is one that has instances there, and one event is written for each
+	EventNodeUp    = "node-up"    // it is back
+	EventNodesGone = "nodes-gone" // too many nodes are gone at once, so none of them was declared down; one event for each service with instances there
 )
 
 // Figures are numbers by instance and by name, such as busy or share.

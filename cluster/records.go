@@ -65,6 +65,22 @@ type Down struct {
 	Since  time.Time `json:"since,omitzero"`
 }
 
+// Gone is what the leader makes of a node whose agent is not in touch with etcd, as long as the node is not down.
+type Gone struct {
+	State  GoneState `json:"state"`
+	Reason string    `json:"reason,omitempty"`
+	Since  time.Time `json:"since,omitzero"` // the agent is gone
+}
+
+// GoneState is how a node without an agent is treated. Its instances keep their traffic in each of them.
+type GoneState string
+
+// The states.
+const (
+	Unwatched GoneState = "unwatched" // its instances answer other nodes
+	HeldBack  GoneState = "held"      // it may be dead, but is not declared down, for the reason given
+)
+
 // Node is what an agent tells of its node when it joins.
 type Node struct {
 	Addresses []netip.Addr      `json:"addresses,omitempty"`

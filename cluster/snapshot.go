@@ -13,6 +13,7 @@ type Snapshot struct {
 	Config   *Config
 	Services Map[string, *Inputs]
 	Nodes    Map[string, *Node]
+	Down     map[string]*Down // nodes that are declared down, whether something of ours runs there or not
 
 	Observers *Observers // of instances on hosts without an agent; its pointer changes when they do
 

@@ -30,6 +30,7 @@ const (
 	KindAlive
 	KindApplied
 	KindRepairs
+	KindGone
 	KindAssign
 	KindStatus
 	KindPort
@@ -60,6 +61,7 @@ var layouts = [kinds]string{
 	KindAlive:     "ops/alive/NODE",
 	KindApplied:   "ops/applied/NODE",
 	KindRepairs:   "ops/repairs/NODE",
+	KindGone:      "ops/gone/NODE",
 	KindAssign:    "ops/assign/NODE/ID",
 	KindStatus:    "ops/status/NODE/ID",
 	KindPort:      "ops/ports/NODE/PORT",

@@ -30,6 +30,7 @@ var examples = map[string]Key{
 	"ops/alive/n1":                    {Kind: KindAlive, Node: "n1"},
 	"ops/applied/n1":                  {Kind: KindApplied, Node: "n1"},
 	"ops/repairs/n1":                  {Kind: KindRepairs, Node: "n1"},
+	"ops/gone/n1":                     {Kind: KindGone, Node: "n1"},
 	"ops/assign/n1/i-1":               {Kind: KindAssign, Node: "n1", ID: "i-1"},
 	"ops/status/n1/i-1":               {Kind: KindStatus, Node: "n1", ID: "i-1"},
 	"ops/ports/n1/8080":               {Kind: KindPort, Node: "n1", Port: 8080},

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -60,7 +61,8 @@ type term struct {
 	candidate Candidate
 	lease     clientv3.LeaseID
 	led       bool
-	silence   *time.Timer // ends the term when no beat was answered for as long as the lease may live
+	silence   *time.Timer               // ends the term when no beat was answered for as long as the lease may live
+	answered  atomic.Pointer[time.Time] // when the last beat was sent that was
 }
 
 func (t *term) run(parent context.Context, lead func(context.Context, *Leadership) error) error {
@@ -81,7 +83,7 @@ func (t *term) run(parent context.Context, lead func(context.Context, *Leadershi
 	}
 	t.led = true
 	t.store.log.Info("leading", "as", t.candidate.Name, "revision", revision)
-	err = lead(ctx, &Leadership{store: t.store, key: key, revision: revision, end: end})
+	err = lead(ctx, &Leadership{store: t.store, key: key, revision: revision, end: end, answered: &t.answered})
 	if cause := context.Cause(ctx); errors.Is(cause, cluster.ErrNotLeading) {
 		return cause
 	}
@@ -103,6 +105,7 @@ func (t *term) begin(ctx context.Context, end context.CancelCauseFunc) error {
 	if err != nil {
 		return err
 	}
+	t.answered.Store(&asked)
 	t.silence = time.AfterFunc(t.candidate.TTL-time.Since(asked), func() {
 		end(fmt.Errorf("%w: etcd has not answered for %s", cluster.ErrNotLeading, t.candidate.TTL))
 	})
@@ -112,7 +115,10 @@ func (t *term) begin(ctx context.Context, end context.CancelCauseFunc) error {
 // keep renews the lease, through one member after the other, until it is gone or the context ends.
 func (t *term) keep(ctx context.Context, end context.CancelCauseFunc) {
 	b := beats{store: t.store, lease: t.lease, every: t.candidate.TTL / 5, wait: t.candidate.TTL * 2 / 5}
-	b.answered = func(sent time.Time) { t.silence.Reset(time.Until(sent.Add(t.candidate.TTL))) }
+	b.answered = func(sent time.Time) {
+		t.answered.Store(&sent)
+		t.silence.Reset(time.Until(sent.Add(t.candidate.TTL)))
+	}
 	for ctx.Err() == nil {
 		l, err := t.store.members.link()
 		if err == nil {

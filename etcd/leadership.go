@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -18,7 +20,11 @@ type Leadership struct {
 	revision int64
 	end      context.CancelCauseFunc
 	writing  sync.Mutex // the numbers of events rise from one transaction to the next
+	answered *atomic.Pointer[time.Time]
 }
+
+// Answered is when the last beat of the leadership was sent that etcd has answered; there is one in each fifth of the TTL.
+func (l *Leadership) Answered() time.Time { return *l.answered.Load() }
 
 // Write writes decisions in one transaction, which etcd refuses unless this leadership lasts: the comparison is with the
 // revision that made the election's key, so neither a pause nor a clock nor a late packet lets a former leader through.
@@ -30,6 +36,7 @@ func (l *Leadership) Write(ctx context.Context, decisions ...cluster.Decision) (
 		return 0, fmt.Errorf("%s: %d decisions are more than %d: write them in parts", doing, len(decisions), maxOps/2)
 	}
 	var then []clientv3.Op
+	var absent []clientv3.Cmp
 	for _, d := range decisions {
 		if _, event := d.(cluster.Event); event {
 			continue
@@ -39,6 +46,9 @@ func (l *Leadership) Write(ctx context.Context, decisions ...cluster.Decision) (
 			return 0, fmt.Errorf("%s: %w", doing, err)
 		}
 		then = append(then, op)
+		if down, ok := d.(cluster.SetDown); ok && down.Down != nil {
+			absent = append(absent, l.store.absent(down.Node))
+		}
 	}
 	l.writing.Lock()
 	defer l.writing.Unlock()
@@ -46,21 +56,34 @@ func (l *Leadership) Write(ctx context.Context, decisions ...cluster.Decision) (
 	if err != nil {
 		return 0, fmt.Errorf("%s: %w", doing, err)
 	}
-	return l.commit(ctx, doing, append(then, events...))
+	return l.commit(ctx, doing, absent, append(then, events...))
 }
 
-func (l *Leadership) commit(ctx context.Context, doing string, then []clientv3.Op) (revision int64, err error) {
+// absent says that a node's agent is not in touch. In the transaction, since the agent that comes back takes the node's
+// end back once, when it registers: written after that, it would stay.
+func (s *Store) absent(node string) clientv3.Cmp {
+	return clientv3.Compare(clientv3.CreateRevision(s.key(Key{Kind: KindAlive, Node: node})), "=", 0)
+}
+
+// commit writes if the leadership lasts and the conditions hold. Those are asked one level further down, so that who was
+// late is told apart from who lost the election.
+func (l *Leadership) commit(ctx context.Context, doing string, conditions []clientv3.Cmp, then []clientv3.Op) (revision int64, err error) {
 	leading := clientv3.Compare(clientv3.CreateRevision(l.key), "=", l.revision)
+	inner := clientv3.OpTxn(conditions, then, nil)
 	err = l.store.do(ctx, doing, func(ctx context.Context, c *clientv3.Client) error {
-		r, err := c.Txn(ctx).If(leading).Then(then...).Commit()
-		if err == nil && !r.Succeeded {
+		r, err := c.Txn(ctx).If(leading).Then(inner).Commit()
+		switch {
+		case err != nil:
+			return err
+		case !r.Succeeded:
 			return cluster.ErrNotLeading
 		}
-		if err == nil {
-			revision = r.Header.Revision
-			l.store.horizon.note(revision)
+		revision = r.Header.Revision
+		l.store.horizon.note(revision)
+		if !r.Responses[0].GetResponseTxn().Succeeded {
+			return cluster.ErrAlive
 		}
-		return err
+		return nil
 	})
 	if errors.Is(err, cluster.ErrNotLeading) {
 		l.end(err)
@@ -83,6 +106,8 @@ func (s *Store) decided(d cluster.Decision) (clientv3.Op, error) {
 		return s.placed(Key{Kind: KindDown, Node: d.Node}, present(d.Down))
 	case cluster.SetSecret:
 		return s.secret(d)
+	case cluster.SetGone:
+		return s.placed(Key{Kind: KindGone, Node: d.Node}, present(d.Gone))
 	}
 	return clientv3.Op{}, fmt.Errorf("%T: this kind of decision is unknown", d)
 }

@@ -23,6 +23,10 @@ func describe(change cluster.Change) string {
 		return "set admin of node " + printable(c.Node)
 	case cluster.SetConfig:
 		return "set config"
+	case cluster.SetDown:
+		return "set down of node " + printable(c.Node)
+	case cluster.ForgetNode:
+		return "forget node " + printable(c.Node)
 	case cluster.AcceptHeld:
 		return fmt.Sprintf("accept held deletions up to revision %d", c.Revision)
 	}
@@ -66,6 +70,10 @@ func (p planner) plan(ctx context.Context, change cluster.Change) (*transaction,
 		return p.set(ctx, Key{Kind: KindNodeAdmin, Node: c.Node}, present(c.Admin))
 	case cluster.SetConfig:
 		return p.set(ctx, Key{Kind: KindConfig}, present(c.Config))
+	case cluster.SetDown:
+		return p.down(ctx, c)
+	case cluster.ForgetNode:
+		return p.forget(ctx, c)
 	case cluster.AcceptHeld:
 		return p.set(ctx, Key{Kind: KindGuard}, Guard{Accept: c.Revision})
 	}
@@ -158,6 +166,9 @@ func readable(key Key, v any) ([]byte, error) {
 			Object: "key " + key.String(), What: fmt.Sprintf("%d bytes are more than %d", len(value), cluster.MaxFileBytes),
 			Fix: "split it, or shorten its labels",
 		}
+	}
+	if key.Kind > KindGuard {
+		return value, nil // no agent reads it
 	}
 	if _, err := decodeValue(key, value); err != nil {
 		return nil, cluster.Problem{Object: "key " + key.String(), What: printable(err.Error()), Fix: "no agent could read it: correct it"}

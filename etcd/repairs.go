@@ -17,18 +17,24 @@ func (s *Store) Repaired(ctx context.Context, node string, r cluster.Repairs) er
 
 // Repairs are what the nodes told of their repairs. Values that cannot be read are left out.
 func (s *Store) Repairs(ctx context.Context) (map[string]cluster.Repairs, error) {
-	out := map[string]cluster.Repairs{}
-	err := s.do(ctx, "read the repairs", func(ctx context.Context, c *clientv3.Client) error {
-		r, err := c.Get(ctx, s.prefix+"ops/repairs/", clientv3.WithPrefix())
+	return reports[cluster.Repairs](ctx, s, "read the repairs", "ops/repairs/")
+}
+
+// reports reads what is said of each node under a prefix.
+func reports[T any](ctx context.Context, s *Store, doing, under string) (map[string]T, error) {
+	out := map[string]T{}
+	err := s.do(ctx, doing, func(ctx context.Context, c *clientv3.Client) error {
+		r, err := c.Get(ctx, s.prefix+under, clientv3.WithPrefix())
 		if err != nil {
 			return err
 		}
+		clear(out)
 		for _, kv := range r.Kvs {
 			k, err := ParseKey(strings.TrimPrefix(string(kv.Key), s.prefix))
 			if err != nil {
 				continue
 			}
-			if v, err := decodeReport[cluster.Repairs](kv.Value); err == nil {
+			if v, err := decodeReport[T](kv.Value); err == nil {
 				out[k.Node] = *v
 			}
 		}

@@ -1,0 +1,48 @@
+package etcd
+
+import (
+	"context"
+	"fmt"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/weir-lb/weir/cluster"
+)
+
+// down refuses a node whose agent is in touch: the agent takes the node's end back only when it registers, and has done
+// so already.
+func (p planner) down(ctx context.Context, c cluster.SetDown) (*transaction, error) {
+	t, err := p.set(ctx, Key{Kind: KindDown, Node: c.Node}, present(c.Down))
+	if err != nil || c.Down == nil {
+		return t, err
+	}
+	return t, p.gone(ctx, c.Node, t)
+}
+
+// gone makes a transaction depend on a node's agent not being in touch.
+func (p planner) gone(ctx context.Context, node string, t *transaction) error {
+	found, err := p.store.read(ctx, p.client, []string{Key{Kind: KindAlive, Node: node}.String()})
+	if err == nil && found[0] != nil {
+		err = fmt.Errorf("node %s: %w", node, cluster.ErrAlive)
+	}
+	t.ifs = append(t.ifs, p.store.absent(node))
+	return err
+}
+
+// forget removes what a node said, and what was said of it.
+func (p planner) forget(ctx context.Context, c cluster.ForgetNode) (*transaction, error) {
+	t, err := p.set(ctx, Key{Kind: KindNode, Node: c.Node}, nil)
+	if err != nil {
+		return nil, err
+	}
+	if !c.Alive {
+		if err := p.gone(ctx, c.Node, t); err != nil {
+			return nil, err
+		}
+	}
+	for _, kind := range []Kind{KindHealth, KindDown, KindNodeAdmin, KindApplied, KindRepairs, KindGone} {
+		t.then = append(t.then, clientv3.OpDelete(p.store.key(Key{Kind: kind, Node: c.Node})))
+	}
+	t.then = append(t.then, clientv3.OpDelete(p.store.prefix+"net/instances/"+c.Node+"/", clientv3.WithPrefix()))
+	return t, nil
+}
