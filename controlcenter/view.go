@@ -48,7 +48,9 @@ type InstanceRow struct {
 // NodeRow is one line of "get nodes".
 type NodeRow struct {
 	Name      string            `json:"name"`
-	State     string            `json:"state"` // alive, lost, down, drained, cordoned
+	State     string            `json:"state"`          // alive, gone, unwatched, down, drained, cordoned
+	Since     time.Time         `json:"since,omitzero"` // of the state, where it is known
+	For       time.Duration     `json:"-"`              // since then; 0: unknown
 	Alive     bool              `json:"alive"`
 	Applied   int64             `json:"applied"`
 	Lag       int64             `json:"lag"` // revisions that it has yet to apply
@@ -163,6 +165,7 @@ type Fleet struct {
 	Alive   map[string]bool
 	Applied map[string]cluster.Applied
 	Repairs map[string]cluster.Repairs
+	Gone    map[string]cluster.Gone // what the leader makes of those that are not alive
 }
 
 // Nodes are all nodes that are known, alive or have told something, or the one that is named.
@@ -195,12 +198,16 @@ func Nodes(s *cluster.Snapshot, fleet Fleet, name string, now time.Time) ([]Node
 			r.Addresses = append(r.Addresses, a.String())
 		}
 	}
+	for n := range s.Down {
+		row(n)
+	}
 	hosts, newest := countHosts(s, row), newestChange(s)
 	var out []NodeRow
 	for _, n := range slices.Sorted(maps.Keys(rows)) {
 		r := rows[n]
 		r.Lag = max(0, newest-r.Applied)
-		r.State, r.Reason = nodeState(*r, hosts[n])
+		r.State, r.Reason, r.Since = nodeState(s, *r, hosts[n], fleet.Gone[n])
+		r.For = age(r.Since, now)
 		if name == "" || name == n {
 			out = append(out, *r)
 		}
@@ -232,16 +239,22 @@ func countHosts(s *cluster.Snapshot, row func(string) *NodeRow) map[string]clust
 	return hosts
 }
 
-func nodeState(r NodeRow, h cluster.Host) (state, reason string) {
+// nodeState is what to know of a node first, why, and since when.
+func nodeState(s *cluster.Snapshot, r NodeRow, h cluster.Host, gone cluster.Gone) (state, reason string, since time.Time) {
+	down := s.Down[r.Name]
 	switch {
-	case h.Down != nil:
-		return "down", h.Down.Reason
+	case down != nil:
+		return "down", down.Reason, down.Since
+	case !r.Alive && gone.State == cluster.Unwatched:
+		return "unwatched", gone.Reason, gone.Since
 	case h.Admin != nil && h.Admin.Drain:
-		return "drained", h.Admin.Reason
+		return "drained", h.Admin.Reason, h.Admin.Since
+	case !r.Alive && gone.State != "":
+		return "gone", gone.Reason, gone.Since
 	case !r.Alive:
-		return "lost", "its agent is not in touch with etcd"
+		return "gone", "its agent is not in touch with etcd", r.At
 	case h.Admin != nil && h.Admin.Cordon:
-		return "cordoned", h.Admin.Reason
+		return "cordoned", h.Admin.Reason, h.Admin.Since
 	}
-	return "alive", ""
+	return "alive", "", time.Time{}
 }

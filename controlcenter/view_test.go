@@ -68,11 +68,16 @@ func TestNodesView(t *testing.T) {
 	f.Edit(func(d *cluster.Draft) {
 		d.Node("n1", &cluster.Node{Addresses: []netip.Addr{netip.MustParseAddr("192.168.1.1")}, Version: "1.2"})
 		d.Node("n2", &cluster.Node{Addresses: []netip.Addr{netip.MustParseAddr("192.168.1.2")}})
-		d.Down("n2", &cluster.Down{Reason: "lease gone"})
+		d.Down("n2", &cluster.Down{Reason: "lease gone", Since: noon})
+		d.Down("n5", &cluster.Down{Reason: "nothing runs there"})
 	})
 	fleet := controlcenter.Fleet{
 		Alive:   map[string]bool{"n1": true},
-		Applied: map[string]cluster.Applied{"n1": {Revision: 100, TookMS: 2, At: noon}, "n3": {Revision: 101, Stale: true}},
+		Applied: map[string]cluster.Applied{"n1": {Revision: 100, TookMS: 2, At: noon}, "n3": {Revision: 101, Stale: true}, "n4": {}},
+		Gone: map[string]cluster.Gone{
+			"n1": {State: cluster.Unwatched, Reason: "of yesterday"}, "n2": {State: cluster.HeldBack, Reason: "of yesterday"},
+			"n3": {State: cluster.HeldBack, Reason: "6 of 10 at once", Since: noon}, "n4": {State: cluster.Unwatched, Reason: "it answers n1", Since: noon},
+		},
 		Repairs: map[string]cluster.Repairs{"n1": {Count: 30, Newest: []cluster.Repair{{What: "newest"}, {What: "older"}}}},
 	}
 	rows, err := controlcenter.Nodes(snapshot(t, f), fleet, "", noon.Add(time.Second))
@@ -80,9 +85,11 @@ func TestNodesView(t *testing.T) {
 	require.Equal(t, []controlcenter.NodeRow{
 		{Name: "n1", State: "alive", Alive: true, Applied: 100, Lag: 1, TookMS: 2, Version: "1.2", Addresses: []string{"192.168.1.1"}, Instances: 1, At: noon, Age: time.Second,
 			Repairs: 30, LastRepair: &cluster.Repair{What: "newest"}},
-		{Name: "n2", State: "down", Reason: "lease gone", Lag: 101, Addresses: []string{"192.168.1.2"}, Instances: 1},
-		{Name: "n3", State: "lost", Reason: "its agent is not in touch with etcd", Applied: 101, Stale: true},
+		{Name: "n2", State: "down", Reason: "lease gone", Since: noon, For: time.Second, Lag: 101, Addresses: []string{"192.168.1.2"}, Instances: 1},
+		{Name: "n3", State: "gone", Reason: "6 of 10 at once", Since: noon, For: time.Second, Applied: 101, Stale: true},
+		{Name: "n4", State: "unwatched", Reason: "it answers n1", Since: noon, For: time.Second, Lag: 101},
+		{Name: "n5", State: "down", Reason: "nothing runs there", Lag: 101},
 	}, rows, "the service changed last, at 101; what nodes tell moves the store on, but is nothing to apply")
 	_, err = controlcenter.Nodes(snapshot(t, f), fleet, "n9", noon)
-	require.EqualError(t, err, `node "n9" does not exist: there are n1, n2, n3`)
+	require.EqualError(t, err, `node "n9" does not exist: there are n1, n2, n3, n4, n5`)
 }

@@ -17,6 +17,7 @@ import (
 type store interface {
 	controlcenter.Store
 	Repairs(ctx context.Context) (map[string]cluster.Repairs, error)
+	Gone(ctx context.Context) (map[string]cluster.Gone, error)
 	Events(ctx context.Context, service string) ([]cluster.Event, error)
 	FollowEvents(ctx context.Context, service string, fn func([]cluster.Event)) error
 	RBAC(nodes ...string) (string, error)

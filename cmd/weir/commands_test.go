@@ -40,9 +40,9 @@ func TestGet(t *testing.T) {
 			"a        192.168.1.1:80  dead     0       0.0%   5m   evil\\u001b[2J\\nrow \\u202e\n" +
 			"a        192.168.1.2:80  serving  1       50.0%  -    -\n" +
 			"a        192.168.1.3:80  serving  1       50.0%  -    -\n"},
-		{"get nodes", "NAME  STATE  APPLIED  LAG  PROBLEMS  REPAIRS  STALE  AGE  VERSION\n" +
-			"n1    alive  104      0    0         0        false  -    1.0\n" +
-			"n2    alive  104      0    0         0        false  -    -\n"},
+		{"get nodes", "NAME  STATE  SINCE  APPLIED  LAG  PROBLEMS  REPAIRS  STALE  AGE  VERSION  REASON\n" +
+			"n1    alive  -      104      0    0         0        false  -    1.0      -\n" +
+			"n2    alive  -      104      0    0         0        false  -    -        -\n"},
 		{"get node n2 -o name", "node/n2\n"},
 		{"controlcenter get service a -o name", "service/a\n"},
 		{"rbac n1 n2", "roles for n1 n2\n"},
@@ -65,7 +65,7 @@ func TestGetShowsRepairs(t *testing.T) {
 	f.repairs = map[string]cluster.Repairs{"n1": {Count: 30, Newest: []cluster.Repair{
 		{At: noon, What: "table ip weir: rule made", Who: "evil\x1b[2J (pid 7)", WrongMS: 2.2}, {What: "older"},
 	}}}
-	require.Contains(t, weir(t, f, "get", "nodes").out, "n1    alive  104      0    0         30       false")
+	require.Contains(t, weir(t, f, "get", "nodes").out, "n1    alive  -      104      0    0         30       false")
 	r := weir(t, f, "get", "nodes", "-o", "wide")
 	require.Contains(t, r.out, `table ip weir: rule made by evil\u001b[2J (pid 7) at 2026-01-02T12:00:00Z, wrong for 2 ms`)
 	require.NotContains(t, r.out, "older")

@@ -47,7 +47,7 @@ func addCompletion(a *app, c *cobra.Command) {
 		c.ValidArgsFunction = a.complete(nth(serviceNames))
 	case "drain", "undrain", "weight":
 		c.ValidArgsFunction = a.complete(nth(serviceNames, instanceIDs))
-	case "nodes":
+	case "nodes", "down", "forget":
 		c.ValidArgsFunction = a.complete(nth(nodeNames))
 	case "rbac":
 		c.ValidArgsFunction = a.complete(nodeNames)

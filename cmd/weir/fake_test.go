@@ -17,6 +17,7 @@ type fake struct {
 	*storetest.Fake
 	closed  int
 	repairs map[string]cluster.Repairs
+	gone    map[string]cluster.Gone
 	denied  error
 	events  []cluster.Event
 }
@@ -24,6 +25,8 @@ type fake struct {
 func (f *fake) Repairs(context.Context) (map[string]cluster.Repairs, error) {
 	return f.repairs, f.denied
 }
+
+func (f *fake) Gone(context.Context) (map[string]cluster.Gone, error) { return f.gone, f.denied }
 
 func (f *fake) Events(context.Context, string) ([]cluster.Event, error) { return f.events, f.denied }
 

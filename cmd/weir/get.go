@@ -82,7 +82,10 @@ func (o *getOptions) list(ctx context.Context, s store, snapshot *cluster.Snapsh
 	if err != nil {
 		return listing{}, err
 	}
-	if fleet.Repairs, err = o.repairs(ctx, s); err != nil {
+	if fleet.Repairs, err = beside(ctx, o.app, s.Repairs); err != nil {
+		return listing{}, err
+	}
+	if fleet.Gone, err = beside(ctx, o.app, s.Gone); err != nil {
 		return listing{}, err
 	}
 	rows, err := controlcenter.Nodes(snapshot, fleet, o.name, o.now())
@@ -103,17 +106,17 @@ func (a *app) fleet(ctx context.Context, s store) (f controlcenter.Fleet, err er
 	return f, err
 }
 
-// repairs asks what the nodes had to repair. A role that was made by an older version may not read it; the rest is worth
-// showing all the same.
-func (a *app) repairs(ctx context.Context, s store) (map[string]cluster.Repairs, error) {
+// beside asks for what is said of nodes beside the rest. A role that was made by an older version may not read it; the
+// rest is worth showing all the same.
+func beside[T any](ctx context.Context, a *app, ask func(context.Context) (map[string]T, error)) (map[string]T, error) {
 	ctx, cancel := context.WithTimeout(ctx, a.etcd.timeout)
 	defer cancel()
-	repairs, err := s.Repairs(ctx)
+	said, err := ask(ctx)
 	if errors.Is(err, cluster.ErrDenied) {
 		a.say("warning: %v", err)
 		return nil, nil
 	}
-	return repairs, err
+	return said, err
 }
 
 func servicesListing(rows []controlcenter.ServiceRow) listing {
@@ -174,12 +177,12 @@ func lastRepair(r *cluster.Repair) string {
 }
 
 func nodesListing(rows []controlcenter.NodeRow) listing {
-	l := listing{columns: []string{"NAME", "STATE", "APPLIED", "LAG", "PROBLEMS", "REPAIRS", "STALE", "AGE", "VERSION", "TOOK", "INSTANCES", "ADDRESSES", "REASON", "WHAT", "LAST REPAIR"}, narrow: 9, data: orEmpty(rows)}
+	l := listing{columns: []string{"NAME", "STATE", "SINCE", "APPLIED", "LAG", "PROBLEMS", "REPAIRS", "STALE", "AGE", "VERSION", "REASON", "TOOK", "INSTANCES", "ADDRESSES", "WHAT", "LAST REPAIR"}, narrow: 11, data: orEmpty(rows)}
 	for _, r := range rows {
 		l.names = append(l.names, "node/"+r.Name)
 		l.rows = append(l.rows, []string{
-			r.Name, r.State, strconv.FormatInt(r.Applied, 10), strconv.FormatInt(r.Lag, 10), strconv.Itoa(r.ProblemCount), strconv.Itoa(r.Repairs), strconv.FormatBool(r.Stale),
-			ago(r.Age), r.Version, fmt.Sprintf("%.1f ms", r.TookMS), strconv.Itoa(r.Instances), strings.Join(r.Addresses, ","), r.Reason, firstProblems(r), lastRepair(r.LastRepair),
+			r.Name, r.State, ago(r.For), strconv.FormatInt(r.Applied, 10), strconv.FormatInt(r.Lag, 10), strconv.Itoa(r.ProblemCount), strconv.Itoa(r.Repairs), strconv.FormatBool(r.Stale),
+			ago(r.Age), r.Version, r.Reason, fmt.Sprintf("%.1f ms", r.TookMS), strconv.Itoa(r.Instances), strings.Join(r.Addresses, ","), firstProblems(r), lastRepair(r.LastRepair),
 		})
 	}
 	return l

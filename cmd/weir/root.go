@@ -17,6 +17,7 @@ func newRootCmd(a *app) *cobra.Command {
 		newGetCmd(a),
 		newGuardCmd(a),
 		newLoadmonCmd(a, nil),
+		newNodeCmd(a),
 		newRBACCmd(a, nil),
 		newRulesCmd(a),
 		newSimulateCmd(a, nil),
@@ -52,5 +53,6 @@ func newControlcenterCmd(a *app) *cobra.Command {
 		newUndrainCmd(a, nil),
 		newWeightCmd(a, nil),
 		newConfigCmd(a, nil),
+		newNodeCmd(a),
 	)
 }

@@ -85,6 +85,16 @@ func (f *Fake) apply(change cluster.Change) error {
 		f.draft.Admin(c.Service, c.ID, c.Admin)
 	case cluster.SetConfig:
 		f.draft.Config(c.Config)
+	case cluster.SetDown:
+		if c.Down != nil && f.alive[c.Node] {
+			return fmt.Errorf("node %s: %w", c.Node, cluster.ErrAlive)
+		}
+		f.draft.Down(c.Node, c.Down)
+	case cluster.ForgetNode:
+		if f.alive[c.Node] && !c.Alive {
+			return fmt.Errorf("node %s: %w", c.Node, cluster.ErrAlive)
+		}
+		f.forget(c.Node)
 	case cluster.AcceptHeld:
 		if f.held != nil && c.Revision >= f.held.Revision {
 			f.held = nil
@@ -94,6 +104,21 @@ func (f *Fake) apply(change cluster.Change) error {
 		return fmt.Errorf("commit %T: unknown", change)
 	}
 	return nil
+}
+
+func (f *Fake) forget(node string) {
+	for _, in := range f.draft.Snapshot(f.revision).Services.All() {
+		for _, i := range in.Registered {
+			if i.Node == node {
+				f.draft.Instance(node, in.Service.Name, i.ID, nil)
+			}
+		}
+	}
+	f.draft.Node(node, nil)
+	f.draft.Health(node, nil)
+	f.draft.Down(node, nil)
+	f.draft.NodeAdmin(node, nil)
+	delete(f.applied, node)
 }
 
 func (f *Fake) publish(c cluster.Publish) error {

@@ -121,7 +121,7 @@ func nodes(c *Cluster) (out []Finding, err error) {
 	by := map[string][]string{}
 	for _, r := range rows {
 		switch {
-		case r.State == "lost", r.State == "down":
+		case r.State == "gone", r.State == "unwatched", r.State == "down":
 			by[r.State] = append(by[r.State], r.Name)
 		case r.Stale:
 			by["stale"] = append(by["stale"], r.Name)
@@ -130,8 +130,9 @@ func nodes(c *Cluster) (out []Finding, err error) {
 		}
 	}
 	for _, kind := range []struct{ state, why, fix, seen string }{
-		{"lost", "its rules keep working, but nothing published since reaches it", "on the node: weir agent doctor; of a node that is gone for good: etcdctl del PREFIXnet/nodes/NAME", "no agent is in touch with etcd on"},
-		{"down", "its instances take no connections", "start its agent: it takes that back", "declared down:"},
+		{"gone", "its rules keep working, but nothing published since reaches it", "on the node: weir agent doctor; of a node that is gone for good: weir node forget NAME", "no agent is in touch with etcd on"},
+		{"unwatched", "its instances answer and keep their traffic, but nothing published since reaches its rules", "on the node: weir agent doctor", "no agent is in touch with etcd, though instances answer, on"},
+		{"down", "its instances take no connections", "start its agent: it takes that back; or weir node forget NAME", "declared down:"},
 		{"stale", "it works from its snapshot file, and what is published since does not reach it", "on the node: weir agent doctor", "without etcd:"},
 		{"silent", "it may hold no rules", "its log: journalctl -u weir-agent", "alive, but never applied anything:"},
 	} {
