@@ -59,6 +59,19 @@ func classify(endpoint string) (https, local bool, err error) {
 	return u.Scheme == "https", u.Hostname() == "localhost" || ip != nil && ip.IsLoopback(), nil
 }
 
+// Encrypted says whether etcd is reached by TLS.
+func (c Config) Encrypted() bool { return len(c.Endpoints) > 0 && c.tls() }
+
+// Local says whether no endpoint leaves this host.
+func (c Config) Local() bool {
+	for _, endpoint := range c.Endpoints {
+		if _, local, err := classify(endpoint); err != nil || !local {
+			return false
+		}
+	}
+	return len(c.Endpoints) > 0
+}
+
 func (c Config) tls() bool { return strings.HasPrefix(c.Endpoints[0], "https://") }
 
 func (c Config) files() files { return files{ca: c.CA, cert: c.Cert, key: c.Key} }

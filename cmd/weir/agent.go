@@ -43,6 +43,8 @@ type agentOptions struct {
 	ping       bool
 	once       bool
 	dryRun     bool
+	loadmon    bool
+	monitor    monitorOptions
 	logs       logOptions
 }
 
@@ -80,11 +82,16 @@ func (o *agentOptions) register(cmd *cobra.Command) {
 	flags.BoolVar(&o.killFlows, "kill-flows", false, "end established TCP connections to instances that are dead, so that clients notice at once")
 	flags.BoolVar(&o.rollback, "accept-rollback", false, "believe etcd at the start, also where it is older than what this node served last, or lacks much of it")
 	flags.BoolVar(&o.ping, "ping", false, "VIPs of services answer ping; without it they are refused like ports that no service has")
+	flags.BoolVar(&o.loadmon, "loadmon", true, "run this node's load monitor, too; false: not here (weir loadmon runs it in a process of its own)")
+	o.monitor.register(flags)
 	o.logs.addTo(cmd)
 }
 
 func runAgent(ctx context.Context, app *app, o *agentOptions) error {
 	if err := o.check(); err != nil {
+		return err
+	}
+	if _, err := o.monitor.place(app.etcd); err != nil {
 		return err
 	}
 	logger, err := o.logs.logger(app.err)
@@ -123,7 +130,8 @@ func runAgent(ctx context.Context, app *app, o *agentOptions) error {
 	if store.Status().Insecure {
 		logger.Warn("--insecure-etcd: plain http or no authentication is accepted, so whoever reaches etcd, or the way to it, decides where connections go")
 	}
-	config.Driver, config.Source, config.Report = driver, source{store}, store
+	watched := source{store: store}
+	config.Driver, config.Source, config.Report = driver, &watched, store
 	config.NoTables, config.Settled, config.Host = noTables(driver), others(driver), hostProblems(driver)
 	a, err := agent.New(config)
 	if err != nil {
@@ -133,7 +141,27 @@ func runAgent(ctx context.Context, app *app, o *agentOptions) error {
 		return runOnce(ctx, app, o, a)
 	}
 	logger.Info("starting", "node", o.node, "driver", driver.Name(), "why", why, "owned", driver.Owning())
-	return serveAgent(ctx, o, served{a, store, registry, logger})
+	s := served{agent: a, store: store, registry: registry, logger: logger}
+	if o.loadmon {
+		s.monitor = o.startMonitor(app.etcd, watching{o.node, driver, store, registry, logger})
+	}
+	if s.monitor != nil {
+		watched.also = s.monitor.Deliver
+	}
+	return serveAgent(ctx, o, s)
+}
+
+// startMonitor makes the load monitor. The node's rules do not depend on it, so what fails is told and no more.
+func (o *agentOptions) startMonitor(f etcdFlags, w watching) *nodeMonitor {
+	m, err := o.monitor.start(f, w)
+	if err != nil {
+		w.logger.Error("this node has no load monitor: its instances keep their weights, and nobody checks them", "err", err)
+		return nil
+	}
+	if err := m.server.Open(); err != nil { // it will try again; now there is a node record to write
+		w.logger.Error("the load monitor does not listen: choose another address with --load-listen, or none with --loadmon=false", "err", err)
+	}
+	return m
 }
 
 // check finds what can be known before anything is opened.
@@ -228,6 +256,7 @@ type served struct {
 	store    *etcd.Store
 	registry *prometheus.Registry
 	logger   *slog.Logger
+	monitor  *nodeMonitor // nil: none runs here
 }
 
 func serveAgent(ctx context.Context, o *agentOptions, s served) error {
@@ -245,6 +274,9 @@ func serveAgent(ctx context.Context, o *agentOptions, s served) error {
 		server.Page("problems", safePage(s.agent.WriteProblems))
 		server.Page("repairs", safePage(s.agent.WriteRepairs))
 		g.Go(func() error { return server.Run(ctx) })
+	}
+	if s.monitor != nil {
+		g.Go(func() error { return s.monitor.Run(ctx) })
 	}
 	g.Go(func() error { return s.agent.Run(ctx) })
 	g.Go(func() error { return s.store.Alive(ctx, o.node) })
@@ -271,6 +303,9 @@ func join(ctx context.Context, o *agentOptions, s served) error {
 	for {
 		wait := time.Minute
 		node, err := describeNode(o)
+		if err == nil {
+			node.Monitor = s.monitorURL(ctx, o.node, node.Addresses)
+		}
 		if err == nil && (!sameNode(told, node) || forgotten(s.agent.Status().Snapshot, o.node)) {
 			if err = s.store.Join(ctx, o.node, node); err == nil {
 				told = node
@@ -286,6 +321,20 @@ func join(ctx context.Context, o *agentOptions, s served) error {
 	}
 }
 
+// monitorURL is where this node's load monitor answers. One in a process of its own tells that itself, and is not
+// contradicted.
+func (s served) monitorURL(ctx context.Context, node string, addresses []netip.Addr) string {
+	if s.monitor != nil {
+		return s.monitor.url(ctx, addresses)
+	}
+	if snapshot := s.agent.Status().Snapshot; snapshot != nil {
+		if known, _ := snapshot.Nodes.Get(node); known != nil {
+			return known.Monitor
+		}
+	}
+	return ""
+}
+
 // forgotten says whether the cluster does not know the node any more: etcd was wiped, or somebody removed it.
 func forgotten(s *cluster.Snapshot, node string) bool {
 	if s == nil {
@@ -296,13 +345,21 @@ func forgotten(s *cluster.Snapshot, node string) bool {
 }
 
 // source is the store as the agent needs it.
-type source struct{ store *etcd.Store }
-
-func (s source) Watch(ctx context.Context, last *cluster.Snapshot, deliver func(*cluster.Snapshot)) error {
-	return s.store.Watch(ctx, etcd.WatchOptions{Last: last}, deliver)
+type source struct {
+	store *etcd.Store
+	also  func(*cluster.Snapshot) // gets each snapshot, too; nil: nobody does
 }
 
-func (s source) Connected() error {
+func (s *source) Watch(ctx context.Context, last *cluster.Snapshot, deliver func(*cluster.Snapshot)) error {
+	return s.store.Watch(ctx, etcd.WatchOptions{Last: last}, func(snapshot *cluster.Snapshot) {
+		deliver(snapshot)
+		if s.also != nil {
+			s.also(snapshot)
+		}
+	})
+}
+
+func (s *source) Connected() error {
 	status := s.store.Status()
 	if status.Connected {
 		return nil

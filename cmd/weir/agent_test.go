@@ -24,7 +24,7 @@ func TestOnceWithoutEtcd(t *testing.T) {
 		store, err := etcd.Open(t.Context(), etcd.Config{Endpoints: []string{"http://127.0.0.1:1"}})
 		require.NoError(t, err)
 		defer store.Close()
-		a, err := agent.New(agent.Config{Node: "n1", Driver: rulestest.NewFake(1), Source: source{store}, Report: store})
+		a, err := agent.New(agent.Config{Node: "n1", Driver: rulestest.NewFake(1), Source: &source{store: store}, Report: store})
 		require.NoError(t, err)
 		app := newApp(nil, &bytes.Buffer{}, &bytes.Buffer{})
 		app.etcd.timeout = 300 * time.Millisecond

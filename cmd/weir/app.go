@@ -20,6 +20,7 @@ type store interface {
 	Gone(ctx context.Context) (map[string]cluster.Gone, error)
 	Events(ctx context.Context, service string) ([]cluster.Event, error)
 	FollowEvents(ctx context.Context, service string, fn func([]cluster.Event)) error
+	Secret(ctx context.Context) (string, error)
 	RBAC(nodes ...string) (string, error)
 	Diagnose(ctx context.Context) (*etcd.Diagnosis, error)
 	Access(ctx context.Context) etcd.Access

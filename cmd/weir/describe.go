@@ -18,5 +18,5 @@ func describeNode(o *agentOptions) (*cluster.Node, error) {
 }
 
 func sameNode(a, b *cluster.Node) bool {
-	return a != nil && slices.Equal(a.Addresses, b.Addresses) && maps.Equal(a.Labels, b.Labels) && a.Version == b.Version
+	return a != nil && slices.Equal(a.Addresses, b.Addresses) && maps.Equal(a.Labels, b.Labels) && a.Version == b.Version && a.Monitor == b.Monitor
 }

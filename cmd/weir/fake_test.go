@@ -20,6 +20,7 @@ type fake struct {
 	gone    map[string]cluster.Gone
 	denied  error
 	events  []cluster.Event
+	secret  string
 }
 
 func (f *fake) Repairs(context.Context) (map[string]cluster.Repairs, error) {
@@ -34,6 +35,8 @@ func (f *fake) FollowEvents(_ context.Context, _ string, fn func([]cluster.Event
 	fn(f.events)
 	return f.denied
 }
+
+func (f *fake) Secret(context.Context) (string, error) { return f.secret, f.denied }
 
 func (f *fake) RBAC(nodes ...string) (string, error) {
 	return "roles for " + strings.Join(nodes, " ") + "\n", nil

@@ -40,6 +40,7 @@ var allowed = map[string][]string{
 	"loadmon":              {"cluster"},
 	"loadmon/sample":       {"loadmon", "cluster", "internal/conntrack", "internal/runner"},
 	"loadmon/check":        {"cluster"},
+	"loadmon/monitor":      {"cluster", "loadmon", "loadmon/sample", "loadmon/check", "internal/runner"},
 	"controlcenter/leader": {"cluster", "loadmon", "internal/runner"},
 
 	"integration/bench":       anything,

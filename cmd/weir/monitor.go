@@ -1,0 +1,198 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"net/url"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/spf13/pflag"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/etcd"
+	"github.com/weir-lb/weir/loadmon/monitor"
+	"github.com/weir-lb/weir/loadmon/sample"
+	"github.com/weir-lb/weir/rules/ipt"
+	"github.com/weir-lb/weir/rules/nft"
+)
+
+// monitorPort is where load monitors listen.
+const monitorPort = 9647
+
+// monitorOptions are the flags of a node's load monitor.
+type monitorOptions struct {
+	listen string
+}
+
+func (o *monitorOptions) register(flags *pflag.FlagSet) {
+	flags.StringVar(&o.listen, "load-listen", "", fmt.Sprintf("where control centers ask the load monitor: IP:PORT or :PORT; default: port %d, on loopback unless etcd is reached with a certificate", monitorPort))
+}
+
+// monitorPlace is where a load monitor listens, and how.
+type monitorPlace struct {
+	address netip.AddrPort
+	tls     *monitor.Credential
+	etcd    string // an endpoint, the way to which says by which address others reach this node
+}
+
+// place decides where to listen: beyond loopback by TLS, or where --insecure-etcd says that the network is trusted.
+func (o *monitorOptions) place(f etcdFlags) (p monitorPlace, err error) {
+	if len(f.endpoints) > 0 {
+		p.etcd = f.endpoints[0]
+	}
+	p.tls = f.credential()
+	p.address = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), monitorPort)
+	if p.tls != nil || f.insecure {
+		p.address = netip.AddrPortFrom(netip.IPv6Unspecified(), monitorPort)
+	}
+	if o.listen == "" {
+		return p, nil
+	}
+	listen := o.listen
+	if strings.HasPrefix(listen, ":") {
+		listen = "[::]" + listen
+	}
+	if p.address, err = netip.ParseAddrPort(listen); err != nil || p.address.Port() == 0 {
+		return p, &usageError{fmt.Errorf("--load-listen %q: want IP:PORT or :PORT", o.listen)}
+	}
+	p.address = netip.AddrPortFrom(p.address.Addr().Unmap(), p.address.Port())
+	if !p.address.Addr().IsLoopback() && p.tls == nil && !f.insecure {
+		return p, fmt.Errorf("%w: --load-listen %s is not loopback, and without TLS its token could be read on the way: give --etcd-ca, --etcd-cert and --etcd-key for an etcd with https, or --insecure-etcd if the network is trusted", cluster.ErrUnsafe, o.listen)
+	}
+	return p, nil
+}
+
+// url is where others find it, given the node's addresses and the port that it listens on.
+func (p monitorPlace) url(ctx context.Context, addresses []netip.Addr, port uint16) string {
+	addr := p.address.Addr()
+	if addr.IsUnspecified() {
+		if len(addresses) == 0 {
+			return ""
+		}
+		if addr = outbound(ctx, p.etcd); !slices.Contains(addresses, addr) {
+			addr = addresses[0]
+		}
+	}
+	u := url.URL{Scheme: "http", Host: netip.AddrPortFrom(addr, port).String()}
+	if p.tls != nil {
+		u.Scheme = "https"
+	}
+	return u.String()
+}
+
+// outbound is this host's address on the way to etcd: others are found there, too. No packet is sent.
+func outbound(ctx context.Context, endpoint string) (none netip.Addr) {
+	u, err := url.Parse(endpoint)
+	if err != nil || u.Scheme == "unix" {
+		return none
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	conn, err := (&net.Dialer{}).DialContext(ctx, "udp", u.Host)
+	if err != nil {
+		return none
+	}
+	defer conn.Close()
+	local, ok := conn.LocalAddr().(*net.UDPAddr)
+	if !ok {
+		return none
+	}
+	return local.AddrPort().Addr().Unmap()
+}
+
+// credential is what load monitors and those who ask them know each other by; nil where etcd is not reached by TLS with a
+// client certificate.
+func (f etcdFlags) credential() *monitor.Credential {
+	c, err := f.config()
+	if err != nil || !c.Encrypted() || f.ca == "" || f.cert == "" || f.key == "" {
+		return nil
+	}
+	return &monitor.Credential{CA: f.ca, Cert: f.cert, Key: f.key}
+}
+
+// monitors is the client of all nodes' load monitors.
+func (f etcdFlags) monitors(secret func(context.Context) (string, error)) *monitor.Client {
+	return &monitor.Client{Token: secret, TLS: f.credential(), Insecure: f.insecure, Loopback: etcd.Config{Endpoints: f.endpoints}.Local()}
+}
+
+// nodeMonitor is this node's running load monitor.
+type nodeMonitor struct {
+	*monitor.Monitor
+	place  monitorPlace
+	server *monitor.Server
+	driver driver
+}
+
+// watching is what a load monitor works with.
+type watching struct {
+	node     string
+	driver   driver // whose rules count; it is not touched
+	store    monitor.Store
+	registry prometheus.Registerer
+	logger   *slog.Logger
+}
+
+// start makes the load monitor and begins to listen.
+func (o *monitorOptions) start(f etcdFlags, w watching) (*nodeMonitor, error) {
+	place, err := o.place(f)
+	if err != nil {
+		return nil, err
+	}
+	reader, err := beside(w.driver)
+	if err != nil {
+		return nil, fmt.Errorf("load monitor: %w", err)
+	}
+	host, err := sample.NewKernel(reader.LocalCounts)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("load monitor: %w", err), reader.Close())
+	}
+	metrics := monitor.NewMetrics(w.registry)
+	m, err := monitor.New(monitor.Config{
+		Node: w.node, Sampler: sample.NewSampler(w.node, host, runtime.NumCPU()), Store: w.store, Logger: w.logger, Metrics: metrics,
+	})
+	if err != nil {
+		return nil, errors.Join(err, reader.Close())
+	}
+	server := &monitor.Server{Address: place.address, TLS: place.tls, Handler: m.Handler(), Logger: w.logger, Metrics: metrics}
+	return &nodeMonitor{m, place, server, reader}, nil
+}
+
+// beside is a driver that reads what another one writes, for another goroutine.
+func beside(d driver) (driver, error) {
+	if i, ok := d.(*ipt.Driver); ok {
+		return ipt.New(ipt.Options{Variant: i.Variant()}), nil
+	}
+	return nft.New(nft.Options{Ownership: nft.ReadOnly})
+}
+
+// Run monitors and answers until the context ends, and returns nil then.
+func (n *nodeMonitor) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return n.Monitor.Run(ctx) })
+	g.Go(func() error { return n.server.Run(ctx) })
+	return errors.Join(g.Wait(), n.driver.Close())
+}
+
+// url is where the node's load monitor answers now; "": nowhere.
+func (n *nodeMonitor) url(ctx context.Context, addresses []netip.Addr) string {
+	port := n.server.Port()
+	if port == 0 {
+		return ""
+	}
+	return n.place.url(ctx, addresses, port)
+}
+
+// says is how it listens, for the log.
+func (p monitorPlace) says() string {
+	return cmp.Or(map[bool]string{true: "https"}[p.tls != nil], "http") + "://" + p.address.String()
+}

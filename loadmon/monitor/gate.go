@@ -1,0 +1,67 @@
+package monitor
+
+import (
+	"context"
+	"crypto/subtle"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+)
+
+const (
+	gatePause    = time.Second     // between two questions to etcd because of wrong tokens
+	gatePatience = 2 * time.Second // for its answer
+	gateTrust    = time.Minute     // then a token that was replaced is worth nothing any more
+)
+
+// gate lets in who knows the token. It remembers the token, so that it works while etcd is away, and asks etcd again when
+// somebody comes with another one: that may be the new one.
+type gate struct {
+	secret func(context.Context) (string, error)
+	log    *slog.Logger
+
+	mu    sync.Mutex
+	token string    // "" while none is known
+	read  time.Time // when etcd last told it
+	asked time.Time // when etcd was last asked
+}
+
+func (g *gate) admits(r *http.Request) bool {
+	given, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	if !ok || given == "" {
+		return false
+	}
+	known, ask := g.known(given)
+	if ask {
+		g.ask(r.Context())
+		known, _ = g.known(given)
+	}
+	return known
+}
+
+// known says whether a token is the one that is remembered, and whether etcd has to be asked: it says so to one at a time.
+func (g *gate) known(given string) (known, ask bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	known = g.token != "" && subtle.ConstantTimeCompare([]byte(given), []byte(g.token)) == 1
+	now := time.Now()
+	if ask = now.Sub(g.asked) >= gatePause && (!known || now.Sub(g.read) >= gateTrust); ask {
+		g.asked = now
+	}
+	return known, ask
+}
+
+func (g *gate) ask(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, gatePatience)
+	defer cancel()
+	token, err := g.secret(ctx)
+	if err != nil {
+		g.log.Debug("load monitor: the token is not known anew", "err", err)
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.token, g.read = token, time.Now()
+}

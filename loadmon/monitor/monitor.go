@@ -1,0 +1,125 @@
+package monitor
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/internal/runner"
+	"github.com/weir-lb/weir/loadmon"
+)
+
+// Sampler measures this node's instances.
+type Sampler interface {
+	Sample(ctx context.Context, locals []loadmon.Local, now time.Time) (loadmon.Report, error)
+}
+
+// Store is what a monitor needs of etcd.
+type Store interface {
+	// Secret is the token that askers have to know; "" while there is none.
+	Secret(ctx context.Context) (string, error)
+	// Health tells what is wrong with instances, and whether that was news.
+	Health(ctx context.Context, node string, h cluster.NodeHealth) (wrote bool, err error)
+}
+
+// Config of a Monitor.
+type Config struct {
+	Node    string
+	Sampler Sampler
+	Store   Store
+
+	Interval time.Duration // between two samples. Default loadmon.Interval
+	Deadline time.Duration // of one sample. Default 4 s
+
+	Logger  *slog.Logger
+	Metrics *Metrics
+}
+
+func (c Config) withDefaults() (Config, error) {
+	if c.Node == "" || c.Sampler == nil || c.Store == nil {
+		return c, errors.New("a load monitor needs a node name, a sampler and a store")
+	}
+	if c.Interval <= 0 {
+		c.Interval = loadmon.Interval
+	}
+	if c.Deadline <= 0 {
+		c.Deadline = 4 * time.Second
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	c.Logger = c.Logger.With("node", c.Node)
+	if c.Metrics == nil {
+		c.Metrics = NewMetrics(nil)
+	}
+	return c, nil
+}
+
+// Monitor is one node's load monitor.
+type Monitor struct {
+	c       Config
+	sampler *runner.Runner
+	gate    *gate
+	looks   chan struct{} // one for each look that may be under way
+
+	locals locals // of the sampling goroutine
+
+	first   sync.Once
+	arrived chan struct{} // closed when the first snapshot is there
+
+	mu       sync.Mutex // guards what follows
+	snapshot *cluster.Snapshot
+	report   []byte // the newest, as JSON; nil before the first
+}
+
+// New returns a monitor that does nothing until Run.
+func New(c Config) (*Monitor, error) {
+	c, err := c.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	m := &Monitor{c: c, gate: &gate{secret: c.Store.Secret, log: c.Logger}, looks: make(chan struct{}, maxLooks), arrived: make(chan struct{})}
+	m.locals.node = c.Node
+	m.sampler = runner.New(m.sample, runner.Options{Min: c.Interval, Max: c.Interval, RetryMin: c.Interval, RetryMax: c.Interval, Failed: m.failed("sample")})
+	return m, nil
+}
+
+// Deliver hands over a newer snapshot. It does not wait for anything.
+func (m *Monitor) Deliver(s *cluster.Snapshot) {
+	m.mu.Lock()
+	m.snapshot = s
+	m.mu.Unlock()
+	m.first.Do(func() { close(m.arrived) })
+}
+
+func (m *Monitor) newest() *cluster.Snapshot {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.snapshot
+}
+
+// Run samples and checks until the context ends, and returns nil then.
+func (m *Monitor) Run(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-m.arrived: // before, it is not known whom to look at
+	}
+	m.sampler.Kick()
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return m.sampler.Run(ctx) })
+	return g.Wait()
+}
+
+// failed logs a loop's error once, where it ends.
+func (m *Monitor) failed(what string) func(error, time.Duration) {
+	return func(err error, retry time.Duration) {
+		m.c.Metrics.failures.WithLabelValues(what).Inc()
+		m.c.Logger.Error("load monitor: "+what, "err", err, "retry", retry.Round(time.Millisecond).String())
+	}
+}

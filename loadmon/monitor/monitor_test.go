@@ -1,0 +1,227 @@
+package monitor
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/loadmon"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var token = strings.Repeat("t", 40)
+
+// store is an etcd of which a test decides what it says.
+type store struct {
+	mu     sync.Mutex
+	token  string
+	asked  int // for the token
+	err    error
+	health cluster.NodeHealth
+	writes []time.Time
+}
+
+func (s *store) Secret(context.Context) (string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.asked++
+	return s.token, s.err
+}
+
+func (s *store) Health(_ context.Context, _ string, h cluster.NodeHealth) (bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err != nil {
+		return false, s.err
+	}
+	s.health, s.writes = h, append(s.writes, time.Now())
+	return true, nil
+}
+
+func (s *store) set(token string, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.token, s.err = token, err
+}
+
+func (s *store) questions() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.asked
+}
+
+// sampler measures what a test says; it keeps whom it was asked for.
+type sampler struct {
+	mu     sync.Mutex
+	locals [][]loadmon.Local
+	at     []time.Time
+	err    error
+}
+
+func (s *sampler) Sample(_ context.Context, locals []loadmon.Local, now time.Time) (loadmon.Report, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.locals, s.at = append(s.locals, locals), append(s.at, now)
+	r := loadmon.Report{Node: "n1", At: now.Round(0).UTC(), Loads: []loadmon.Load{}}
+	for _, l := range locals {
+		r.Loads = append(r.Loads, loadmon.Load{Service: l.Service, Instance: l.Instance, Connections: uint64(len(s.at))})
+	}
+	return r, s.err
+}
+
+func (s *sampler) times() []time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]time.Time{}, s.at...)
+}
+
+// published is a snapshot with a service for each list of instances, named a, b and so on; node n1 has 127.0.0.1 as its own
+// only in tests that say so.
+func published(t testing.TB, nodes map[string]*cluster.Node, services ...[]string) *cluster.Snapshot {
+	t.Helper()
+	d := cluster.NewDraft()
+	for i, instances := range services {
+		s := &cluster.Service{
+			Name: string(rune('a' + i)), VIPs: []netip.Addr{netip.AddrFrom4([4]byte{10, 10, 1, byte(i + 1)})}, CreateRevision: 1, ModRevision: 1,
+			Ports: []cluster.Port{{Port: 80, Protocol: cluster.TCP}},
+		}
+		for _, address := range instances {
+			instance, err := cluster.ParseInstance(address)
+			require.NoError(t, err)
+			s.Instances = append(s.Instances, instance)
+		}
+		d.Service(s.Name, s)
+	}
+	for name, n := range nodes {
+		d.Node(name, n)
+	}
+	return d.Snapshot(1)
+}
+
+var n1 = map[string]*cluster.Node{"n1": {Addresses: []netip.Addr{netip.MustParseAddr("192.168.1.1")}}}
+
+func newMonitor(t testing.TB, c Config) *Monitor {
+	t.Helper()
+	c.Node = "n1"
+	if c.Sampler == nil {
+		c.Sampler = &sampler{}
+	}
+	if c.Store == nil {
+		c.Store = &store{token: token}
+	}
+	m, err := New(c)
+	require.NoError(t, err)
+	return m
+}
+
+// run runs until the returned function is called; in a synctest bubble, too.
+func run(t testing.TB, do func(context.Context) error) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() {
+		if err := do(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	stop = sync.OnceFunc(func() { cancel(); running.Wait() })
+	t.Cleanup(stop)
+	return stop
+}
+
+func TestSamplesEveryFiveSeconds(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &sampler{}
+		m := newMonitor(t, Config{Sampler: s})
+		defer run(t, m.Run)()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		require.Empty(t, s.times(), "nobody said whom to measure")
+
+		start := time.Now()
+		m.Deliver(published(t, n1, []string{"192.168.1.1:80", "192.168.1.2:80"}))
+		time.Sleep(time.Minute - time.Millisecond)
+		synctest.Wait()
+		at := s.times()
+		require.Len(t, at, 12)
+		require.Equal(t, start, at[0], "at once")
+		for i := 1; i < len(at); i++ {
+			require.Equal(t, 5*time.Second, at[i].Sub(at[i-1]))
+		}
+		m.Deliver(published(t, n1, []string{"192.168.1.1:80"}, []string{"192.168.1.1:81"}))
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		listener := func(address string) []cluster.Listener {
+			return []cluster.Listener{{Address: netip.MustParseAddrPort(address), Proto: cluster.TCP}}
+		}
+		a := loadmon.Local{Service: "a", Instance: "192.168.1.1:80", Listeners: listener("192.168.1.1:80")}
+		require.Equal(t, []loadmon.Local{a}, s.locals[0])
+		require.Equal(t, []loadmon.Local{a, {Service: "b", Instance: "192.168.1.1:81", Listeners: listener("192.168.1.1:81")}}, s.locals[len(s.locals)-1])
+	})
+}
+
+// What cannot be measured now is measured the next time, and what was known stays.
+func TestSampleFails(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &sampler{}
+		m := newMonitor(t, Config{Sampler: s})
+		defer run(t, m.Run)()
+		m.Deliver(published(t, n1, []string{"192.168.1.1:80"}))
+		time.Sleep(12 * time.Second)
+		before := body(t, m, token, "GET", "/v1/load", "")
+		require.Contains(t, before, `"connections":`)
+		s.mu.Lock()
+		s.err = errors.New("no answer")
+		s.mu.Unlock()
+		time.Sleep(20 * time.Second)
+		synctest.Wait()
+		require.Equal(t, before, body(t, m, token, "GET", "/v1/load", ""))
+		require.Len(t, s.times(), 7, "each five seconds still")
+		s.mu.Lock()
+		s.err = nil
+		s.mu.Unlock()
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		require.NotEqual(t, before, body(t, m, token, "GET", "/v1/load", ""))
+	})
+}
+
+func ask(t testing.TB, m *Monitor, token, method, path, body string) *httptest.ResponseRecorder {
+	t.Helper()
+	r := httptest.NewRequest(method, path, strings.NewReader(body))
+	if token != "" {
+		r.Header.Set("Authorization", "Bearer "+token)
+	}
+	w := httptest.NewRecorder()
+	m.Handler().ServeHTTP(w, r)
+	return w
+}
+
+func body(t testing.TB, m *Monitor, token, method, path, text string) string {
+	t.Helper()
+	w := ask(t, m, token, method, path, text)
+	require.Equal(t, http.StatusOK, w.Code, w.Body)
+	return w.Body.String()
+}
+
+func TestWhatAMonitorNeeds(t *testing.T) {
+	t.Parallel()
+	for _, c := range []Config{{}, {Node: "n1"}, {Node: "n1", Sampler: &sampler{}}, {Sampler: &sampler{}, Store: &store{}}} {
+		_, err := New(c)
+		require.EqualError(t, err, "a load monitor needs a node name, a sampler and a store")
+	}
+}
