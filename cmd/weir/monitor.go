@@ -1,9 +1,7 @@
 package main
 
 import (
-	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -22,8 +20,6 @@ import (
 	"github.com/weir-lb/weir/etcd"
 	"github.com/weir-lb/weir/loadmon/monitor"
 	"github.com/weir-lb/weir/loadmon/sample"
-	"github.com/weir-lb/weir/rules/ipt"
-	"github.com/weir-lb/weir/rules/nft"
 )
 
 // monitorPort is where load monitors listen.
@@ -130,13 +126,12 @@ type nodeMonitor struct {
 	*monitor.Monitor
 	place  monitorPlace
 	server *monitor.Server
-	driver driver
 }
 
 // watching is what a load monitor works with.
 type watching struct {
 	node     string
-	driver   driver // whose rules count; it is not touched
+	driver   driver // whose rules count
 	store    monitor.Store
 	registry prometheus.Registerer
 	logger   *slog.Logger
@@ -148,31 +143,19 @@ func (o *monitorOptions) start(f etcdFlags, w watching) (*nodeMonitor, error) {
 	if err != nil {
 		return nil, err
 	}
-	reader, err := beside(w.driver)
+	host, err := sample.NewKernel(w.driver.LocalCounts)
 	if err != nil {
 		return nil, fmt.Errorf("load monitor: %w", err)
-	}
-	host, err := sample.NewKernel(reader.LocalCounts)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("load monitor: %w", err), reader.Close())
 	}
 	metrics := monitor.NewMetrics(w.registry)
 	m, err := monitor.New(monitor.Config{
 		Node: w.node, Sampler: sample.NewSampler(w.node, host, runtime.NumCPU()), Store: w.store, Logger: w.logger, Metrics: metrics,
 	})
 	if err != nil {
-		return nil, errors.Join(err, reader.Close())
+		return nil, err
 	}
 	server := &monitor.Server{Address: place.address, TLS: place.tls, Handler: m.Handler(), Logger: w.logger, Metrics: metrics}
-	return &nodeMonitor{m, place, server, reader}, nil
-}
-
-// beside is a driver that reads what another one writes, for another goroutine.
-func beside(d driver) (driver, error) {
-	if i, ok := d.(*ipt.Driver); ok {
-		return ipt.New(ipt.Options{Variant: i.Variant()}), nil
-	}
-	return nft.New(nft.Options{Ownership: nft.ReadOnly})
+	return &nodeMonitor{m, place, server}, nil
 }
 
 // Run monitors and answers until the context ends, and returns nil then.
@@ -180,7 +163,7 @@ func (n *nodeMonitor) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return n.Monitor.Run(ctx) })
 	g.Go(func() error { return n.server.Run(ctx) })
-	return errors.Join(g.Wait(), n.driver.Close())
+	return g.Wait()
 }
 
 // url is where the node's load monitor answers now; "": nowhere.
@@ -190,9 +173,4 @@ func (n *nodeMonitor) url(ctx context.Context, addresses []netip.Addr) string {
 		return ""
 	}
 	return n.place.url(ctx, addresses, port)
-}
-
-// says is how it listens, for the log.
-func (p monitorPlace) says() string {
-	return cmp.Or(map[bool]string{true: "https"}[p.tls != nil], "http") + "://" + p.address.String()
 }

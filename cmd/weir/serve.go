@@ -85,8 +85,10 @@ func runServe(ctx context.Context, o *serveOptions) error {
 	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	monitors := o.etcd.monitors(store.Secret)
+	defer monitors.Close()
 	config := o.config()
-	config.Store, config.Loads, config.Logger, config.Metrics = leaderStore{store}, noLoads{}, logger, leader.NewMetrics(registry)
+	config.Store, config.Loads, config.Logger, config.Metrics = leaderStore{store}, monitors, logger, leader.NewMetrics(registry)
 	l, err := leader.New(config)
 	if err != nil {
 		return err
@@ -141,11 +143,4 @@ func (s leaderStore) Watch(ctx context.Context, deliver func(*cluster.Snapshot))
 
 func (s leaderStore) Lead(ctx context.Context, name string, lease time.Duration, lead func(context.Context, leader.Writer) error) error {
 	return s.Store.Lead(ctx, etcd.Candidate{Name: name, TTL: lease}, func(ctx context.Context, l *etcd.Leadership) error { return lead(ctx, l) })
-}
-
-// noLoads stands where the client of the load monitors will be.
-type noLoads struct{}
-
-func (noLoads) Loads(context.Context, string, *cluster.Node) (loadmon.Report, []cluster.Problem, error) {
-	return loadmon.Report{}, nil, fmt.Errorf("this version cannot ask load monitors")
 }
