@@ -39,7 +39,7 @@ var allowed = map[string][]string{
 	"internal/simulate":    {"cluster", "loadmon", "rules"},
 	"loadmon":              {"cluster"},
 	"loadmon/sample":       {"loadmon", "cluster", "internal/conntrack", "internal/runner"},
-	"loadmon/check":        {"cluster"},
+	"loadmon/check":        {"cluster", "internal/runner", "internal/conntrack"},
 	"loadmon/monitor":      {"cluster", "loadmon", "loadmon/sample", "loadmon/check", "internal/runner"},
 	"controlcenter/leader": {"cluster", "loadmon", "internal/runner"},
 

@@ -4,7 +4,10 @@ import (
 	"context"
 	"log/slog"
 	"maps"
+	"net/netip"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/weir-lb/weir/cluster"
@@ -15,6 +18,10 @@ type Options struct {
 	Node      string
 	AllowExec bool // run exec checks, as the user of this process; off: they are a Problem
 	Logger    *slog.Logger
+
+	// Listening are the TCP sockets of this network namespace that listen. It is called every LookInterval. Without it, or
+	// where it fails, a process that ends is noticed by checks alone.
+	Listening func() ([]netip.AddrPort, error)
 }
 
 // Checker knows how the instances are that its node looks after: its own, and those on hosts without an agent that chose
@@ -31,6 +38,9 @@ type Checker struct {
 	subjects map[ID]*subject
 	due      queue
 	running  int
+	programs int // that run, of these
+
+	blind atomic.Bool // the sockets cannot be listed, and that was said
 }
 
 // assigned is what this node looks after of one service.
@@ -85,12 +95,7 @@ func (c *Checker) Want(s *cluster.Snapshot) {
 func (c *Checker) assign(in *cluster.Inputs, first bool) {
 	name := in.Service.Name
 	observes := func(instance string) bool {
-		for _, n := range c.wanted.Observers.Of(name, instance) {
-			if n == c.o.Node {
-				return true
-			}
-		}
-		return false
+		return slices.Contains(c.wanted.Observers.Of(name, instance), c.o.Node)
 	}
 	tasks, problems := assign(in, c.o.Node, observes, c.o.AllowExec)
 	next := assigned{problems: problems}
@@ -138,6 +143,9 @@ func (c *Checker) replace(name string, next assigned) {
 func (c *Checker) Run(ctx context.Context) error {
 	var probes sync.WaitGroup
 	defer probes.Wait()
+	var watching sync.WaitGroup
+	defer watching.Wait() // before the probes, which it starts
+	watching.Go(func() { c.watch(ctx, &probes) })
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -155,7 +163,7 @@ func (c *Checker) Run(ctx context.Context) error {
 
 // launch starts the checks that are due and says how long to sleep.
 func (c *Checker) launch(ctx context.Context, probes *sync.WaitGroup) time.Duration {
-	const longest = time.Minute
+	const longest, soon = time.Minute, 50 * time.Millisecond
 	now := c.now()
 	for c.running < maxProbes {
 		s, at := c.due.first()
@@ -165,9 +173,17 @@ func (c *Checker) launch(ctx context.Context, probes *sync.WaitGroup) time.Durat
 		if at > now {
 			return min(longest, max(at-now, time.Millisecond))
 		}
+		program := s.check.Exec != nil
+		if program && c.programs == maxExec {
+			c.due.set(s, now+soon)
+			continue
+		}
 		c.due.remove(s)
 		s.busy = true
 		c.running++
+		if program {
+			c.programs++
+		}
 		t := s.task
 		probes.Go(func() { c.ran(s, t, run(ctx, t)) })
 	}
@@ -178,10 +194,12 @@ func (c *Checker) launch(ctx context.Context, probes *sync.WaitGroup) time.Durat
 func (c *Checker) ran(s *subject, t task, o Outcome) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	defer signal(c.kicked)
 	c.running--
-	s.busy = false
-	if c.subjects[t.id] != s {
-		signal(c.kicked)
+	if t.check.Exec != nil {
+		c.programs--
+	}
+	if s.busy = false; c.subjects[t.id] != s {
 		return
 	}
 	if s.task.same(t) {
@@ -189,7 +207,6 @@ func (c *Checker) ran(s *subject, t task, o Outcome) {
 		c.tell(s)
 	}
 	c.due.put(s, c.o.Node, c.now())
-	signal(c.kicked)
 }
 
 // tell settles what is said of an instance.
@@ -232,13 +249,25 @@ func (c *Checker) Results() map[ID]Result {
 	return out
 }
 
+// maxProblems bounds how many instances are told of one by one.
+const maxProblems = 50
+
 // Problems are the checks that this node cannot run, sorted.
 func (c *Checker) Problems() (out []cluster.Problem) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for a := range maps.Values(c.services) {
-		out = cluster.MergeProblems(out, a.problems)
+		out = append(out, a.problems...)
 	}
+	for _, id := range slices.SortedFunc(maps.Keys(c.subjects), ID.Compare) {
+		if s := c.subjects[id]; s.unknown != "" && len(out) < maxProblems {
+			out = append(out, cluster.Problem{
+				Object: "service " + id.Service, Field: "instance " + id.Instance,
+				What: "node " + c.o.Node + " cannot check it, so its last verdict stays: " + s.unknown, Fix: "put that right on the node",
+			})
+		}
+	}
+	slices.SortFunc(out, cluster.Problem.Compare)
 	return out
 }
 

@@ -30,6 +30,10 @@ func probe(ctx context.Context, t task) Outcome {
 		return probeTCP(ctx, t)
 	case "http":
 		return probeHTTP(ctx, t)
+	case "grpc":
+		return probeGRPC(ctx, t)
+	case "exec":
+		return probeExec(ctx, t)
 	default:
 		return Outcome{Kind: Unknown, Reason: fmt.Sprintf("checks of kind %q are not known here", kind)}
 	}

@@ -13,7 +13,7 @@ type queue struct{ h subjectHeap }
 // interval, by hash and another one on every node, so that the checks of many never come at once. A check that was due
 // while the last one ran is left out.
 func (q *queue) put(s *subject, node string, now time.Duration) {
-	if s.check == nil || s.busy {
+	if !s.runs() || s.busy {
 		q.remove(s)
 		return
 	}

@@ -9,14 +9,19 @@ import (
 // subject is one instance with all that is known of it.
 type subject struct {
 	task
-	rung   rung
-	damper damper
-	health cluster.Health // what is told; without a verdict: well
+	rung    rung
+	kernel  kernel
+	said    said
+	wasDead bool // its process ended, as far as was seen
+	damper  damper
+	health  cluster.Health // what is told; without a verdict: well
 
 	latencies []latency
 	made      uint64
 	failed    uint64
 	inRow     uint32
+	unknown   string // why its check could not be made the last time, several times in a row
+	unknowns  int
 
 	at    time.Duration // of its next check
 	index int           // in the queue; -1: not there
@@ -29,7 +34,7 @@ type latency struct {
 }
 
 func newSubject(t task, now time.Duration) *subject {
-	return &subject{task: t, index: -1, at: now}
+	return &subject{task: t, index: -1, said: said{ok: now}}
 }
 
 func grace(t task) time.Duration {
@@ -39,32 +44,37 @@ func grace(t task) time.Duration {
 	return time.Duration(t.check.Grace)
 }
 
-// restore takes up what was said before the monitor's start.
+// restore takes up what was said before the monitor's start. Each source goes on from its own part of it.
 func (s *subject) restore(h cluster.Health) {
-	if s.check == nil && !s.own {
-		return
+	s.health, s.damper.told = h, h.Verdict
+	why := Outcome{Reason: h.Reason, Output: h.Output}
+	switch {
+	case h.Verdict == cluster.Leaving:
+		s.said.leaving, s.said.leave = true, h.Output
+	case h.Verdict == cluster.Failing && h.Reason == saysFail:
+		s.said.failing, s.said.fail = true, h.Output
+	case h.Verdict == cluster.Dead && !s.connects():
+		s.kernel.lost, s.kernel.gone, s.kernel.why = true, looksGone, why
+	default:
+		s.rung.verdict, s.rung.why = h.Verdict, why
 	}
-	s.health = h
-	s.damper.told = h.Verdict
-	s.rung.verdict, s.rung.why = h.Verdict, Outcome{Reason: h.Reason, Output: h.Output}
 }
 
 // retask goes on with the same instance under another check or address.
 func (s *subject) retask(t task) {
-	if !s.task.same(t) {
-		s.rung.good, s.rung.bad, s.latencies = 0, 0, nil
-		if t.check == nil {
-			s.rung.verdict = "" // nobody would ever find it well again
-		}
-	}
+	same := s.task.same(t)
 	s.task = t
+	if same {
+		return
+	}
+	s.rung.good, s.rung.bad, s.latencies, s.kernel = 0, 0, nil, kernel{}
+	if t.check == nil {
+		s.rung.verdict = "" // nobody would ever find it well again
+	}
 }
 
 // see takes up an outcome of its check.
 func (s *subject) see(o Outcome, now time.Duration) {
-	if s.check == nil {
-		return
-	}
 	switch o.Kind {
 	case Good:
 		s.inRow = 0
@@ -76,23 +86,62 @@ func (s *subject) see(o Outcome, now time.Duration) {
 	}
 	if o.Kind != Unknown {
 		s.made++
+		s.unknown, s.unknowns = "", 0
+	} else if s.unknowns++; s.unknowns >= s.pace().Fall {
+		s.unknown = o.Reason
 	}
-	s.rung.step(s.check, o, now)
+	s.rung.step(s.pace(), o, now)
+}
+
+// pace is the rise and fall of an instance.
+func (s *subject) pace() *cluster.Check {
+	if s.check == nil {
+		return &unchecked
+	}
+	return s.check
+}
+
+// seen is the worst that any source says of the instance now.
+func (s *subject) seen() (cluster.Verdict, Outcome) {
+	switch {
+	case s.kernel.lost:
+		return cluster.Dead, s.kernel.why
+	case s.rung.verdict == cluster.Dead:
+		return cluster.Dead, s.rung.why
+	case s.wasDead:
+		// Its process was started anew, and does not know what the one before said.
+		s.said.leaving, s.said.failing = false, false
+	}
+	s.wasDead = false
+	switch {
+	case s.said.leaving:
+		return cluster.Leaving, Outcome{Reason: saysLeave, Output: s.said.leave}
+	case s.rung.verdict == cluster.Failing:
+		return cluster.Failing, s.rung.why
+	case s.said.failing:
+		return cluster.Failing, Outcome{Reason: saysFail, Output: s.said.fail}
+	}
+	return "", Outcome{}
 }
 
 // settle decides what is told, and says what was told before and what is now. Reason and output are those of the time when
 // the verdict was reached: what is told changes with the verdict only.
 func (s *subject) settle(now time.Duration, clock time.Time) (before, after cluster.Verdict) {
 	before = s.health.Verdict
-	after = s.damper.settle(s.rung.verdict, now)
+	seen, why := s.seen()
+	s.wasDead = seen == cluster.Dead
+	after = s.damper.settle(seen, now)
 	switch {
 	case after == "":
 		s.health = cluster.Health{}
 	case after != before:
-		s.health = cluster.Health{Verdict: after, Reason: s.rung.why.Reason, Output: s.rung.why.Output, Since: clock.Round(0).UTC().Truncate(time.Millisecond)}
+		s.health = cluster.Health{Verdict: after, Reason: why.Reason, Output: why.Output, Since: clock.Round(0).UTC().Truncate(time.Millisecond)}
 	}
 	return before, after
 }
+
+// unchecked is the pace of instances without a check, of which only failed connections tell: one look in latencyWindow.
+var unchecked = cluster.Check{Rise: 6, Fall: 3}
 
 // latencyWindow is over how long latencies are averaged: the interval of load reports.
 const (

@@ -12,8 +12,17 @@ type task struct {
 	own       bool             // it runs on this node
 	check     *cluster.Check   // with its defaults; nil: only the kernel's signs count
 	address   netip.AddrPort   // where the check connects to
-	listeners []netip.AddrPort // its TCP ports, sorted
+	listeners []netip.AddrPort // its TCP ports
+	where     string           // its address, as it is written
 }
+
+// connects says whether its check shows by itself that nobody listens any more.
+func (t task) connects() bool {
+	return t.check != nil && (t.check.TCP != nil || t.check.HTTP != nil || t.check.GRPC != nil)
+}
+
+// runs says whether its check is made by this node, and not waited for.
+func (t task) runs() bool { return t.connects() || t.check != nil && t.check.Exec != nil }
 
 // same says whether what was found out under another task still holds.
 func (t task) same(u task) bool {
@@ -29,7 +38,7 @@ func assign(in *cluster.Inputs, node string, observes func(instance string) bool
 		if state.Status == cluster.Refused || state.Status == cluster.Duplicate || !own && (state.Node != "" || !observes(state.Instance.ID)) {
 			continue
 		}
-		t := task{id: ID{s.Name, state.Instance.ID}, own: own, listeners: listeners(s, state.Instance)}
+		t := task{id: ID{s.Name, state.Instance.ID}, own: own, listeners: listeners(s, state.Instance), where: state.Instance.Address()}
 		if s.Check != nil {
 			full := s.Check.WithDefaults()
 			t.check = &full
