@@ -18,6 +18,7 @@ import (
 
 	"github.com/weir-lb/weir/cluster"
 	"github.com/weir-lb/weir/etcd"
+	"github.com/weir-lb/weir/loadmon/check"
 	"github.com/weir-lb/weir/loadmon/monitor"
 	"github.com/weir-lb/weir/loadmon/sample"
 )
@@ -27,11 +28,13 @@ const monitorPort = 9647
 
 // monitorOptions are the flags of a node's load monitor.
 type monitorOptions struct {
-	listen string
+	listen    string
+	allowExec bool
 }
 
 func (o *monitorOptions) register(flags *pflag.FlagSet) {
 	flags.StringVar(&o.listen, "load-listen", "", fmt.Sprintf("where control centers ask the load monitor: IP:PORT or :PORT; default: port %d, on loopback unless etcd is reached with a certificate", monitorPort))
+	flags.BoolVar(&o.allowExec, "allow-exec-checks", false, "run the programs that services give as their exec checks, as the user of this process")
 }
 
 // monitorPlace is where a load monitor listens, and how.
@@ -147,9 +150,10 @@ func (o *monitorOptions) start(f etcdFlags, w watching) (*nodeMonitor, error) {
 	if err != nil {
 		return nil, fmt.Errorf("load monitor: %w", err)
 	}
+	checker := check.New(check.Options{Node: w.node, AllowExec: o.allowExec, Logger: w.logger.With("node", w.node)})
 	metrics := monitor.NewMetrics(w.registry)
 	m, err := monitor.New(monitor.Config{
-		Node: w.node, Sampler: sample.NewSampler(w.node, host, runtime.NumCPU()), Store: w.store, Logger: w.logger, Metrics: metrics,
+		Node: w.node, Sampler: sample.NewSampler(w.node, host, runtime.NumCPU()), Checker: checker, Store: w.store, Logger: w.logger, Metrics: metrics,
 	})
 	if err != nil {
 		return nil, err

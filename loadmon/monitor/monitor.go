@@ -31,6 +31,7 @@ type Store interface {
 type Config struct {
 	Node    string
 	Sampler Sampler
+	Checker Checker
 	Store   Store
 
 	Interval time.Duration // between two samples. Default loadmon.Interval
@@ -41,8 +42,8 @@ type Config struct {
 }
 
 func (c Config) withDefaults() (Config, error) {
-	if c.Node == "" || c.Sampler == nil || c.Store == nil {
-		return c, errors.New("a load monitor needs a node name, a sampler and a store")
+	if c.Node == "" || c.Sampler == nil || c.Checker == nil || c.Store == nil {
+		return c, errors.New("a load monitor needs a node name, a sampler, a checker and a store")
 	}
 	if c.Interval <= 0 {
 		c.Interval = loadmon.Interval
@@ -62,12 +63,15 @@ func (c Config) withDefaults() (Config, error) {
 
 // Monitor is one node's load monitor.
 type Monitor struct {
-	c       Config
-	sampler *runner.Runner
-	gate    *gate
-	looks   chan struct{} // one for each look that may be under way
+	c        Config
+	sampler  *runner.Runner
+	follower *runner.Runner
+	verdicts *verdicts
+	gate     *gate
+	looks    chan struct{} // one for each look that may be under way
 
-	locals locals // of the sampling goroutine
+	locals locals // of the sampling goroutine, as is the next
+	merged merged
 
 	first   sync.Once
 	arrived chan struct{} // closed when the first snapshot is there
@@ -86,6 +90,8 @@ func New(c Config) (*Monitor, error) {
 	m := &Monitor{c: c, gate: &gate{secret: c.Store.Secret, log: c.Logger}, looks: make(chan struct{}, maxLooks), arrived: make(chan struct{})}
 	m.locals.node = c.Node
 	m.sampler = runner.New(m.sample, runner.Options{Min: c.Interval, Max: c.Interval, RetryMin: c.Interval, RetryMax: c.Interval, Failed: m.failed("sample")})
+	m.follower = runner.New(m.follow, runner.Options{})
+	m.verdicts = newVerdicts(c, m.failed("verdicts"))
 	return m, nil
 }
 
@@ -95,6 +101,7 @@ func (m *Monitor) Deliver(s *cluster.Snapshot) {
 	m.snapshot = s
 	m.mu.Unlock()
 	m.first.Do(func() { close(m.arrived) })
+	m.follower.Kick()
 }
 
 func (m *Monitor) newest() *cluster.Snapshot {
@@ -110,10 +117,19 @@ func (m *Monitor) Run(ctx context.Context) error {
 		return nil
 	case <-m.arrived: // before, it is not known whom to look at
 	}
+	m.c.Checker.Want(m.newest()) // before anything is written: it brings back what was said before
 	m.sampler.Kick()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return m.sampler.Run(ctx) })
+	g.Go(func() error { return m.follower.Run(ctx) })
+	g.Go(func() error { return m.verdicts.run(ctx) })
 	return g.Wait()
+}
+
+// follow tells the checker whom to check from now on; of snapshots that come faster than that, the newest.
+func (m *Monitor) follow(context.Context) error {
+	m.c.Checker.Want(m.newest())
+	return nil
 }
 
 // failed logs a loop's error once, where it ends.

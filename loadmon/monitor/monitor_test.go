@@ -118,6 +118,9 @@ func newMonitor(t testing.TB, c Config) *Monitor {
 	if c.Sampler == nil {
 		c.Sampler = &sampler{}
 	}
+	if c.Checker == nil {
+		c.Checker = &checker{}
+	}
 	if c.Store == nil {
 		c.Store = &store{token: token}
 	}
@@ -220,8 +223,8 @@ func body(t testing.TB, m *Monitor, token, method, path, text string) string {
 
 func TestWhatAMonitorNeeds(t *testing.T) {
 	t.Parallel()
-	for _, c := range []Config{{}, {Node: "n1"}, {Node: "n1", Sampler: &sampler{}}, {Sampler: &sampler{}, Store: &store{}}} {
+	for _, c := range []Config{{}, {Node: "n1"}, {Node: "n1", Sampler: &sampler{}}, {Node: "n1", Sampler: &sampler{}, Store: &store{}}, {Sampler: &sampler{}, Checker: &checker{}, Store: &store{}}} {
 		_, err := New(c)
-		require.EqualError(t, err, "a load monitor needs a node name, a sampler and a store")
+		require.EqualError(t, err, "a load monitor needs a node name, a sampler, a checker and a store")
 	}
 }

@@ -18,6 +18,7 @@ func (m *Monitor) sample(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	m.merged.add(report.Loads, m.c.Checker.Results())
 	text, err := json.Marshal(report)
 	if err != nil {
 		return fmt.Errorf("encode the report: %w", err)

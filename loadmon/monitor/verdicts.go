@@ -1,0 +1,81 @@
+package monitor
+
+import (
+	"context"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/internal/runner"
+	"github.com/weir-lb/weir/loadmon/check"
+)
+
+// Checker knows how this node's instances are doing.
+type Checker interface {
+	// Want says what to check from now on. The first one also brings back what this node said before.
+	Want(s *cluster.Snapshot)
+	// Run checks until the context ends, and returns nil then.
+	Run(ctx context.Context) error
+	// Health is what is wrong now.
+	Health() cluster.NodeHealth
+	// Changed says that Health has changed.
+	Changed() <-chan struct{}
+	// Results are what the checks measured.
+	Results() map[check.ID]check.Result
+}
+
+const (
+	verdictPause    = time.Second      // between two writes
+	verdictReview   = time.Minute      // then etcd is asked whether it still says the same: it may have been wiped or restored
+	verdictRetry    = 2 * time.Second  // after a write that failed
+	verdictPatience = 10 * time.Second // for one write
+)
+
+// verdicts says what is wrong with this node's instances.
+type verdicts struct {
+	c      Config
+	writer *runner.Runner
+}
+
+func newVerdicts(c Config, failed func(error, time.Duration)) *verdicts {
+	v := &verdicts{c: c}
+	v.writer = runner.New(v.write, runner.Options{Min: verdictPause, Max: verdictReview, RetryMin: verdictPause, RetryMax: verdictRetry, Failed: failed})
+	return v
+}
+
+// run checks and tells until the context ends. The checker wants to know whom to check before.
+func (v *verdicts) run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	v.writer.Kick() // what was said before may not hold any more
+	g.Go(func() error { return v.c.Checker.Run(ctx) })
+	g.Go(func() error { return v.writer.Run(ctx) })
+	g.Go(func() error {
+		for {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-v.c.Checker.Changed():
+				v.writer.Kick()
+			}
+		}
+	})
+	return g.Wait()
+}
+
+// write tells etcd what is wrong now. Every agent hears of it, so it is not written again while it is the same.
+func (v *verdicts) write(ctx context.Context) error {
+	health := v.c.Checker.Health()
+	n := 0
+	for _, instances := range health {
+		n += len(instances)
+	}
+	v.c.Metrics.verdicts.Set(float64(n))
+	ctx, cancel := context.WithTimeout(ctx, verdictPatience)
+	defer cancel()
+	wrote, err := v.c.Store.Health(ctx, v.c.Node, health)
+	if wrote {
+		v.c.Metrics.verdictWrites.Inc()
+	}
+	return err
+}
