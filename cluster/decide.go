@@ -36,6 +36,45 @@ type SetGone struct {
 // SetSecret replaces the token by which the load monitors know who may ask them.
 type SetSecret struct{ Token string }
 
+// Assign has a node's launcher keep an instance, and claims the ports of it that it did not have before. Where one of them
+// is somebody else's nothing of it is written: the next look tells.
+type Assign struct {
+	Node, ID   string
+	Assignment Assignment
+	Claims     []uint16 // ports that are new
+}
+
+// Unassign forgets an instance that is gone, and frees its ports as of a revision.
+type Unassign struct {
+	Node, ID string
+	Service  string
+	Ports    []uint16
+	Revision int64
+	Busy     bool // its ports are somebody else's
+}
+
+// FreePort ends a claim.
+type FreePort struct {
+	Node string
+	Port uint16
+}
+
+// SetScaled says how many instances a service should have, unless somebody said so since Scaled.ModRevision. Of a service
+// that is gone nothing is written.
+type SetScaled struct {
+	Service string
+	Scaled  *Scaled // nil: it is forgotten
+}
+
+// ClearWake forgets that somebody connected.
+type ClearWake struct{ Service string }
+
+func (Assign) decision()    {}
+func (Unassign) decision()  {}
+func (FreePort) decision()  {}
+func (SetScaled) decision() {}
+func (ClearWake) decision() {}
+
 func (SetWeights) decision() {}
 func (SetDown) decision()    {}
 func (SetGone) decision()    {}

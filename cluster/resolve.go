@@ -178,6 +178,10 @@ func (r *Resolved) admin(in *Inputs) {
 			s.out(Draining, orElse(admin.Reason, "drained by an operator"), admin.Since)
 		case admin.Standby:
 			s.out(Standby, orElse(admin.Reason, "standby by an operator"), admin.Since)
+		case s.Instance.Draining:
+			s.out(Draining, "its launcher takes it out", time.Time{})
+		case s.Instance.Standby && !in.called(s.Instance.ID):
+			s.out(Standby, "it stands by until it is needed", time.Time{})
 		case host != nil && host.Drain:
 			s.out(Draining, fmt.Sprintf("node %s is drained%s", s.Node, because(host.Reason)), host.Since)
 		case s.Weight == 0:
@@ -187,6 +191,10 @@ func (r *Resolved) admin(in *Inputs) {
 	if in.weightless() {
 		r.Problems = append(r.Problems, allWeightless("service "+in.Service.Name))
 	}
+}
+
+func (in *Inputs) called(id string) bool {
+	return in.Weights != nil && slices.Contains(in.Weights.Called, id)
 }
 
 // weightless says that nobody can be served because of how the service was written. Publish refuses that, but a value

@@ -62,6 +62,11 @@ type Service struct {
 	Load      *LoadSource    `json:"load,omitempty"`   // nil: load is measured from outside
 	Blend     *int           `json:"blend,omitempty"`  // 0..100: how much of an adaptive weight follows the load; nil: 100
 	Latency   *Latency       `json:"latency,omitempty"`
+	Run       *Run           `json:"run,omitempty"`      // how instances are started; nil: not by Weir
+	Replicas  *int           `json:"replicas,omitempty"` // how many are started; nil: 1, or what was said by weir scale
+	Scale     *Scale         `json:"scale,omitempty"`    // nil: their number does not follow the load
+	Warm      int            `json:"warm,omitempty"`     // how many more are kept started and ready, without traffic
+	Restart   *Restart       `json:"restart,omitempty"`
 	Instances []Instance     `json:"instances,omitempty"` // published by hand; launched and registered ones add to these
 
 	// Revisions of the etcd key; zero before the service is written. The oldest CreateRevision wins a contested
@@ -93,13 +98,15 @@ func (s *Service) Frontends() []Frontend {
 // In JSON it is {"address": "IP:PORT"} or, for a service with several ports, {"address": "IP", "ports": {NAME: PORT}}.
 // ID may be left out: then it is the address.
 type Instance struct {
-	ID     string
-	Addr   netip.Addr
-	Port   uint16            // of every port that Ports does not name; 0: none
-	Ports  map[string]uint16 // by the name of the service's port
-	Weight int               // 0..1000; left out: 1
-	Labels map[string]string
-	Node   string // the node that registered it; "" when published by hand
+	ID       string
+	Addr     netip.Addr
+	Port     uint16            // of every port that Ports does not name; 0: none
+	Ports    map[string]uint16 // by the name of the service's port
+	Weight   int               // 0..1000; left out: 1
+	Labels   map[string]string
+	Standby  bool   // kept ready, and not routed unless the leader calls it
+	Draining bool   // it takes no new connections; only of one that a node registered
+	Node     string // the node that registered it; "" when published by hand
 }
 
 // Address is IP:PORT, or the IP alone where Ports holds the ports.
@@ -125,16 +132,18 @@ func (i Instance) Compare(j Instance) int {
 }
 
 type instanceJSON struct {
-	ID      string            `json:"id,omitempty"`
-	Address string            `json:"address"`
-	Ports   map[string]uint16 `json:"ports,omitempty"`
-	Weight  *int              `json:"weight,omitempty"`
-	Labels  map[string]string `json:"labels,omitempty"`
+	ID       string            `json:"id,omitempty"`
+	Address  string            `json:"address"`
+	Ports    map[string]uint16 `json:"ports,omitempty"`
+	Weight   *int              `json:"weight,omitempty"`
+	Labels   map[string]string `json:"labels,omitempty"`
+	Standby  bool              `json:"standby,omitempty"`
+	Draining bool              `json:"draining,omitempty"`
 }
 
 // MarshalJSON leaves out what has its default.
 func (i Instance) MarshalJSON() ([]byte, error) {
-	out := instanceJSON{Address: i.Address(), Ports: i.Ports, Labels: i.Labels}
+	out := instanceJSON{Address: i.Address(), Ports: i.Ports, Labels: i.Labels, Standby: i.Standby, Draining: i.Draining}
 	if i.ID != out.Address {
 		out.ID = i.ID
 	}
@@ -158,6 +167,7 @@ func (i *Instance) UnmarshalJSON(text []byte) error {
 		return err
 	}
 	parsed.Ports, parsed.Labels = in.Ports, in.Labels
+	parsed.Standby, parsed.Draining = in.Standby, in.Draining
 	if in.ID != "" {
 		parsed.ID = in.ID
 	}

@@ -64,6 +64,7 @@ func (s *Service) Validate(config *Config) []Problem {
 	s.validateSources(c)
 	s.validateCheck(c)
 	s.validateLoad(c)
+	s.validateRun(c)
 	s.validateInstances(c, config)
 	return c.problems
 }

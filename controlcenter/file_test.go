@@ -77,7 +77,7 @@ func TestReadFileRefuses(t *testing.T) {
 		{"empty", "", "f: the file: it holds no service"},
 		{"only a comment", "# nothing\n", "f: the file: it holds no service"},
 		{"a list", "- name: a\n", "f:1: service: a mapping is wanted here, not a list"},
-		{"unknown field", "name: a\nreplicas: 3\n", "f:2: service a: replicas: this field is unknown: use one of affinity, balance, blend, check, instances, latency, load, locality, name, ports, sources, vips"},
+		{"unknown field", "name: a\ncolour: 3\n", "f:2: service a: colour: this field is unknown: use one of affinity, balance, blend, check, instances, latency, load, locality, name, ports, replicas, restart, run, scale, sources, vips, warm"},
 		{"unknown field of a port", "name: a\nports:\n- port: 1\n  protocl: udp\n", "f:4: service a: ports[0].protocl: this field is unknown: use one of name, port, protocol"},
 		{"unknown field of an instance", "name: a\ninstances:\n- {address: 10.0.0.1:80, wieght: 2}\n", "f:3: service a: instances[0].wieght: this field is unknown"},
 		{"field twice", "name: a\nname: b\n", "f:2: the file: mapping key \"name\" already defined"},

@@ -49,6 +49,14 @@ func (r *reader) service(n ast.Node) *cluster.Service {
 		"check":   func(f string, n ast.Node) { s.Check = r.check(f, n) },
 		"load":    func(f string, n ast.Node) { s.Load = r.load(f, n) },
 		"latency": func(f string, n ast.Node) { s.Latency = r.latency(f, n) },
+		"run":     func(f string, n ast.Node) { s.Run = r.run(f, n) },
+		"scale":   func(f string, n ast.Node) { s.Scale = r.scale(f, n) },
+		"restart": func(f string, n ast.Node) { s.Restart = r.restart(f, n) },
+		"warm":    func(f string, n ast.Node) { s.Warm = r.number(f, n, 0, 100) },
+		"replicas": func(f string, n ast.Node) {
+			replicas := r.number(f, n, 0, cluster.MaxInstances)
+			s.Replicas = &replicas
+		},
 		"blend": func(f string, n ast.Node) {
 			percent := r.number(f, n, 0, 100)
 			s.Blend = &percent
@@ -93,8 +101,9 @@ func (r *reader) instance(field string, n ast.Node) cluster.Instance {
 			at := r.target(f, n)
 			i.ID, i.Addr, i.Port = at.ID, at.Addr, at.Port
 		},
-		"id":     func(f string, n ast.Node) { id = r.text(f, n) },
-		"weight": func(f string, n ast.Node) { i.Weight = r.number(f, n, 0, cluster.MaxWeight) },
+		"id":      func(f string, n ast.Node) { id = r.text(f, n) },
+		"standby": func(f string, n ast.Node) { i.Standby = r.truth(f, n) },
+		"weight":  func(f string, n ast.Node) { i.Weight = r.number(f, n, 0, cluster.MaxWeight) },
 		"labels": func(f string, n ast.Node) {
 			i.Labels = map[string]string{}
 			r.entries(f, n, func(key, f string, n ast.Node) { i.Labels[key] = r.text(f, n) })

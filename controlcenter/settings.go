@@ -121,4 +121,9 @@ var settings = []setting{
 	{"load", Load, false},
 	{"latency", Latency, false},
 	{"blend", blend, false},
+	{"run", Run, false},
+	{"replicas", replicas, false},
+	{"scale", Scale, false},
+	{"warm", func(s *cluster.Service) string { return strconv.Itoa(s.Warm) }, false},
+	{"restart", restart, false},
 }

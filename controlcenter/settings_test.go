@@ -2,6 +2,8 @@ package controlcenter_test
 
 import (
 	"encoding/json"
+	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -118,4 +120,81 @@ func checks(t *rapid.T, label string) *cluster.Check {
 		c.TTL = &cluster.TTLCheck{TTL: 10 * short("ttl")}
 	}
 	return c
+}
+
+const launched = `
+name: a
+ports: [{port: 80}]
+run:
+  command: [/usr/bin/a, -v]
+  env: {COLOUR: blue}
+  dir: /srv
+  user: www-data
+  resources: {cpu: 0.5, memory: 256MiB}
+  grace: 30s
+  log: udp://10.0.0.9:514
+  nodes: {zone: east}
+scale: {min: 0, max: 12, metrics: [{metric: busy, target: 0.6}, {metric: connections, target: 100}], window: 10m, idle: 1h}
+warm: 2
+restart: {after: 7}
+instances: [{address: "192.168.1.1:80", standby: true}]
+`
+
+func TestReadFileReadsWhatIsLaunched(t *testing.T) {
+	t.Parallel()
+	entries, err := controlcenter.ReadFile("f", []byte(launched))
+	require.NoError(t, err)
+	s := entries[0].Service
+	require.Empty(t, s.Validate(nil))
+	require.Equal(t, &cluster.Run{
+		Command: []string{"/usr/bin/a", "-v"}, Env: map[string]string{"COLOUR": "blue"}, Dir: "/srv", User: "www-data",
+		Resources: cluster.Resources{CPU: 0.5, Memory: 256 << 20}, Grace: cluster.Duration(30 * time.Second), Log: "udp://10.0.0.9:514", Nodes: map[string]string{"zone": "east"},
+	}, s.Run)
+	require.Equal(t, &cluster.Scale{
+		Max: 12, Metrics: []cluster.ScaleMetric{{Metric: "busy", Target: 0.6}, {Metric: "connections", Target: 100}},
+		Window: cluster.Duration(10 * time.Minute), Idle: cluster.Duration(time.Hour),
+	}, s.Scale)
+	require.Equal(t, 2, s.Warm)
+	require.Equal(t, &cluster.Restart{After: 7}, s.Restart)
+	require.True(t, s.Instances[0].Standby)
+	require.Equal(t, `process ["/usr/bin/a" "-v"] with {"COLOUR"="blue"} in /srv as www-data cpu 0.5 memory 256MiB grace 30s log to udp://10.0.0.9:514 on nodes {"zone"="east"}`, controlcenter.Run(s))
+	require.Equal(t, "0..12 busy 0.6 connections 100 window 10m0s idle 1h0m0s", controlcenter.Scale(s))
+
+	text, err := json.Marshal(s)
+	require.NoError(t, err)
+	again, err := controlcenter.ReadFile("f", text)
+	require.NoError(t, err)
+	require.Equal(t, s, again[0].Service)
+
+	f := storetest.New()
+	s.VIPs = []netip.Addr{netip.MustParseAddr("10.10.1.1")}
+	f.Put(t, s)
+	next := *s
+	next.Instances = slices.Clone(s.Instances)
+	next.Instances[0].Standby = false
+	next.Warm, next.Restart, next.Run = 0, nil, &cluster.Run{Command: []string{"/usr/bin/b"}}
+	plan, err := controlcenter.PlanPublish(snapshot(t, f), &next)
+	require.NoError(t, err)
+	told := map[string]string{}
+	for _, step := range plan.Steps {
+		told[step.What] = step.To
+	}
+	require.Equal(t, map[string]string{
+		"run": `process ["/usr/bin/b"] grace 10s`, "warm": "0", "restart": "after three times the check's fall", "instance 192.168.1.1:80 standby": "false",
+	}, told)
+}
+
+func TestReadFileRefusesAmounts(t *testing.T) {
+	t.Parallel()
+	for file, says := range map[string]string{
+		"run: {resources: {memory: 5}}":                     `run.resources.memory: "5" is not an amount of memory: write a whole number and its unit, as in 256MiB`,
+		"run: {resources: {cpu: half}}":                     "run.resources.cpu: a number is wanted here, not the text \"half\"",
+		"scale: {max: 0}":                                   "scale.max: 0 is outside 1..1000",
+		"check: {tcp: {}, interval: 5}":                     `check.interval: "5" is not a duration`,
+		"check: {http: {tls: {verify: yes-or-no}}}":         "check.http.tls.verify: true or false is wanted here",
+		"instances: [{address: 1.2.3.4:5, draining: true}]": "instances[0].draining: this field is unknown",
+	} {
+		_, err := controlcenter.ReadFile("f", []byte("name: a\nports: [{port: 1}]\n"+file+"\n"))
+		require.ErrorContains(t, err, says)
+	}
 }

@@ -15,6 +15,7 @@ func TestHealth(t *testing.T) {
 	_, as := secured(t)
 	n1, root := as("weir-node-n1"), as("root")
 	publish(t, as("weir-operator"), svc("a", 1))
+	require.NoError(t, n1.Join(t.Context(), "n1", &cluster.Node{}), "the word of a node that nobody knows does not count")
 	w := watch(t, n1, WatchOptions{})
 	const id = "192.168.0.2:80"
 	dead := cluster.NodeHealth{"a": {id: {Verdict: cluster.Dead, Reason: "refused", Since: time.Unix(1, 0).UTC()}}, "b": {}}

@@ -9,6 +9,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
+
+	"github.com/weir-lb/weir/cluster"
 )
 
 // alike are n ready instances with the same figures.
@@ -88,27 +90,10 @@ func TestScaleOnce(t *testing.T) {
 	}
 }
 
-func TestScalePolicyNamesEachMistake(t *testing.T) {
+func TestScalePolicyOf(t *testing.T) {
 	t.Parallel()
-	sound := ScalePolicy{Min: 1, Max: 4, Targets: []Target{{ByBusy, 0.6}, {ByRate, 500}}}
-	require.Empty(t, sound.Validate("a"))
-	for says, p := range map[string]ScalePolicy{
-		"-1..4 is outside 0..1000":                     {Min: -1, Max: 4},
-		"2 is below the 3":                             {Min: 3, Max: 2},
-		"0 is below the 1":                             {},
-		`metric "cpu" is unknown`:                      {Max: 1, Targets: []Target{{"cpu", 1}}},
-		"metric busy is given twice":                   {Max: 1, Targets: []Target{{ByBusy, 0.5}, {ByBusy, 0.6}}},
-		"a target of -1 cannot be met":                 {Max: 1, Targets: []Target{{ByRate, -1}}},
-		"a target of NaN cannot be met":                {Max: 1, Targets: []Target{{ByRate, math.NaN()}}},
-		"a target of 60 is never reached":              {Max: 1, Targets: []Target{{ByBusy, 60}}},
-		"scale.window: -1s is outside 0s..24h0m0s":     {Max: 1, Window: -time.Second},
-		"scale.idle: 25h0m0s is outside 0s..24h0m0s":   {Max: 1, Idle: 25 * time.Hour},
-		"service a: scale: 0..2000 is outside 0..1000": {Max: 2000},
-	} {
-		problems := p.Validate("a")
-		require.Len(t, problems, 1, says)
-		require.Contains(t, problems[0].Error(), says)
-	}
+	p := ScalePolicyOf(&cluster.Scale{Min: 1, Max: 4, Metrics: []cluster.ScaleMetric{{Metric: "busy", Target: 0.6}, {Metric: "rate", Target: -1}}, Window: cluster.Duration(time.Minute)})
+	require.Equal(t, ScalePolicy{Min: 1, Max: 4, Targets: []Target{{ByBusy, 0.6}}, Window: time.Minute, Idle: 10 * time.Minute}, p)
 }
 
 // scaled is a service whose decisions are carried out at once.

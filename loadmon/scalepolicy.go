@@ -1,7 +1,6 @@
 package loadmon
 
 import (
-	"fmt"
 	"math"
 	"slices"
 	"time"
@@ -37,44 +36,19 @@ type ScalePolicy struct {
 const (
 	defaultWindow = 5 * time.Minute
 	defaultIdle   = 10 * time.Minute
-	longestWindow = 24 * time.Hour
+	longestIdle   = 24 * time.Hour // that is told apart
 )
 
-// Validate reports every mistake.
-func (p ScalePolicy) Validate(service string) []cluster.Problem {
-	c := complaints{object: "service " + service}
-	if p.Min < 0 || p.Max > cluster.MaxInstances {
-		c.add("scale", fmt.Sprintf("%d..%d is outside 0..%d", p.Min, p.Max, cluster.MaxInstances), "split the service if it needs more")
+// ScalePolicyOf is what a service's file says, with what it leaves out; the file was judged when it was published.
+func ScalePolicyOf(s *cluster.Scale) ScalePolicy {
+	p := ScalePolicy{Min: s.Min, Max: s.Max, Window: time.Duration(s.Window), Idle: time.Duration(s.Idle)}
+	for _, m := range s.Metrics {
+		p.Targets = append(p.Targets, Target{Metric(m.Metric), m.Target})
 	}
-	if p.Max < max(p.Min, 1) {
-		c.add("scale.max", fmt.Sprintf("%d is below the %d that there must be at least", p.Max, max(p.Min, 1)), "raise max, or lower min")
-	}
-	seen := map[Metric]bool{}
-	for i, t := range p.Targets {
-		field := fmt.Sprintf("scale.metrics[%d]", i)
-		switch {
-		case !slices.Contains([]Metric{ByBusy, ByConnections, ByRate, ByUtilization}, t.Metric):
-			c.add(field, fmt.Sprintf("metric %q is unknown", t.Metric), "use busy, connections, rate or utilization")
-		case seen[t.Metric]:
-			c.add(field, fmt.Sprintf("metric %s is given twice", t.Metric), "remove one")
-		case !(t.Value > 0) || math.IsInf(t.Value, 1):
-			c.add(field, fmt.Sprintf("a target of %g cannot be met by any number of instances", t.Value), "give a number above 0")
-		case t.fraction() && t.Value > 1:
-			c.add(field, fmt.Sprintf("a target of %g is never reached: %s is 1 at most", t.Value, t.Metric), "give a part of 1, such as 0.6")
-		}
-		seen[t.Metric] = true
-	}
-	for name, d := range map[string]time.Duration{"window": p.Window, "idle": p.Idle} {
-		if d < 0 || d > longestWindow {
-			c.add("scale."+name, fmt.Sprintf("%s is outside 0s..%s", d, longestWindow), "leave it out for the default")
-		}
-	}
-	return c.list()
+	return p.sound()
 }
 
-func (t Target) fraction() bool { return t.Metric == ByBusy || t.Metric == ByUtilization }
-
-// sound is the policy with what cannot be replaced by the nearest that can. The operator was told by Validate.
+// sound is the policy with what cannot be replaced by the nearest that can.
 func (p ScalePolicy) sound() ScalePolicy {
 	p.Min = min(max(p.Min, 0), cluster.MaxInstances)
 	p.Max = min(max(p.Max, p.Min, 1), cluster.MaxInstances)

@@ -32,7 +32,7 @@ func (s ScaleState) advance(in ScaleInput) ScaleState {
 	next := ScaleState{at: in.Now, capacity: s.capacity, wishes: s.wishes.older(elapsed, in.Policy.Window)}
 	next.seen = min(s.seen+elapsed, in.Policy.Window)
 	if in.quiet() {
-		next.idle = min(s.idle+elapsed, longestWindow)
+		next.idle = min(s.idle+elapsed, longestIdle)
 	}
 	for _, g := range s.grown {
 		if g.age += elapsed; g.age < period {

@@ -1,0 +1,135 @@
+package cluster
+
+import (
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Assignment is one instance that a node's launcher is to keep: ops/assign/<node>/<id>. The leader writes it.
+type Assignment struct {
+	Service string            `json:"service"`
+	Run     Run               `json:"run"`
+	Check   *Check            `json:"check,omitempty"` // what tells that it is ready; nil: its first TCP port accepts
+	Address netip.Addr        `json:"address,omitzero"`
+	Ports   map[string]uint16 `json:"ports,omitempty"` // by the name of the service's port; "" is the one of a service whose only port has no name
+	Wanted  Wanted            `json:"wanted"`
+	Version string            `json:"version"` // of Run: what differs is to be replaced
+	Reason  string            `json:"reason,omitempty"`
+	Since   time.Time         `json:"since,omitzero"` // of Wanted
+}
+
+// Wanted is what the leader wants of an instance.
+type Wanted string
+
+// What can be wanted.
+const (
+	WantServing Wanted = "serving" // runs, and takes connections as soon as it is ready
+	WantStandby Wanted = "standby" // runs, is checked, and takes none
+	WantDrained Wanted = "drained" // runs for the connections that it has, and takes no new ones
+	WantStopped Wanted = "stopped" // ends, and is forgotten
+)
+
+// Launched is how one assigned instance is: ops/status/<node>/<id>. Its node's launcher writes it.
+type Launched struct {
+	Service  string    `json:"service"`
+	Phase    Phase     `json:"phase"`
+	Version  string    `json:"version,omitempty"` // that runs
+	PID      int       `json:"pid,omitempty"`
+	Starts   int       `json:"starts,omitempty"`    // how often it was started
+	Exit     string    `json:"exit,omitempty"`      // its last end, in words
+	Output   []string  `json:"output,omitempty"`    // the last lines that it wrote before an end, printable
+	Problem  *Problem  `json:"problem,omitempty"`   // why it does not run, or not as asked for
+	PortBusy uint16    `json:"port_busy,omitempty"` // the port that somebody else listens on
+	NextTry  time.Time `json:"next_try,omitzero"`   // of one that crashes again and again
+	Since    time.Time `json:"since,omitzero"`      // of Phase
+}
+
+// Phase is how far a launched instance has come.
+type Phase string
+
+// The phases.
+const (
+	PhaseStarting Phase = "starting" // runs, and is not ready yet
+	PhaseReady    Phase = "ready"    // runs, and was ready once
+	PhaseCrashed  Phase = "crashed"  // ended by itself, and is started anew at NextTry
+	PhaseRefused  Phase = "refused"  // this node does not run it, and Problem says why
+	PhaseStopping Phase = "stopping" // was asked to end
+	PhaseStopped  Phase = "stopped"  // is gone
+)
+
+// Launcher is what a node can launch: ops/launchers/<node>, on a lease of its launcher.
+type Launcher struct {
+	Drivers  []string   `json:"drivers"`
+	Services []string   `json:"services,omitempty"` // that its owner permits; none: all
+	Capacity Resources  `json:"capacity"`           // for all instances together
+	Ports    PortRange  `json:"ports"`              // that it may give to instances
+	Address  netip.Addr `json:"address"`            // of the node, where its instances are reached
+	Logs     string     `json:"logs,omitempty"`     // base URL of its log pages
+	Version  string     `json:"version,omitempty"`
+	Since    time.Time  `json:"since,omitzero"`
+}
+
+// PortRange is written as in "20000-29999".
+type PortRange struct{ From, To uint16 }
+
+// Contains says whether a port is within it.
+func (r PortRange) Contains(port uint16) bool { return port >= r.From && port <= r.To && port != 0 }
+
+// MarshalText writes it for JSON.
+func (r PortRange) MarshalText() ([]byte, error) { return fmt.Appendf(nil, "%d-%d", r.From, r.To), nil }
+
+// UnmarshalText reads FROM-TO.
+func (r *PortRange) UnmarshalText(text []byte) error {
+	low, high, _ := strings.Cut(string(text), "-")
+	from, err := strconv.ParseUint(low, 10, 16)
+	to, herr := strconv.ParseUint(high, 10, 16)
+	if err != nil || herr != nil || from == 0 || to < from {
+		return fmt.Errorf("%q is no range of ports: write it as in 20000-29999", clip(string(text)))
+	}
+	r.From, r.To = uint16(from), uint16(to)
+	return nil
+}
+
+// PortClaim says whose a port of a node is: ops/ports/<node>/<port>. The leader writes it in the transaction of the
+// assignment. A port that was freed keeps its claim until nobody can reach it any more under its old meaning.
+type PortClaim struct {
+	Service  string    `json:"service"`
+	ID       string    `json:"id,omitempty"` // "" once it is freed
+	Since    time.Time `json:"since,omitzero"`
+	Revision int64     `json:"revision,omitempty"` // it was freed before this one: another service gets it when all nodes have applied that
+	Busy     bool      `json:"busy,omitempty"`     // somebody else listened on it
+}
+
+// Scaled is how many instances a service should have: ops/scale/<service>.
+type Scaled struct {
+	Replicas int       `json:"replicas"`
+	By       string    `json:"by,omitempty"` // operator, or the metric or instance that decided
+	Reason   string    `json:"reason,omitempty"`
+	Since    time.Time `json:"since,omitzero"`
+	Pinned   bool      `json:"pinned,omitempty"` // an operator's word: load does not change it
+
+	ModRevision int64 `json:"-"` // of the key; 0 before it is written
+}
+
+// Wake says that somebody connects to a service without instances: ops/wake/<service>. Agents write it.
+type Wake struct {
+	At   time.Time `json:"at"`
+	Node string    `json:"node"`
+}
+
+// Operations is what the leader must know beside a Snapshot, at one etcd revision. It is immutable.
+type Operations struct {
+	Revision  int64
+	Alive     map[string]bool
+	Applied   map[string]Applied
+	Launchers map[string]Launcher
+	Assigned  map[string]map[string]Assignment // by node and instance id, as the next
+	Launched  map[string]map[string]Launched
+	Ports     map[string]map[uint16]PortClaim // by node
+	Scaled    map[string]Scaled               // by service, as the next
+	Wakes     map[string]Wake
+	Problems  []Problem // values that could not be read
+}

@@ -1,0 +1,103 @@
+package cluster_test
+
+import (
+	"encoding/json"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/weir-lb/weir/cluster"
+)
+
+func TestValidateNamesEachMistakeOfALaunch(t *testing.T) {
+	t.Parallel()
+	tests := []struct{ name, service, says string }{
+		{"replicas without run", `"replicas": 2`, "run: instances can only be started where it says how"},
+		{"warm without run", `"warm": 2`, "run: instances can only be started"},
+		{"restart without run", `"restart": {"after": 2}`, "restart: only instances that are started by run"},
+		{"no command", `"run": {}`, "run.command: it begins with no absolute path"},
+		{"a relative command", `"run": {"command": ["sleep"]}`, "run.command"},
+		{"a driver", `"run": {"driver": "vm", "command": ["/x"]}`, `run.driver: "vm" is unknown: use process, hook or external`},
+		{"a directory", `"run": {"command": ["/x"], "dir": "srv"}`, `run.dir: "srv" is no absolute path`},
+		{"a user", `"run": {"command": ["/x"], "user": "a b"}`, `run.user: "a b" is no user`},
+		{"a variable", `"run": {"command": ["/x"], "env": {"A-B": "1"}}`, `run.env: "A-B" is no name of a variable`},
+		{"a variable of the launcher's", `"run": {"command": ["/x"], "env": {"PORT_WEB": "1"}}`, "run.env: PORT_WEB is what the instance is told"},
+		{"a value with a NUL", `"run": {"command": ["/x"], "env": {"A": "\u0000"}}`, "run.env: the value of A"},
+		{"cpu", `"run": {"command": ["/x"], "resources": {"cpu": -1}}`, "run.resources.cpu: -1 is outside"},
+		{"grace", `"run": {"command": ["/x"], "grace": "2h"}`, "run.grace: 2h0m0s is outside"},
+		{"log", `"run": {"command": ["/x"], "log": "syslog.example"}`, `run.log: "syslog.example" is no log address`},
+		{"log without a port", `"run": {"command": ["/x"], "log": "udp://a"}`, "run.log"},
+		{"labels", `"run": {"command": ["/x"], "nodes": {"zone": "a\nb"}}`, `run.nodes: label "zone" is not a line`},
+		{"replicas", `"run": {"command": ["/x"]}, "replicas": 1001`, "replicas: 1001 is outside 0..1000"},
+		{"replicas and scale", `"run": {"command": ["/x"]}, "replicas": 1, "scale": {"max": 2}`, "replicas: the number follows the load"},
+		{"warm", `"run": {"command": ["/x"]}, "warm": 101`, "warm: 101 is outside 0..100"},
+		{"restart", `"run": {"command": ["/x"]}, "restart": {"after": -1}`, "restart.after: -1 is outside"},
+		{"max below min", `"scale": {"min": 3, "max": 2}`, "scale.max: 2 is below the 3"},
+		{"max 0", `"scale": {"max": 0}`, "scale.max: 0 is below the 1"},
+		{"max", `"scale": {"max": 2000}`, "scale: 0..2000 is outside 0..1000"},
+		{"a negative min", `"scale": {"min": -1, "max": 1}`, "scale: -1..1 is outside"},
+		{"a metric", `"scale": {"max": 1, "metrics": [{"metric": "cpu", "target": 1}]}`, `scale.metrics[0]: metric "cpu" is unknown`},
+		{"a metric twice", `"scale": {"max": 1, "metrics": [{"metric": "rate", "target": 1}, {"metric": "rate", "target": 2}]}`, "scale.metrics[1]: metric rate is given twice"},
+		{"a negative target", `"scale": {"max": 1, "metrics": [{"metric": "rate", "target": -1}]}`, "a target of -1 cannot be met"},
+		{"a target beyond 1", `"scale": {"max": 1, "metrics": [{"metric": "busy", "target": 60}]}`, "a target of 60 is never reached"},
+		{"window", `"scale": {"max": 1, "window": "-1s"}`, "scale.window: -1s is outside"},
+		{"idle", `"scale": {"max": 1, "idle": "25h"}`, "scale.idle: 25h0m0s is outside"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			s := &cluster.Service{}
+			require.NoError(t, json.Unmarshal([]byte(`{"name": "a", "ports": [{"port": 80, "protocol": "tcp"}],`+test.service+`}`), s))
+			problems := s.Validate(nil)
+			require.Len(t, problems, 1)
+			require.Contains(t, problems[0].Error(), test.says)
+			require.NotEmpty(t, problems[0].Fix)
+		})
+	}
+}
+
+func TestBytesAreText(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]cluster.Bytes{"256MiB": 256 << 20, "2GiB": 2 << 30, "1536KiB": 1536 << 10, "7B": 7, "1TiB": 1 << 40, "0B": 0} {
+		var b cluster.Bytes
+		require.NoError(t, b.UnmarshalText([]byte(text)))
+		require.Equal(t, want, b)
+		require.Equal(t, text, b.String())
+	}
+	for _, text := range []string{"", "5", "5MB", "-1MiB", "1.5GiB", "99999999999TiB", "MiB"} {
+		require.ErrorContains(t, new(cluster.Bytes).UnmarshalText([]byte(text)), "is not an amount of memory", text)
+	}
+}
+
+func TestPortRangeIsText(t *testing.T) {
+	t.Parallel()
+	var r cluster.PortRange
+	require.NoError(t, r.UnmarshalText([]byte("20000-29999")))
+	require.Equal(t, cluster.PortRange{From: 20000, To: 29999}, r)
+	require.True(t, r.Contains(20000) && r.Contains(29999) && !r.Contains(19999) && !r.Contains(30000))
+	text, err := r.MarshalText()
+	require.NoError(t, err)
+	require.Equal(t, "20000-29999", string(text))
+	for _, text := range []string{"", "1", "2-1", "0-5", "1-70000", "1-2 ", "1-2x", "-1-2"} {
+		require.ErrorContains(t, r.UnmarshalText([]byte(text)), "is no range of ports", text)
+	}
+}
+
+// TestStandbyIsCalled by the leader alone.
+func TestStandbyIsCalled(t *testing.T) {
+	t.Parallel()
+	s := service(t, "a", 3)
+	s.Instances[1].Standby, s.Instances[2].Standby = true, true
+	in := &cluster.Inputs{Service: s}
+	statuses := func() (out []cluster.Status) {
+		for _, i := range cluster.Resolve(in).Instances {
+			out = append(out, i.Status)
+		}
+		return out
+	}
+	require.Equal(t, []cluster.Status{cluster.Serving, cluster.Standby, cluster.Standby}, statuses())
+	in.Weights = &cluster.Weights{Called: []string{s.Instances[2].ID, "gone"}}
+	require.Equal(t, []cluster.Status{cluster.Serving, cluster.Standby, cluster.Serving}, statuses())
+	s.Instances[0].Draining = true
+	require.Equal(t, []cluster.Status{cluster.Draining, cluster.Standby, cluster.Serving}, statuses())
+}
