@@ -16,6 +16,9 @@ func main() { os.Exit(run(os.Args, os.Stdin, os.Stdout, os.Stderr)) }
 
 // run is main with everything it touches handed in, so that deferred work is done before the process exits.
 func run(args []string, in io.Reader, out, err io.Writer) int {
+	if len(args) == 3 && args[1] == shimName {
+		return runShim(args[2], err)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	return newApp(in, out, err).execute(ctx, args)

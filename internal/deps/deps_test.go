@@ -43,6 +43,12 @@ var allowed = map[string][]string{
 	"loadmon/monitor":      {"cluster", "loadmon", "loadmon/sample", "loadmon/check", "internal/runner"},
 	"controlcenter/leader": {"cluster", "loadmon", "internal/runner"},
 
+	"launcher":                {"cluster"},
+	"launcher/launchertest":   {"launcher", "cluster"},
+	"launcher/process":        {"launcher", "launcher/process/shim", "cluster"},
+	"launcher/process/shim":   {"launcher", "launcher/process/cgroup", "cluster"},
+	"launcher/process/cgroup": {},
+
 	"integration/bench":       anything,
 	"rules/rulestest/traffic": {"rules", "rules/rulestest", "cluster", "internal/lab"},
 	"integration/chaos":       anything,

@@ -1,0 +1,125 @@
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/weir-lb/weir/launcher"
+)
+
+// Driver runs programs of this host.
+type Driver struct {
+	config   Config
+	lock     *os.File      // of the whole directory
+	turns    turns         // one caller at a time for each instance
+	ports    claims        // which instance has which port
+	patience time.Duration // with a shim, beyond the grace of its instance
+
+	mu    sync.Mutex
+	shims map[int]bool // children of this process that nobody has waited for
+}
+
+var _ launcher.Driver = (*Driver)(nil)
+
+// Open opens a driver over the directory, with all instances that are there. ErrOwned: another launcher has it;
+// ErrUnsafe: others may change it.
+func Open(config Config) (*Driver, error) {
+	config, err := config.complete()
+	if err != nil {
+		return nil, fmt.Errorf("open the launcher's directory: %w", err)
+	}
+	if err := makeDir(config.Dir, 0o700); err != nil {
+		return nil, err
+	}
+	if err := makeDir(config.EnvDir, 0o711); err != nil {
+		return nil, err
+	}
+	lock, err := openLock(filepath.Join(config.Dir, "lock"))
+	if errors.Is(err, errLocked) {
+		return nil, fmt.Errorf("%s: %w: end it first, or choose another directory", config.Dir, launcher.ErrOwned)
+	}
+	if err != nil {
+		return nil, err
+	}
+	d := &Driver{config: config, lock: lock, turns: turns{busy: map[string]chan struct{}{}}, ports: claims{of: map[port]string{}}, shims: map[int]bool{}, patience: 15 * time.Second}
+	if err := d.find(); err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	return d, nil
+}
+
+// Close lets another launcher have the directory. It touches no instance.
+func (d *Driver) Close() error {
+	d.reap()
+	return d.lock.Close()
+}
+
+// find removes what an earlier launcher was making when it ended, and learns who has which ports.
+func (d *Driver) find() error {
+	entries, err := os.ReadDir(d.config.Dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if unfinished(e.Name()) {
+			if err := os.RemoveAll(filepath.Join(d.config.Dir, e.Name())); err != nil {
+				return err
+			}
+			continue
+		}
+		if i, err := d.look(e.Name()); err == nil { // else List tells
+			d.ports.claim(i.order.Spec)
+		}
+	}
+	return nil
+}
+
+// reap waits for the shims of this process that have ended. Nothing depends on it but the table of processes, so there is no
+// goroutine for it: it is done by the way.
+func (d *Driver) reap() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for pid := range d.shims {
+		if got, err := unix.Wait4(pid, nil, unix.WNOHANG, nil); got == pid || errors.Is(err, unix.ECHILD) {
+			delete(d.shims, pid)
+		}
+	}
+}
+
+// turns lets one caller at a time work on an instance.
+type turns struct {
+	mu   sync.Mutex
+	busy map[string]chan struct{} // closed when the turn is over
+}
+
+// take waits for the turn; the caller owes the call of what it gets.
+func (t *turns) take(ctx context.Context, id string) (done func(), err error) {
+	for {
+		t.mu.Lock()
+		over, taken := t.busy[id]
+		if !taken {
+			over = make(chan struct{})
+			t.busy[id] = over
+			t.mu.Unlock()
+			return func() {
+				t.mu.Lock()
+				defer t.mu.Unlock()
+				delete(t.busy, id)
+				close(over)
+			}, nil
+		}
+		t.mu.Unlock()
+		select {
+		case <-over:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}

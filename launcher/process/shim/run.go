@@ -1,0 +1,242 @@
+package shim
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/launcher"
+	"github.com/weir-lb/weir/launcher/process/cgroup"
+)
+
+// The descriptors that a launcher hands to its shim.
+const (
+	lockFD   = 3 // the locked lock file, held until the end
+	answerFD = 4 // takes Started or an error
+)
+
+// Started is what a shim answers when its instance runs; anything else is why it does not.
+const Started = "started\n"
+
+const (
+	killTime   = 10 * time.Second // for the kernel to end a tree; only a hung disk takes so long
+	drainTime  = time.Second      // for the output of what has ended
+	shipTime   = 2 * time.Second  // for the log server to take the last lines
+	recordPace = 5 * time.Second  // between two records of lost output
+)
+
+// shim is one running shim.
+type shim struct {
+	dir    string
+	order  Order
+	slots  *slots
+	record Record
+	output *output
+	ship   *shipper
+	tree   *tree
+}
+
+// Run is the whole life of a shim: it starts the instance that the order in the directory speaks of, and returns when
+// nothing of it is left. The launcher has handed over its descriptors.
+func Run(dir string) error {
+	answer := os.NewFile(answerFD, "answer")
+	unix.CloseOnExec(lockFD)
+	unix.CloseOnExec(answerFD)
+	signals := make(chan os.Signal, 64)
+	signal.Notify(signals, unix.SIGCHLD, unix.SIGTERM, unix.SIGINT, unix.SIGHUP)
+	s, streams, err := begin(dir)
+	if err != nil {
+		_, werr := answer.WriteString(launcher.Printable(err.Error(), 1000))
+		return errors.Join(err, werr, answer.Close())
+	}
+	_, _ = answer.WriteString(Started) // the launcher may be gone; that changes nothing
+	answer.Close()
+	var copies sync.WaitGroup
+	copies.Go(func() { s.output.copy("stdout", streams.stdout) })
+	copies.Go(func() { s.output.copy("stderr", streams.stderr) })
+	if s.ship != nil {
+		go s.ship.run() // close waits for it
+	}
+	debug.FreeOSMemory() // what the start needed
+	wanted := s.attend(signals)
+	return s.finish(wanted, &copies, streams)
+}
+
+// begin does all that can fail before there is an instance.
+func begin(dir string) (*shim, child, error) {
+	order, err := ReadOrder(dir)
+	if err != nil {
+		return nil, child{}, err
+	}
+	if err := os.Chdir("/"); err != nil {
+		return nil, child{}, err
+	}
+	unix.Umask(0o022)
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		return nil, child{}, fmt.Errorf("become the parent of orphans: %w", err)
+	}
+	_ = os.WriteFile("/proc/self/oom_score_adj", []byte("-900"), 0) // without the right to it: as likely as others
+	slots, before, err := openSlots(dir)
+	if err != nil {
+		return nil, child{}, err
+	}
+	ship, err := newShipper(order.Spec)
+	if err != nil {
+		return nil, child{}, err
+	}
+	self, err := Find(os.Getpid())
+	if err != nil {
+		return nil, child{}, err
+	}
+	s := &shim{dir: dir, order: order, slots: slots, ship: ship, output: newOutput(dir, order.Output, ship)}
+	s.record = Record{Boot: BootID(), Shim: self, Exits: before.Exits, Starts: before.Starts + 1}
+	streams, err := s.start()
+	return s, streams, err
+}
+
+// start makes the group and the instance; after an error nothing of either is left.
+func (s *shim) start() (child, error) {
+	if s.order.Parent != "" {
+		mounts, err := cgroup.Find()
+		if err != nil {
+			return child{}, err
+		}
+		r := s.order.Spec.Resources
+		group, complaints := mounts.Make(s.order.Parent, s.order.Spec.ID, cgroup.Limits{CPU: r.CPU, Memory: r.Memory})
+		s.record.Group = group
+		for _, c := range complaints {
+			s.complain("resources", c, "give the launcher a control group that it may limit, or leave the limits out")
+		}
+	} else if s.order.Spec.Resources != (launcher.Resources{}) {
+		s.complain("resources", "are not limited: this launcher makes no control groups", "let it, or leave the limits out")
+	}
+	streams, err := start(s.order, s.record.Group, func(err error) { s.complain("resources", err.Error(), "") })
+	if err != nil {
+		return child{}, errors.Join(err, s.record.Group.Remove())
+	}
+	s.record.Instance, s.record.State, s.record.Started = streams.Process, launcher.Running, time.Now().UTC()
+	s.tree = &tree{first: streams.PID, group: s.record.Group}
+	if err := s.slots.save(s.record); err != nil {
+		s.tree.kill(killTime)
+		return child{}, errors.Join(fmt.Errorf("keep a record: %w", err), s.record.Group.Remove())
+	}
+	return streams, nil
+}
+
+func (s *shim) complain(field, what, fix string) {
+	s.record.Problems = append(s.record.Problems, cluster.Problem{
+		Object: "instance " + s.order.Spec.ID, Field: field, What: launcher.Printable(what, 300), Fix: fix,
+	})
+}
+
+// attend waits for the end of the first process and then of all, and says whether it was asked for.
+func (s *shim) attend(signals <-chan os.Signal) (wanted bool) {
+	var deadline <-chan time.Time // from the first wish to stop on; a later one may only shorten it
+	var ends time.Time
+	var recorded <-chan time.Time
+	for {
+		select {
+		case sig := <-signals:
+			if sig == unix.SIGTERM {
+				if at := time.Now().Add(readGrace(s.dir, s.order.Spec)); !wanted || at.Before(ends) {
+					ends, deadline = at, time.After(time.Until(at))
+				}
+				if !wanted {
+					wanted = true
+					s.record.State = launcher.Stopping
+					s.save()
+				}
+				s.tree.ask()
+			}
+		case <-s.output.dirty:
+			if recorded == nil {
+				recorded = time.After(recordPace)
+			}
+		case <-recorded:
+			recorded = nil
+			s.save()
+		case <-deadline:
+			s.tree.kill(killTime)
+		}
+		ran := s.tree.ended == nil
+		left := s.tree.reap() || len(s.tree.group.Members()) > 0
+		switch {
+		case s.tree.ended == nil:
+		case !left || !wanted:
+			return wanted // without a wish to stop, the others have no use
+		case ran:
+			s.tree.ask() // the first one is gone; the others have the rest of the time
+		case deadlineOver(ends):
+			return wanted
+		}
+	}
+}
+
+func deadlineOver(t time.Time) bool { return !t.IsZero() && time.Now().After(t) }
+
+// finish ends what is left, waits for its output and writes down how it ended.
+func (s *shim) finish(wanted bool, copies *sync.WaitGroup, streams child) error {
+	out := s.record.Group.OOMKills() > 0
+	others := !s.tree.empty()
+	gone := s.tree.kill(killTime)
+	if others && !wanted {
+		s.complain("command", "its first process ended and left others, which were ended too", "keep the first process in the foreground")
+	}
+	if !gone {
+		s.complain("", "it cannot be ended", "look for a hung disk or network file system")
+	}
+	drain(copies, streams)
+	s.ship.close(shipTime)
+	exit := launcher.Exit{At: time.Now().UTC(), Code: -1, OutOfMemory: out, Wanted: wanted}
+	if w := s.tree.ended; w != nil && w.Signaled() {
+		exit.Signal = w.Signal().String()
+	} else if w != nil {
+		exit.Code = w.ExitStatus()
+	}
+	s.record.State, s.record.Instance = launcher.Exited, Process{}
+	s.record.Exits = append(s.record.Exits, exit)
+	s.record.Exits = s.record.Exits[max(0, len(s.record.Exits)-keptExits):]
+	s.record.Output = s.output.lastLines()
+	err := s.record.Group.Remove()
+	if err == nil {
+		s.record.Group = cgroup.Group{}
+	}
+	return errors.Join(err, s.save())
+}
+
+// drain waits for the end of the output. Somebody outside of the tree may hold it open for ever.
+func drain(copies *sync.WaitGroup, streams child) {
+	done := make(chan struct{})
+	go func() { copies.Wait(); close(done) }()
+	select {
+	case <-done:
+		return
+	case <-time.After(drainTime):
+		streams.stdout.Close()
+		streams.stderr.Close()
+	}
+	<-done
+}
+
+// save writes the record with what is known of lost output.
+func (s *shim) save() error {
+	r := s.record
+	r.Problems = append([]cluster.Problem(nil), r.Problems...)
+	add := func(what, fix string) {
+		r.Problems = append(r.Problems, cluster.Problem{Object: "instance " + s.order.Spec.ID, Field: "output", What: what, Fix: fix})
+	}
+	if lost, why := s.output.loss(); lost > 0 {
+		add(fmt.Sprintf("%d bytes were not kept: %v", lost, launcher.Printable(why.Error(), 200)), "make room on the disk of the launcher's directory")
+	}
+	if n := s.ship.losses(); n > 0 {
+		add(fmt.Sprintf("%d lines were not sent to %s, which does not take them fast enough", n, s.order.Spec.LogAddress), "look after the log server")
+	}
+	return s.slots.save(r)
+}
