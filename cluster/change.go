@@ -37,6 +37,9 @@ type ForgetNode struct {
 	Alive bool // also when its agent is in touch with etcd
 }
 
+// SetPaused stops all automatic decisions, or lets them go on. The rest of the configuration stays as it is.
+type SetPaused struct{ Paused bool }
+
 // AcceptHeld lets deletions pass that agents hold back, up to the revision.
 type AcceptHeld struct{ Revision int64 }
 
@@ -47,6 +50,7 @@ func (SetNodeAdmin) change() {}
 func (SetConfig) change()    {}
 func (SetDown) change()      {}
 func (ForgetNode) change()   {}
+func (SetPaused) change()    {}
 func (AcceptHeld) change()   {}
 
 // What a store answers when it does not commit. Callers ask with errors.Is and errors.As.

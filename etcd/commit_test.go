@@ -309,3 +309,30 @@ func TestCommitHappensOnceWhereverTheAnswersStop(t *testing.T) {
 		})
 	}
 }
+
+func TestPauseKeepsTheConfiguration(t *testing.T) {
+	t.Parallel()
+	s := open(t, server(t).Endpoint())
+	config := func() *cluster.Config {
+		snapshot, err := s.Snapshot(t.Context())
+		require.NoError(t, err)
+		return snapshot.Config
+	}
+	commit := func(change cluster.Change) {
+		_, err := s.Commit(t.Context(), change)
+		require.NoError(t, err)
+	}
+	commit(cluster.SetPaused{Paused: true})
+	require.Equal(t, &cluster.Config{Paused: true}, config())
+	pools := []netip.Prefix{netip.MustParsePrefix("10.10.0.0/16")}
+	commit(cluster.SetConfig{Config: &cluster.Config{VIPPools: pools}})
+	require.False(t, config().Paused)
+	commit(cluster.SetPaused{Paused: true})
+	require.Equal(t, &cluster.Config{VIPPools: pools, Paused: true}, config())
+	commit(cluster.SetPaused{})
+	require.Equal(t, &cluster.Config{VIPPools: pools}, config())
+	_, err := raw(t, s).Put(t.Context(), s.prefix+"net/config", "{")
+	require.NoError(t, err)
+	_, err = s.Commit(t.Context(), cluster.SetPaused{Paused: true})
+	require.ErrorContains(t, err, "key net/config")
+}

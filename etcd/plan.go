@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/weir-lb/weir/cluster"
@@ -27,6 +28,11 @@ func describe(change cluster.Change) string {
 		return "set down of node " + printable(c.Node)
 	case cluster.ForgetNode:
 		return "forget node " + printable(c.Node)
+	case cluster.SetPaused:
+		if c.Paused {
+			return "pause automatic decisions"
+		}
+		return "resume automatic decisions"
 	case cluster.AcceptHeld:
 		return fmt.Sprintf("accept held deletions up to revision %d", c.Revision)
 	}
@@ -74,6 +80,8 @@ func (p planner) plan(ctx context.Context, change cluster.Change) (*transaction,
 		return p.down(ctx, c)
 	case cluster.ForgetNode:
 		return p.forget(ctx, c)
+	case cluster.SetPaused:
+		return p.paused(ctx, c.Paused)
 	case cluster.AcceptHeld:
 		return p.set(ctx, Key{Kind: KindGuard}, Guard{Accept: c.Revision})
 	}
@@ -141,7 +149,11 @@ func (p planner) set(ctx context.Context, key Key, v any) (*transaction, error) 
 	if err != nil {
 		return nil, err
 	}
-	t := &transaction{subject: key.String(), planned: modded(found[0])}
+	return p.replace(key, found[0], v)
+}
+
+func (p planner) replace(key Key, found *mvccpb.KeyValue, v any) (t *transaction, err error) {
+	t = &transaction{subject: key.String(), planned: modded(found)}
 	name := p.store.key(key)
 	t.ifs = []clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(name), "=", t.planned)}
 	if v == nil {
@@ -153,6 +165,23 @@ func (p planner) set(ctx context.Context, key Key, v any) (*transaction, error) 
 	}
 	t.then = []clientv3.Op{clientv3.OpPut(name, string(t.value))}
 	return t, nil
+}
+
+// paused changes one word of the configuration, as it was read just now.
+func (p planner) paused(ctx context.Context, paused bool) (*transaction, error) {
+	key := Key{Kind: KindConfig}
+	found, err := p.store.read(ctx, p.client, []string{key.String()})
+	if err != nil {
+		return nil, err
+	}
+	config := &cluster.Config{}
+	if found[0] != nil {
+		if config, err = decode[cluster.Config](found[0].Value); err != nil {
+			return nil, cluster.Problem{Object: "key " + key.String(), What: err.Error(), Fix: "write it again: weir controlcenter config -f FILE"}
+		}
+	}
+	config.Paused = paused
+	return p.replace(key, found[0], config)
 }
 
 // readable encodes a value and refuses what agents could not read, or etcd not take.

@@ -89,6 +89,9 @@ func (a *app) snapshot(ctx context.Context, s store) (*cluster.Snapshot, error) 
 	for _, p := range snapshot.Problems {
 		a.say("warning: %v", p.Error())
 	}
+	if snapshot.Config != nil && snapshot.Config.Paused {
+		a.say("warning: automatic decisions are paused: see weir resume")
+	}
 	if h := snapshot.Held; h != nil {
 		a.say("warning: the deletion of %d services is held back: %s: see weir guard", h.Deleted, h.Reason)
 	}

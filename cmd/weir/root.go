@@ -18,7 +18,9 @@ func newRootCmd(a *app) *cobra.Command {
 		newGuardCmd(a),
 		newLoadmonCmd(a, nil),
 		newNodeCmd(a),
+		newPauseCmd(a, nil),
 		newRBACCmd(a, nil),
+		newResumeCmd(a, nil),
 		newRulesCmd(a),
 		newSimulateCmd(a, nil),
 		newTraceCmd(a),
@@ -54,5 +56,7 @@ func newControlcenterCmd(a *app) *cobra.Command {
 		newWeightCmd(a, nil),
 		newConfigCmd(a, nil),
 		newNodeCmd(a),
+		newPauseCmd(a, nil),
+		newResumeCmd(a, nil),
 	)
 }

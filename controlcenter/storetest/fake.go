@@ -95,6 +95,13 @@ func (f *Fake) apply(change cluster.Change) error {
 			return fmt.Errorf("node %s: %w", c.Node, cluster.ErrAlive)
 		}
 		f.forget(c.Node)
+	case cluster.SetPaused:
+		config := cluster.Config{}
+		if last := f.draft.Snapshot(f.revision).Config; last != nil {
+			config = *last
+		}
+		config.Paused = c.Paused
+		f.draft.Config(&config)
 	case cluster.AcceptHeld:
 		if f.held != nil && c.Revision >= f.held.Revision {
 			f.held = nil
