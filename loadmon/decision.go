@@ -31,6 +31,7 @@ type Change struct {
 	LatencyMS float64 `json:"latency_ms,omitempty"`
 	Capacity  float64 `json:"capacity,omitempty"` // relative to the other instances; 0: not known
 	Error     float64 `json:"error,omitempty"`    // relative standard error of the capacity
+	Wish      float64 `json:"wish,omitempty"`     // the part of its weight that it wants; 0: it wishes nothing
 }
 
 // Weights is what agents are told.
@@ -46,6 +47,9 @@ func (s State) changes(prev State, shares map[string]int, in Input) []Change {
 		c := Change{Instance: i.ID, From: prev.written[i.ID], To: shares[i.ID], LatencyMS: t.latency}
 		if w := t.latest; w.seconds > 0 {
 			c.Rate, c.Active, c.Busy, c.Failed = w.opened/w.seconds, w.active, w.busy, w.failed
+		}
+		if in.Policy.Wishes && t.wish.known {
+			c.Wish = t.wish.part
 		}
 		if t.samples > 0 {
 			c.Capacity, c.Error = math.Exp(t.capacity), t.deviation()

@@ -47,7 +47,7 @@ func (t *track) hear(m Measured, now time.Time) (why string) {
 		seconds: secs, opened: opened,
 		ended:  max(0, opened+float64(last.Active)-float64(m.Active)),
 		active: (float64(last.Active) + float64(m.Active)) / 2,
-		busy:   min(max(m.Busy, MinBusy), 1),
+		busy:   min(max(m.busy(), MinBusy), 1),
 		failed: min(failed/max(opened, 1), 1),
 	}
 	return ""
@@ -65,6 +65,14 @@ func (m Measured) implausible(now time.Time) string {
 		return fmt.Sprintf("its figures are %s from the future", m.At.Sub(now).Round(time.Second))
 	}
 	return ""
+}
+
+// busy is what the application says of itself, else what its node saw.
+func (m Measured) busy() float64 {
+	if m.Utilization != nil {
+		return *m.Utilization
+	}
+	return m.Busy
 }
 
 // fresh says whether the figures still count.

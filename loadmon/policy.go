@@ -13,6 +13,8 @@ type Policy struct {
 	Blend int           // 0..100: how much of a weight follows the load; the rest is the file's. 100 by default
 	Soft  time.Duration // an instance that is slower than this, and than its fellows, slowly loses weight; 100 ms by default
 	Hard  time.Duration // an instance that is slower than this three times in a row is ejected; 1 s by default
+
+	Wishes bool // instances say themselves what part of their weight they want
 }
 
 // DefaultPolicy follows the load fully.

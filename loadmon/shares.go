@@ -8,7 +8,7 @@ import (
 // Whole is the sum of all shares of a service.
 const Whole = 1_000_000
 
-// shares are the instances' parts of Whole: blended, with slow start, at least 1 each.
+// shares are the instances' parts of Whole: blended, with slow start and what they wish, at least 1 each.
 func (s State) shares(in Input) map[string]int {
 	parts := make([]float64, len(in.Instances))
 	adaptive, static := 0.0, 0.0
@@ -19,7 +19,7 @@ func (s State) shares(in Input) map[string]int {
 	blend := float64(in.Policy.Blend) / 100
 	for i, c := range in.Instances {
 		t := s.tracks[c.ID]
-		parts[i] = (blend*t.weight/adaptive + (1-blend)*float64(max(c.Weight, 1))/static) * t.ramp()
+		parts[i] = (blend*t.weight/adaptive + (1-blend)*float64(max(c.Weight, 1))/static) * t.ramp() * in.wished(t)
 	}
 	out := make(map[string]int, len(parts))
 	for i, share := range apportion(parts, Whole) {

@@ -15,6 +15,7 @@ type State struct {
 	lasting bool // connections live so long that their number, not their rate, says who does how much
 	tracks  map[string]track
 	written map[string]int // the shares of the last decision that was worth a write
+	resumed bool           // weights are the shares that another leader wrote, with all that is in them
 }
 
 // track is what is remembered of one instance.
@@ -26,6 +27,7 @@ type track struct {
 	last   Measured      // the last good figures; no Node: none yet
 	latest window        // what lies between the last two
 	heard  bool          // latest is of this round
+	wish   wish
 	life   life
 	pool   pool
 	estimate
@@ -39,7 +41,7 @@ func Resume(w *cluster.Weights) State {
 	if w == nil {
 		return s
 	}
-	s.written = maps.Clone(w.Share)
+	s.written, s.resumed = maps.Clone(w.Share), len(w.Share) > 0
 	for id, share := range w.Share {
 		t := track{weight: float64(max(share, 1)), age: slowStart, slowness: slowness{keep: 1}}
 		if e, ok := w.Ejected[id]; ok {

@@ -42,17 +42,21 @@ func Weights(prev State, in Input) (State, Decision) {
 	}
 	next, elapsed := prev.advance(in)
 	problems := next.hear(in)
+	if prev.resumed {
+		next.unfold(in)
+	}
 	next.latencies(in)
 	next.eject(in, elapsed)
 	next = next.learn(in)
 	before := next.weights(in)
 	reason := next.move(in)
+	if wishes := next.newWishes(in); wishes != "" {
+		reason = wishes + "; " + reason
+	}
 	shares := next.shares(in)
 	d := Decision{Shares: shares, Ejected: next.ejections(in), Reason: reason, Problems: problems}
 	if d.Write = prev.worthWriting(shares, d.Ejected, in); d.Write {
-		next.written = next.toWrite(shares, in)
-		d.write = next.written
-		d.Changes = next.changes(prev, shares, in)
+		d.tell(&next, prev, in)
 	} else {
 		for id, w := range before { // what nobody was told did not happen: small moves must not add up unseen
 			t := next.tracks[id]
@@ -62,6 +66,14 @@ func Weights(prev State, in Input) (State, Decision) {
 		d.Shares = next.shares(in)
 	}
 	return next, d
+}
+
+// tell makes of the decision what is written.
+func (d *Decision) tell(next *State, prev State, in Input) {
+	next.written = next.toWrite(d.Shares, in)
+	d.write = next.written
+	d.Changes = next.changes(prev, d.Shares, in)
+	next.toldWishes(in)
 }
 
 // ordered is the input with its instances in the order of their ids, each once, and a sound policy: so that what is decided
@@ -91,6 +103,9 @@ func (s State) hear(in Input) []cluster.Problem {
 		}
 		if t.heard {
 			t.life.add(t.latest)
+		}
+		if t.last.Wish != nil {
+			t.wish = t.wish.heard(*t.last.Wish)
 		}
 		s.tracks[c.ID] = t
 	}

@@ -58,9 +58,11 @@ func (b *balance) decide(ctx context.Context, l ledService, m *memory, measured 
 		m.last = loadmon.Decision{Reason: fmt.Sprintf("%d instances may take traffic: nothing to share", len(l.candidates))}
 		return nil, nil
 	}
-	next, d := loadmon.Weights(m.state, loadmon.Input{
-		Service: l.name(), Now: time.Now(), Instances: l.candidates, Measured: measured, Policy: l.policy(),
-	})
+	law := loadmon.Weights
+	if l.mode == obeys {
+		law = loadmon.Wishes
+	}
+	next, d := law(m.state, loadmon.Input{Service: l.name(), Now: time.Now(), Instances: l.candidates, Measured: measured, Policy: l.policy()})
 	m.last = d
 	b.metrics.decided(d)
 	weights := toWrite(l, m, d)

@@ -16,7 +16,7 @@ func event(l ledService, before *cluster.Weights, d loadmon.Decision) cluster.Ev
 	for _, c := range d.Changes {
 		in := map[string]float64{"rate": c.Rate, "active": c.Active, "busy": c.Busy}
 		for name, v := range map[string]float64{
-			"share": percent(c.From), "failed": c.Failed, "latency-ms": c.LatencyMS, "capacity": c.Capacity, "error": c.Error,
+			"share": percent(c.From), "failed": c.Failed, "latency-ms": c.LatencyMS, "capacity": c.Capacity, "error": c.Error, "wish": c.Wish,
 		} {
 			if v != 0 {
 				in[name] = v

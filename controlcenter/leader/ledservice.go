@@ -80,6 +80,7 @@ func (l ledService) decides() bool { return l.mode != none && len(l.candidates) 
 // policy is what the service's file says of how its weights follow the load.
 func (l ledService) policy() loadmon.Policy {
 	p := loadmon.DefaultPolicy()
+	p.Wishes = l.in.Service.Load != nil && l.in.Service.Load.Agent != 0
 	if l.in.Service.Blend != nil {
 		p.Blend = *l.in.Service.Blend
 	}
