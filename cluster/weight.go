@@ -23,12 +23,19 @@ func (in *Inputs) weight(inst Instance, mean int) int {
 }
 
 // weigh is the operator's, else the leader's, else the file's. An instance that the leader did not mention yet gets the
-// mean of its shares.
+// mean of its shares. A weight of 0 in the file is an operator's no, which no leader overrules.
 func (in *Inputs) weigh(inst Instance, mean int) (int, WeightBy) {
+	shared := in.Weights != nil && len(in.Weights.Share) > 0
 	if admin := in.Admin[inst.ID]; admin.Weight != nil {
+		if shared && *admin.Weight > 0 {
+			return in.beside(*admin.Weight, mean), ByOperator
+		}
 		return max(0, *admin.Weight), ByOperator
 	}
-	if in.Weights != nil && len(in.Weights.Share) > 0 {
+	if shared && inst.Weight == 0 && in.Service.Balance != BalanceUniform {
+		return 0, ByFile
+	}
+	if shared {
 		if share, ok := in.Weights.Share[inst.ID]; ok {
 			return max(0, share), ByLeader
 		}
@@ -38,6 +45,21 @@ func (in *Inputs) weigh(inst Instance, mean int) (int, WeightBy) {
 		return 1, ByUniform
 	}
 	return max(0, inst.Weight), ByFile
+}
+
+// beside is a weight by hand in the units of the leader's shares: it means among them what it would mean among the weights
+// of the file.
+func (in *Inputs) beside(weight, mean int) int {
+	sum, n := 0, 0
+	for _, inst := range in.all() {
+		if _, ok := in.Weights.Share[inst.ID]; ok && inst.Weight > 0 {
+			sum, n = sum+inst.Weight, n+1
+		}
+	}
+	if in.Service.Balance == BalanceUniform || n == 0 {
+		sum, n = 1, 1
+	}
+	return max(1, weight*mean*n/sum)
 }
 
 // OutputOf is what the check said by which an instance is as it is; "" where something else is the reason.
