@@ -3,6 +3,7 @@ package conntrack
 import (
 	"context"
 	"errors"
+	"hash/maphash"
 	"io"
 	"net"
 	"net/netip"
@@ -82,6 +83,37 @@ func TestListAndDelete(t *testing.T) {
 			require.Len(t, list(t, ns, to), 1, "the other one is not touched")
 		}
 	}
+}
+
+// Bytes are counted where the kernel was told to, per direction; and an entry is known again by its hash.
+func TestBytes(t *testing.T) {
+	ns := tracking(t)
+	seed := maphash.MakeSeed()
+	quiet, _ := pair(t, ns, "127.0.0.1:0")
+	uncounted := list(t, ns, netip.MustParseAddrPort(quiet.RemoteAddr().String()))[0]
+	require.Equal(t, [2]uint64{}, [2]uint64{uncounted.Sent, uncounted.Got})
+
+	out, err := ns.Output("sysctl", "-w", "net.netfilter.nf_conntrack_acct=1")
+	require.NoError(t, err, "%s", out)
+	client, server := pair(t, ns, "127.0.0.1:0")
+	to := netip.MustParseAddrPort(client.RemoteAddr().String())
+	before := list(t, ns, to)[0]
+	_, err = client.Write(make([]byte, 1000))
+	require.NoError(t, err)
+	_, err = io.ReadFull(server, make([]byte, 1000))
+	require.NoError(t, err)
+	_, err = server.Write(make([]byte, 5000))
+	require.NoError(t, err)
+	_, err = io.ReadFull(client, make([]byte, 5000))
+	require.NoError(t, err)
+	after := list(t, ns, to)[0]
+	require.InDelta(t, 1000+52, after.Sent-before.Sent, 500, "with the headers of IP and TCP, and acknowledgements")
+	require.InDelta(t, 5000+52, after.Got-before.Got, 500)
+	require.Equal(t, before.Hash(seed), after.Hash(seed))
+	require.NotEqual(t, uncounted.Hash(seed), after.Hash(seed))
+
+	_, err = Parse(append(make([]byte, headerLen), 16, 0, ctaCountOrig, 0, 8, 0, ctaCountBytes, 0, 1, 2, 3, 4, 0, 0, 0, 0))
+	require.ErrorIs(t, err, errMalformed)
 }
 
 func TestEnding(t *testing.T) {

@@ -3,6 +3,7 @@ package conntrack
 import (
 	"encoding/binary"
 	"errors"
+	"hash/maphash"
 	"net/netip"
 	"slices"
 
@@ -18,6 +19,8 @@ type Entry struct {
 	Answers netip.AddrPort // where replies come from: the target of a translated connection
 	Replied bool           // a packet was seen in each direction
 	State   uint8          // of TCP, as linux/netfilter/nf_conntrack_tcp.h counts; 0 when unknown
+	Sent    uint64         // bytes of packets from the client; 0 where the kernel does not count (net.netfilter.nf_conntrack_acct)
+	Got     uint64         // bytes of packets to the client
 
 	name [3][]byte // the attributes that name it to the kernel: reply direction, id, zone
 }
@@ -27,6 +30,16 @@ func (e *Entry) keep() {
 	for i := range e.name {
 		e.name[i] = slices.Clone(e.name[i])
 	}
+}
+
+// Hash tells entries of one listing apart, and finds one again in the next: it is made of what names it to the kernel.
+func (e Entry) Hash(seed maphash.Seed) uint64 {
+	var h maphash.Hash
+	h.SetSeed(seed)
+	for _, part := range e.name {
+		_, _ = h.Write(part) // never fails
+	}
+	return h.Sum64()
 }
 
 // States of TCP.
@@ -48,6 +61,8 @@ const (
 	ctaTupleReply = 2
 	ctaStatus     = 3
 	ctaProtoInfo  = 4
+	ctaCountOrig  = 9
+	ctaCountReply = 10
 	ctaID         = 12
 	ctaZone       = 18
 
@@ -65,6 +80,8 @@ const (
 
 	ctaProtoInfoTCP      = 1
 	ctaProtoInfoTCPState = 1
+
+	ctaCountBytes = 2
 
 	statusSeenReply = 1 << 1
 )
@@ -102,6 +119,10 @@ func Parse(message []byte) (Entry, error) {
 			e.Replied = binary.BigEndian.Uint32(value)&statusSeenReply != 0
 		case ctaProtoInfo:
 			e.State, err = tcpState(value)
+		case ctaCountOrig:
+			e.Sent, err = bytesIn(value)
+		case ctaCountReply:
+			e.Got, err = bytesIn(value)
 		}
 		return err
 	})
@@ -177,6 +198,20 @@ func tcpState(value []byte) (state uint8, err error) {
 		})
 	})
 	return state, err
+}
+
+// bytesIn reads the counters of one direction.
+func bytesIn(value []byte) (n uint64, err error) {
+	err = attributes(value, func(kind uint16, value, _ []byte) error {
+		if kind == ctaCountBytes {
+			if len(value) != 8 {
+				return errMalformed
+			}
+			n = binary.BigEndian.Uint64(value)
+		}
+		return nil
+	})
+	return n, err
 }
 
 // attributes calls each with every attribute: its kind, its value, and the whole of it.

@@ -18,7 +18,7 @@ func Family(a netip.Addr) uint8 {
 	return unix.AF_INET6
 }
 
-// List walks through all entries of a family and returns those that pick wants. It holds no more of the table than that.
+// List walks through all entries of a family, or of all (AF_UNSPEC), and returns those that pick wants. It holds no more of the table than that.
 func List(family uint8, pick func(Entry) bool) ([]Entry, error) {
 	var out []Entry
 	var bad error

@@ -1,7 +1,7 @@
 package sample
 
 import (
-	"bufio"
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -12,37 +12,15 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/weir-lb/weir/loadmon"
 )
-
-// Usage is what a process, or the control group that it is alone in, has used of the processor so far.
-type Usage struct {
-	CPU    time.Duration // ran
-	Waited time.Duration // wanted to run and could not, all of its threads at once (pressure "full"); 0 where the kernel does not say
-	Quota  float64       // processors that it may use; 0: no quota
-	Source string        // where CPU comes from: "cgroup v2", "cgroup v1" or "process"
-}
-
-// Busy is the part of the time between two Usages in which it worked or wanted to, on a machine with a number of
-// processors. Usage alone is blind to a neighbour: beside a hog on its processor it reads 0.47 where this reads 0.99.
-func Busy(before, after Usage, elapsed time.Duration, processors int) float64 {
-	if elapsed <= 0 || processors < 1 || after.CPU < before.CPU || after.Waited < before.Waited || after.Source != before.Source {
-		return loadmon.MinBusy // restarted: the next interval knows more
-	}
-	used, wall := (after.CPU - before.CPU).Seconds(), elapsed.Seconds()
-	busy := used/wall/float64(processors) + (after.Waited-before.Waited).Seconds()/wall
-	if after.Quota > 0 {
-		busy = max(busy, used/wall/after.Quota)
-	}
-	return min(max(busy, loadmon.MinBusy), 1)
-}
 
 // Cgroups reads what processes use. The zero value is not usable: see FindCgroups.
 type Cgroups struct {
 	proc    string
 	unified string            // mount point of version 2; "": none
 	legacy  map[string]string // mount points of version 1, by controller
+	self    map[string]string // our own groups, by controller: what shares one with us has none of its own
+	sizes   bool              // the size of the directory fd is the number of files (Linux 6.2)
 }
 
 // FindCgroups looks for the control group file systems, of which a host may have version 2, version 1, both or none.
@@ -64,51 +42,86 @@ func findCgroups(proc string) (*Cgroups, error) {
 			c.unified = cmp.Or(c.unified, fields[1])
 		case "cgroup":
 			for option := range strings.SplitSeq(fields[3], ",") {
-				if option == "cpu" || option == "cpuacct" {
-					c.legacy[option] = fields[1]
-				}
+				c.legacy[option] = fields[1]
 			}
 		}
 	}
+	c.self, err = c.groups("self")
+	if err != nil {
+		return nil, fmt.Errorf("find the control groups: %w", err)
+	}
+	info, err := os.Stat(filepath.Join(proc, "self/fd"))
+	c.sizes = err == nil && info.Size() > 0
 	return c, nil
 }
 
-// Usage reads one process. A process in the root group has no group of its own, so only what it used itself counts, and
-// nothing is known of its waiting.
+// Usage reads one process. Where that has no control group of its own, what it and its children use counts, and nothing is
+// known of their waiting.
 func (c *Cgroups) Usage(pid int) (Usage, error) {
-	groups, err := c.groups(pid)
+	groups, err := c.groups(strconv.Itoa(pid))
 	if err != nil {
 		return Usage{}, fmt.Errorf("usage of process %d: %w", pid, err)
 	}
 	u := Usage{Quota: c.quota(groups)}
-	if group := groups[""]; c.unified != "" && own(group) {
-		stat, err := valueOf(filepath.Join(c.unified, group, "cpu.stat"), "usage_usec")
-		if err == nil {
-			u.CPU, u.Source = time.Duration(stat)*time.Microsecond, "cgroup v2"
-			// A kernel without pressure has no such file, and a group is not worse for it.
-			u.Waited, _ = pressure(filepath.Join(c.unified, group, "cpu.pressure"))
-			return u, nil
+	members := c.members(pid, groups)
+	switch {
+	case c.unifiedCPU(groups, &u), c.legacyCPU(groups, &u):
+	default:
+		u.Source = "process"
+		if u.CPU, err = c.ran(members); err != nil {
+			return Usage{}, fmt.Errorf("usage of process %d: %w", pid, err)
 		}
 	}
-	if group := groups["cpuacct"]; c.legacy["cpuacct"] != "" && own(group) {
-		used, err := number(filepath.Join(c.legacy["cpuacct"], group, "cpuacct.usage"))
-		if err == nil {
-			u.CPU, u.Source = time.Duration(used), "cgroup v1"
-			return u, nil
-		}
+	switch {
+	case c.unifiedMemory(groups, &u), c.legacyMemory(groups, &u):
+	default:
+		u.Memory = c.resident(members)
 	}
-	u.Source = "process"
-	if u.CPU, err = c.process(pid); err != nil {
-		return Usage{}, fmt.Errorf("usage of process %d: %w", pid, err)
-	}
+	u.Files, u.FilesLimit = c.files(members)
 	return u, nil
 }
 
-func own(group string) bool { return group != "" && group != "/" }
+// own is the directory of a process's group of one controller (version 2: ""); false where it has none of its own.
+func (c *Cgroups) own(groups map[string]string, controller string) (string, bool) {
+	mount := c.legacy[controller]
+	if controller == "" {
+		mount = c.unified
+	}
+	group := groups[controller]
+	if mount == "" || group == "" || group == "/" || group == c.self[controller] {
+		return "", false
+	}
+	return filepath.Join(mount, group), true
+}
+
+func (c *Cgroups) unifiedCPU(groups map[string]string, u *Usage) bool {
+	dir, ok := c.own(groups, "")
+	if !ok {
+		return false
+	}
+	used, err := valueOf(filepath.Join(dir, "cpu.stat"), "usage_usec")
+	if err != nil {
+		return false
+	}
+	u.CPU, u.Source = time.Duration(used)*time.Microsecond, "cgroup v2"
+	// A kernel without pressure has no such file, and a group is not worse for it.
+	u.Waited, _ = pressure(filepath.Join(dir, "cpu.pressure"))
+	return true
+}
+
+func (c *Cgroups) legacyCPU(groups map[string]string, u *Usage) bool {
+	dir, ok := c.own(groups, "cpuacct")
+	if !ok {
+		return false
+	}
+	used, err := number(filepath.Join(dir, "cpuacct.usage"))
+	u.CPU, u.Source = time.Duration(used), "cgroup v1"
+	return err == nil
+}
 
 // groups are those of a process, by controller; version 2 is "".
-func (c *Cgroups) groups(pid int) (map[string]string, error) {
-	text, err := os.ReadFile(filepath.Join(c.proc, strconv.Itoa(pid), "cgroup"))
+func (c *Cgroups) groups(pid string) (map[string]string, error) {
+	text, err := os.ReadFile(filepath.Join(c.proc, pid, "cgroup"))
 	if err != nil {
 		return nil, err
 	}
@@ -125,6 +138,9 @@ func (c *Cgroups) groups(pid int) (map[string]string, error) {
 	return out, nil
 }
 
+// below says whether a group lies below the root.
+func below(group string) bool { return group != "" && group != "/" && group != "." }
+
 // quota is the smallest of the group and those above it, in processors; 0: none.
 func (c *Cgroups) quota(groups map[string]string) float64 {
 	least := 0.0
@@ -135,10 +151,10 @@ func (c *Cgroups) quota(groups map[string]string) float64 {
 			}
 		}
 	}
-	for group := groups[""]; c.unified != "" && own(group); group = path.Dir(group) {
+	for group := groups[""]; c.unified != "" && below(group); group = path.Dir(group) {
 		take(unifiedQuota(filepath.Join(c.unified, group, "cpu.max")))
 	}
-	for group := groups["cpu"]; c.legacy["cpu"] != "" && own(group); group = path.Dir(group) {
+	for group := groups["cpu"]; c.legacy["cpu"] != "" && below(group); group = path.Dir(group) {
 		dir := filepath.Join(c.legacy["cpu"], group)
 		quota, err := number(filepath.Join(dir, "cpu.cfs_quota_us"))
 		period, perr := number(filepath.Join(dir, "cpu.cfs_period_us"))
@@ -177,25 +193,6 @@ func pressure(file string) (time.Duration, error) {
 	return 0, fmt.Errorf("%s has no line \"full\"", file)
 }
 
-// ticks a second in which /proc counts time: the same on every Linux that Go runs on.
-const ticks = 100
-
-// process reads what a process and its threads have used.
-func (c *Cgroups) process(pid int) (time.Duration, error) {
-	text, err := os.ReadFile(filepath.Join(c.proc, strconv.Itoa(pid), "stat"))
-	if err != nil {
-		return 0, err
-	}
-	// The name, in parentheses, may hold anything: blanks and parentheses too.
-	fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
-	if len(fields) < 13 {
-		return 0, fmt.Errorf("its stat has %d fields", len(fields))
-	}
-	user, err := strconv.ParseInt(fields[11], 10, 64)
-	system, serr := strconv.ParseInt(fields[12], 10, 64)
-	return time.Duration(user+system) * (time.Second / ticks), errors.Join(err, serr)
-}
-
 func number(file string) (int64, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -206,14 +203,13 @@ func number(file string) (int64, error) {
 
 // valueOf reads "KEY VALUE" lines.
 func valueOf(file, key string) (int64, error) {
-	f, err := os.Open(file)
+	text, err := os.ReadFile(file)
 	if err != nil {
 		return 0, err
 	}
-	defer f.Close()
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		if value, ok := strings.CutPrefix(lines.Text(), key+" "); ok {
-			return strconv.ParseInt(value, 10, 64)
+	for line := range bytes.Lines(text) {
+		if value, ok := bytes.CutPrefix(line, []byte(key+" ")); ok {
+			return strconv.ParseInt(string(bytes.TrimSpace(value)), 10, 64)
 		}
 	}
 	return 0, fmt.Errorf("%s has no %s: %w", file, key, fs.ErrNotExist)

@@ -2,25 +2,32 @@ package sample
 
 import (
 	"context"
-	"errors"
-
-	"golang.org/x/sys/unix"
+	"time"
 
 	"github.com/weir-lb/weir/cluster"
-	"github.com/weir-lb/weir/internal/conntrack"
+	"github.com/weir-lb/weir/loadmon"
 )
 
 // Kernel is the node that this process runs on. One goroutine uses it.
 type Kernel struct {
 	opened    func(context.Context) (map[cluster.Listener]uint64, error)
 	listeners *Listeners
+	flows     *tracked
+	machine   *machine
 	*Cgroups
 }
 
 // NewKernel looks at this node. The function counts new connections, as a rules driver's LocalCounts does.
 func NewKernel(opened func(context.Context) (map[cluster.Listener]uint64, error)) (*Kernel, error) {
 	groups, err := FindCgroups()
-	return &Kernel{opened, NewListeners(), groups}, err
+	if err != nil {
+		return nil, err
+	}
+	machine, err := newMachine("/proc", "/sys")
+	if err != nil {
+		return nil, err
+	}
+	return &Kernel{opened, NewListeners(), newTracked(), machine, groups}, nil
 }
 
 // Opened are the connections that the rules counted.
@@ -33,20 +40,10 @@ func (k *Kernel) Processes(listeners []cluster.Listener) (map[cluster.Listener]i
 	return k.listeners.Find(listeners)
 }
 
-// Open counts TCP connections that are established, and flows of other protocols that were answered.
-func (k *Kernel) Open(_ context.Context, listeners []cluster.Listener) (map[cluster.Listener]uint64, error) {
-	out := make(map[cluster.Listener]uint64, len(listeners))
-	for _, l := range listeners {
-		out[l] = 0
-	}
-	count := func(e conntrack.Entry) bool {
-		l := cluster.Listener{Address: e.Answers, Proto: cluster.Proto(e.Proto)}
-		if _, ours := out[l]; ours && e.Replied && !e.Ending() {
-			out[l]++
-		}
-		return false
-	}
-	_, err4 := conntrack.List(unix.AF_INET, count)
-	_, err6 := conntrack.List(unix.AF_INET6, count)
-	return out, errors.Join(err4, err6)
+// Flows are the connections that the kernel tracks in this network namespace.
+func (k *Kernel) Flows(_ context.Context, listeners []cluster.Listener) (map[cluster.Listener]Flows, error) {
+	return k.flows.look(listeners)
 }
+
+// Machine is how the node as a whole is doing.
+func (k *Kernel) Machine(now time.Time) loadmon.HostLoad { return k.machine.load(now) }

@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -18,12 +17,22 @@ import (
 
 // Listeners finds the processes that listen in this network namespace. One goroutine uses it.
 type Listeners struct {
-	proc string
-	pids map[uint32]int // of the sockets found last, by inode: /proc is searched only for those that are new
+	proc    string
+	holders map[uint32]holder // of the sockets found last, by inode: /proc is searched only for those that are new
+	missed  map[uint32]int    // sockets of which no process was found: how often Find is called until they are looked for again
 }
 
+// holder is a process that has a socket open, and where.
+type holder struct{ pid, fd int }
+
+// patience is how many times a socket without a process is left alone. It may belong to another process namespace, or to a
+// process that we may not look into; a search of all of /proc for it each time would be most of what a sample costs.
+const patience = 12
+
 // NewListeners begins without a memory.
-func NewListeners() *Listeners { return &Listeners{proc: "/proc", pids: map[uint32]int{}} }
+func NewListeners() *Listeners {
+	return &Listeners{proc: "/proc", holders: map[uint32]holder{}, missed: map[uint32]int{}}
+}
 
 // Find gives the process of each listener that has one here. A socket that several processes share, as a server with
 // worker processes does, counts for the one with the lowest id.
@@ -45,8 +54,8 @@ func (l *Listeners) Find(listeners []cluster.Listener) (map[cluster.Listener]int
 	l.know(inodes)
 	out := map[cluster.Listener]int{}
 	for e, inode := range wanted {
-		if pid, ok := l.pids[inode]; ok {
-			out[e] = pid
+		if h, ok := l.holders[inode]; ok {
+			out[e] = h.pid
 		}
 	}
 	return out, nil
@@ -69,46 +78,67 @@ func match(sockets map[cluster.Listener]uint32, e cluster.Listener) (uint32, boo
 // know keeps the processes of these sockets, and searches those that are not known or whose process does not hold them any
 // more.
 func (l *Listeners) know(inodes map[uint32]bool) {
-	kept, missing := map[uint32]int{}, false
+	kept, missed, search := map[uint32]holder{}, map[uint32]int{}, false
 	for inode := range inodes {
-		if pid, ok := l.pids[inode]; ok && slices.Contains(l.sockets(pid), inode) {
-			kept[inode] = pid
+		h, known := l.holders[inode]
+		if known && l.socket(h) == inode {
+			kept[inode] = h
+		} else if left := l.missed[inode]; left > 0 && !known {
+			missed[inode] = left - 1
 		} else {
-			missing = true
+			search = true
 		}
 	}
-	if l.pids = kept; !missing {
+	if l.holders, l.missed = kept, missed; !search {
 		return
 	}
 	entries, _ := os.ReadDir(l.proc) // what cannot be read is not found
 	for _, entry := range entries {
-		pid, err := strconv.Atoi(entry.Name())
-		if err != nil {
-			continue
+		if pid, err := strconv.Atoi(entry.Name()); err == nil {
+			l.search(pid, inodes)
 		}
-		for _, inode := range l.sockets(pid) {
-			if known, ok := l.pids[inode]; inodes[inode] && (!ok || pid < known) {
-				l.pids[inode] = pid
-			}
+	}
+	for inode := range inodes {
+		if _, found := l.holders[inode]; found {
+			delete(l.missed, inode)
+		} else if l.missed[inode] == 0 {
+			l.missed[inode] = patience
 		}
 	}
 }
 
-// sockets are the inodes of a process's sockets. A process that ends meanwhile has none.
-func (l *Listeners) sockets(pid int) (inodes []uint32) {
-	dir := filepath.Join(l.proc, strconv.Itoa(pid), "fd")
-	entries, _ := os.ReadDir(dir)
-	for _, entry := range entries {
-		link, err := os.Readlink(filepath.Join(dir, entry.Name()))
+// search looks for sockets among the files of a process. One that ends meanwhile has none.
+func (l *Listeners) search(pid int, inodes map[uint32]bool) {
+	dir, err := os.Open(filepath.Join(l.proc, strconv.Itoa(pid), "fd"))
+	if err != nil {
+		return
+	}
+	defer dir.Close()
+	names, _ := dir.Readdirnames(-1)
+	for _, name := range names {
+		fd, err := strconv.Atoi(name)
 		if err != nil {
 			continue
 		}
-		text, ok := strings.CutPrefix(link, "socket:[")
-		if inode, err := strconv.ParseUint(strings.TrimSuffix(text, "]"), 10, 32); ok && err == nil {
-			inodes = append(inodes, uint32(inode))
+		inode := l.socket(holder{pid, fd})
+		if known, ok := l.holders[inode]; inodes[inode] && (!ok || pid < known.pid) {
+			l.holders[inode] = holder{pid, fd}
 		}
 	}
-	return inodes
+}
+
+// socket is the inode of an open socket; 0: it is none.
+func (l *Listeners) socket(h holder) uint32 {
+	link, err := os.Readlink(filepath.Join(l.proc, strconv.Itoa(h.pid), "fd", strconv.Itoa(h.fd)))
+	if err != nil {
+		return 0
+	}
+	text, ok := strings.CutPrefix(link, "socket:[")
+	inode, err := strconv.ParseUint(strings.TrimSuffix(text, "]"), 10, 32)
+	if !ok || err != nil {
+		return 0
+	}
+	return uint32(inode)
 }
 
 // Of linux/inet_diag.h and net/tcp_states.h.

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -45,14 +46,14 @@ func TestListeners(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, wanted, found)
 	}
-	require.Len(t, l.pids, len(listeners))
+	require.Len(t, l.holders, len(listeners))
 	_ = u.Close()
 	found, err := l.Find(listeners)
 	require.NoError(t, err)
 	require.Len(t, found, len(listeners)-1, "a socket that was closed")
 	_, err = l.Find(nil)
 	require.NoError(t, err)
-	require.Empty(t, l.pids, "what nobody asks for is forgotten")
+	require.Empty(t, l.holders, "what nobody asks for is forgotten")
 }
 
 // A socket that goes over to another process is found there.
@@ -76,6 +77,38 @@ func TestListenerThatIsHandedOver(t *testing.T) {
 	found, err = l.Find([]cluster.Listener{e})
 	require.NoError(t, err)
 	require.Equal(t, child.Process.Pid, found[e])
+}
+
+// A socket whose process cannot be seen does not cost a search of all of /proc each time; one that is new is looked for at once.
+func TestListenerThatIsNotFound(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	hold := func(pid, inode string) {
+		dir := filepath.Join(root, pid, "fd")
+		require.NoError(t, os.MkdirAll(dir, 0o755))
+		require.NoError(t, os.Symlink("socket:["+inode+"]", filepath.Join(dir, "3")))
+	}
+	hold("17", "100")
+	l := NewListeners()
+	l.proc = root
+	wanted := map[uint32]bool{100: true, 200: true}
+	l.know(wanted)
+	require.Equal(t, map[uint32]holder{100: {17, 3}}, l.holders)
+	hold("18", "200")
+	for range patience {
+		l.know(wanted)
+		require.Len(t, l.holders, 1)
+	}
+	l.know(wanted)
+	require.Equal(t, map[uint32]holder{100: {17, 3}, 200: {18, 3}}, l.holders, "patience has an end")
+	require.Empty(t, l.missed)
+
+	l.know(map[uint32]bool{100: true, 300: true, 400: true})
+	hold("19", "300")
+	hold("20", "500")
+	l.know(map[uint32]bool{100: true, 300: true, 400: true, 500: true})
+	require.Equal(t, map[uint32]holder{100: {17, 3}, 300: {19, 3}, 500: {20, 3}}, l.holders, "the search for a new one finds the old one")
+	require.Equal(t, map[uint32]int{400: patience - 1}, l.missed)
 }
 
 func TestMatchPrefersTheAddress(t *testing.T) {

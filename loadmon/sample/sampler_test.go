@@ -6,6 +6,7 @@ import (
 	"maps"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/stretchr/testify/require"
 
@@ -15,10 +16,12 @@ import (
 
 // fakeHost is a node whose kernel says what a test wrote down.
 type fakeHost struct {
-	opened, open map[cluster.Listener]uint64
-	pids         map[cluster.Listener]int
-	usage        map[int]Usage
-	fail         string
+	opened  map[cluster.Listener]uint64
+	flows   map[cluster.Listener]Flows
+	pids    map[cluster.Listener]int
+	usage   map[int]Usage
+	machine loadmon.HostLoad
+	fail    string
 }
 
 var errHost = errors.New("no answer")
@@ -34,9 +37,11 @@ func (f *fakeHost) Opened(context.Context) (map[cluster.Listener]uint64, error) 
 	return maps.Clone(f.opened), f.failing("opened")
 }
 
-func (f *fakeHost) Open(context.Context, []cluster.Listener) (map[cluster.Listener]uint64, error) {
-	return f.open, f.failing("open")
+func (f *fakeHost) Flows(context.Context, []cluster.Listener) (map[cluster.Listener]Flows, error) {
+	return f.flows, f.failing("open")
 }
+
+func (f *fakeHost) Machine(time.Time) loadmon.HostLoad { return f.machine }
 
 func (f *fakeHost) Processes([]cluster.Listener) (map[cluster.Listener]int, error) {
 	return f.pids, f.failing("processes")
@@ -58,7 +63,7 @@ func TestSampler(t *testing.T) {
 		{Service: "b", Instance: "y", Listeners: []cluster.Listener{listener("192.168.1.2:53", cluster.UDP)}},
 	}
 	host := &fakeHost{
-		opened: map[cluster.Listener]uint64{web: 1000, admin: 5}, open: map[cluster.Listener]uint64{web: 3, admin: 1},
+		opened: map[cluster.Listener]uint64{web: 1000, admin: 5}, flows: map[cluster.Listener]Flows{web: {Active: 3, BytesIn: 10, BytesOut: 100}, admin: {Active: 1}},
 		pids: map[cluster.Listener]int{web: 17, admin: 17}, usage: map[int]Usage{17: {CPU: time.Hour, Source: "cgroup v2"}},
 	}
 	s, now := NewSampler("n1", host, 2), time.Now()
@@ -70,22 +75,34 @@ func TestSampler(t *testing.T) {
 		now = now.Add(loadmon.Interval)
 		return r.Loads
 	}
-	load := func(connections uint64, busy float64) []loadmon.Load {
-		return []loadmon.Load{{Service: "a", Instance: "x", Connections: connections, Active: 4, Busy: busy}}
+	looks := uint64(0)
+	load := func(connections uint64, busy, cpu float64) []loadmon.Load {
+		looks++
+		return []loadmon.Load{{Service: "a", Instance: "x", Connections: connections, Active: 4, Busy: busy, CPUSeconds: cpu, BytesIn: 10 * looks, BytesOut: 100 * looks}}
 	}
+	looks++
 	require.Empty(t, sample(), "one sample says nothing")
 
 	host.opened[web], host.opened[admin] = 1100, 7
 	host.usage[17] = Usage{CPU: time.Hour + 4*time.Second, Source: "cgroup v2"}
-	require.Equal(t, load(102, 0.4), sample(), "what was before it counts not; y has no process")
+	require.Equal(t, load(102, 0.4, 4), sample(), "what was before it counts not; y has no process")
 
 	host.opened[web] = 20
-	require.Equal(t, load(122, 0.02), sample(), "the counter began anew")
+	require.Equal(t, load(122, 0.02, 4), sample(), "the counter began anew")
+	host.usage[17] = Usage{CPU: time.Second, Source: "cgroup v2"}
+	require.Equal(t, load(122, 0.02, 4), sample(), "so did its usage: no time is invented, and none taken back")
+	host.usage[17] = Usage{CPU: 9 * time.Hour, Source: "process"}
+	require.Equal(t, load(122, 0.02, 4), sample(), "what it used is read elsewhere now")
 
 	host.pids = map[cluster.Listener]int{web: 18, admin: 18}
 	host.usage[18] = Usage{CPU: time.Second, Source: "cgroup v2"}
 	require.Empty(t, sample(), "another process")
-	require.Equal(t, load(122, 0.02), sample())
+	looks++
+	host.usage[18] = Usage{CPU: 2 * time.Second, Waited: time.Second, Quota: 0.5, Source: "cgroup v2", Memory: 7, MemoryLimit: 8, Files: 9, FilesLimit: 10}
+	want := load(122, 0.4, 5)
+	want[0].Pressure, want[0].QuotaCPUs = 0.2, 0.5
+	want[0].MemoryBytes, want[0].MemoryLimitBytes, want[0].OpenFiles, want[0].OpenFilesLimit = 7, 8, 9, 10
+	require.Equal(t, want, sample())
 	delete(host.usage, 18)
 	require.Empty(t, sample(), "it ended")
 
@@ -102,6 +119,37 @@ func TestSamplerUptimeIsMonotonic(t *testing.T) {
 		require.NoError(t, err)
 		require.InDelta(t, want, r.UptimeS, 1e-9)
 	}
+}
+
+// A wall clock that is set an hour ahead or back changes what a report says of its time of day, and no rate.
+func TestSamplerAndJumpsOfTheClock(t *testing.T) {
+	t.Parallel()
+	web := listener("192.168.1.1:80", cluster.TCP)
+	host := &fakeHost{pids: map[cluster.Listener]int{web: 17}, usage: map[int]Usage{}, machine: loadmon.HostLoad{CPU: 0.5}}
+	s, now := NewSampler("n1", host, 1), time.Now()
+	var cpu time.Duration
+	for i, hours := range []int{0, 0, 1, -1, 0} {
+		cpu += 2 * time.Second
+		host.usage[17] = Usage{CPU: cpu, Source: "cgroup v2"}
+		at := jumped(now.Add(time.Duration(i)*loadmon.Interval), hours)
+		require.Equal(t, time.Duration(i)*loadmon.Interval, at.Sub(now), "the clock that rates are made of did not jump")
+		r, err := s.Sample(t.Context(), []loadmon.Local{{Service: "a", Instance: "x", Listeners: []cluster.Listener{web}}}, at)
+		require.NoError(t, err)
+		require.InDelta(t, float64(i)*5, r.UptimeS, 1e-9)
+		require.WithinDuration(t, now.Round(0).Add(time.Duration(i)*loadmon.Interval+time.Duration(hours)*time.Hour), r.At, 0)
+		require.Equal(t, loadmon.HostLoad{CPU: 0.5}, r.Host)
+		if i > 0 {
+			require.InDelta(t, 0.4, r.Loads[0].Busy, 1e-9)
+			require.InDelta(t, 2*float64(i), r.Loads[0].CPUSeconds, 1e-9)
+		}
+	}
+}
+
+// jumped is a time as time.Now reads it after somebody has set the wall clock: the 33 bits above the nanoseconds are the
+// wall's seconds, the monotonic reading lies elsewhere.
+func jumped(at time.Time, hours int) time.Time {
+	*(*uint64)(unsafe.Pointer(&at)) += uint64(hours*3600) << 30
+	return at
 }
 
 func TestSamplerWhatCannotBeRead(t *testing.T) {

@@ -1,0 +1,68 @@
+package sample
+
+import (
+	"hash/maphash"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/internal/conntrack"
+)
+
+// Flows are the connections of a listener.
+type Flows struct {
+	Active            uint64 // TCP connections that are established, and flows of other protocols that were answered
+	BytesIn, BytesOut uint64 // since the last time, where the kernel counts them (net.netfilter.nf_conntrack_acct)
+}
+
+// tracked remembers what the kernel's entries had counted. An entry outlives its connection by some seconds (closed TCP 10
+// to 120 s, UDP 30 s), so that looking each few seconds finds the last byte of nearly all.
+type tracked struct {
+	seed      maphash.Seed
+	listeners map[cluster.Listener]bool // of the last time: on others, what was counted before is no news
+	bytes     map[uint64][2]uint64
+}
+
+func newTracked() *tracked { return &tracked{seed: maphash.MakeSeed()} }
+
+// look walks through the table once, however many listeners there are.
+func (t *tracked) look(listeners []cluster.Listener) (map[cluster.Listener]Flows, error) {
+	out, wanted := make(map[cluster.Listener]Flows, len(listeners)), make(map[cluster.Listener]bool, len(listeners))
+	for _, l := range listeners {
+		wanted[l] = true
+	}
+	next := make(map[uint64][2]uint64, len(t.bytes))
+	_, err := conntrack.List(unix.AF_UNSPEC, func(e conntrack.Entry) bool {
+		l := cluster.Listener{Address: e.Answers, Proto: cluster.Proto(e.Proto)}
+		if !wanted[l] {
+			return false
+		}
+		f := out[l]
+		if e.Replied && !e.Ending() {
+			f.Active++
+		}
+		if now := [2]uint64{e.Sent, e.Got}; now != [2]uint64{} {
+			key := e.Hash(t.seed)
+			if before, known := t.bytes[key]; known || t.listeners[l] {
+				f.BytesIn += since(before[0], now[0])
+				f.BytesOut += since(before[1], now[1])
+			}
+			next[key] = now
+		}
+		out[l] = f
+		return false
+	})
+	if err != nil {
+		return nil, err
+	}
+	t.bytes, t.listeners = next, wanted
+	return out, nil
+}
+
+// since is by how much a counter rose. One that fell began anew.
+func since(before, now uint64) uint64 {
+	if now >= before {
+		return now - before
+	}
+	return now
+}
