@@ -14,13 +14,12 @@ func (m *Monitor) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/load", m.load)
 	mux.HandleFunc("POST /v1/look", m.look)
-	slots := make(chan struct{}, maxRequests)
 	return m.counted(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		w.Header().Set("Cache-Control", "no-store")
 		select {
-		case slots <- struct{}{}:
-			defer func() { <-slots }()
+		case m.slots <- struct{}{}:
+			defer func() { <-m.slots }()
 		default:
 			refuse(w, http.StatusServiceUnavailable, "too many requests at once: ask again in a second")
 			return

@@ -45,6 +45,20 @@ func TestRequests(t *testing.T) {
 	require.Equal(t, 401, r.Code)
 }
 
+func TestRequestsAreBounded(t *testing.T) {
+	t.Parallel()
+	m := newMonitor(t, Config{})
+	for range maxRequests {
+		m.slots <- struct{}{}
+	}
+	w := ask(t, m, token, "GET", "/v1/load", "")
+	require.Equal(t, http.StatusServiceUnavailable, w.Code)
+	require.Contains(t, w.Body.String(), "too many requests at once")
+	<-m.slots
+	require.Contains(t, ask(t, m, token, "GET", "/v1/load", "").Body.String(), "nothing has been measured yet")
+	require.Len(t, m.slots, maxRequests-1, "the slot is free again")
+}
+
 // Without a token nobody gets in, also not with an empty one.
 func TestWithoutSecret(t *testing.T) {
 	t.Parallel()

@@ -68,7 +68,8 @@ type Monitor struct {
 	follower *runner.Runner
 	verdicts *verdicts
 	gate     *gate
-	looks    chan struct{} // one for each look that may be under way
+	slots    chan struct{} // one for each request that may be under way
+	looks    chan struct{} // one for each look among them
 
 	locals locals // of the sampling goroutine, as is the next
 	merged merged
@@ -87,7 +88,7 @@ func New(c Config) (*Monitor, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Monitor{c: c, gate: &gate{secret: c.Store.Secret, log: c.Logger}, looks: make(chan struct{}, maxLooks), arrived: make(chan struct{})}
+	m := &Monitor{c: c, gate: &gate{secret: c.Store.Secret, log: c.Logger}, slots: make(chan struct{}, maxRequests), looks: make(chan struct{}, maxLooks), arrived: make(chan struct{})}
 	m.locals.node = c.Node
 	m.sampler = runner.New(m.sample, runner.Options{Min: c.Interval, Max: c.Interval, RetryMin: c.Interval, RetryMax: c.Interval, Failed: m.failed("sample")})
 	m.follower = runner.New(m.follow, runner.Options{})
