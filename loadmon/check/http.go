@@ -48,7 +48,7 @@ func probeHTTP(ctx context.Context, t task) Outcome {
 		}
 		return failed(ctx, err, timeout)
 	}
-	limited.N = 2 * cluster.MaxCheckBody // the frames of a chunked body are not counted as a part of it
+	limited.N = 8 * cluster.MaxCheckBody // a body in chunks of one byte is six times as long on the wire
 	return judge(ctx, t, response)
 }
 

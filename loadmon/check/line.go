@@ -8,6 +8,9 @@ import (
 	"github.com/weir-lb/weir/cluster"
 )
 
+// unescape takes back what was escaped for the quotation marks around it, so that a line of a line is the same.
+var unescape = strings.NewReplacer(`\\`, `\`, `\"`, `"`)
+
 // line makes one printable line of at most cluster.MaxOutput bytes of what an instance said: white space becomes a blank;
 // control characters, bidirectional marks and what is no UTF-8 are escaped.
 func line(text string) string {
@@ -17,7 +20,7 @@ func line(text string) string {
 		text = text[:4*cluster.MaxOutput]
 	}
 	quoted := strconv.QuoteToGraphic(strings.Join(strings.Fields(text), " "))
-	out := strings.ReplaceAll(quoted[1:len(quoted)-1], `\"`, `"`)
+	out := unescape.Replace(quoted[1 : len(quoted)-1])
 	if !long && len(out) <= cluster.MaxOutput {
 		return out
 	}

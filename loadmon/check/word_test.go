@@ -19,7 +19,10 @@ func reporting(ttl time.Duration) *cluster.Service {
 	return service("a", &cluster.Check{TTL: &cluster.TTLCheck{TTL: cluster.Duration(ttl)}, Rise: 2}, netip.MustParseAddrPort(host+":80"))
 }
 
-var mine = ID{"a", host + ":80"}
+var (
+	mine   = ID{"a", host + ":80"}
+	mineAt = netip.MustParseAddrPort(host + ":80") // nobody listens there
+)
 
 func verdict(c *Checker) cluster.Verdict { return c.Health()["a"][mine.Instance].Verdict }
 

@@ -1,0 +1,101 @@
+package check
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"github.com/weir-lb/weir/cluster"
+)
+
+func shell(t *testing.T, script string) Outcome {
+	t.Helper()
+	a := cluster.Check{Exec: &cluster.ExecCheck{Command: []string{"/bin/sh", "-c", script}}, Timeout: cluster.Duration(time.Second)}
+	return probed(t, mineAt, a)
+}
+
+func TestProbeExec(t *testing.T) {
+	t.Setenv("SECRET", "x")
+	require.Equal(t, Outcome{Kind: Good, Output: "fine"}, shell(t, "echo fine"))
+	require.Equal(t, Outcome{Kind: Bad, Reason: "exit status 3", Output: "no disk"}, shell(t, "echo no disk >&2; exit 3"))
+	require.Equal(t, Outcome{Kind: Bad, Reason: "signal: killed"}, shell(t, "kill -9 $$"))
+	require.Equal(t, "LANG=C.UTF-8 PWD=/ WEIR_ADDRESS=192.168.70.1:80 WEIR_INSTANCE=i1 WEIR_SERVICE=a", shell(t, "env | grep -v -e ^PATH= -e ^_= -e ^SHLVL= | sort").Output, "nothing of our own environment")
+	require.Equal(t, "0", shell(t, "cat | wc -c").Output, "no input")
+	o := shell(t, "yes") // it floods
+	require.Equal(t, Outcome{Kind: Bad, Reason: "no answer within 1s", Output: o.Output}, o)
+	require.Len(t, o.Output, cluster.MaxOutput)
+	missing := probed(t, mineAt, cluster.Check{Exec: &cluster.ExecCheck{Command: []string{"/no/such/program"}}})
+	require.Equal(t, Unknown, missing.Kind)
+	require.Contains(t, missing.Reason, "cannot be started")
+}
+
+// Nothing of the group is left: neither at the timeout, nor when the leader ended and left children behind.
+func TestProbeExecKillsTheGroup(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]string{"timeout": "wait", "well": "exit 0", "bad": "exit 1"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			file := filepath.Join(t.TempDir(), "pids")
+			o := shell(t, fmt.Sprintf("(trap '' TERM HUP; sleep 600) & echo $! > %s; sleep 600 & echo $! >> %s; %s", file, file, end))
+			require.Equal(t, map[string]Kind{"timeout": Bad, "well": Good, "bad": Bad}[name], o.Kind, o.Reason)
+			text, err := os.ReadFile(file)
+			require.NoError(t, err)
+			pids := strings.Fields(string(text))
+			require.Len(t, pids, 2)
+			for _, text := range pids {
+				pid, err := strconv.Atoi(text)
+				require.NoError(t, err)
+				require.Eventually(t, func() bool { return dead(pid) }, 10*time.Second, 10*time.Millisecond, "process %d", pid)
+			}
+		})
+	}
+}
+
+// dead says whether a process is gone, or waits to be reaped by whoever took it over.
+func dead(pid int) bool {
+	if unix.Kill(pid, 0) != nil {
+		return true
+	}
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return err != nil || strings.Contains(string(stat), ") Z ")
+}
+
+// Where the operator does not allow it, it is never run, and a Problem says so.
+func TestExecIsOffByDefault(t *testing.T) {
+	t.Parallel()
+	_, a := server(t, host+":0")
+	trace := filepath.Join(t.TempDir(), "ran")
+	check := &cluster.Check{Exec: &cluster.ExecCheck{Command: []string{"/bin/sh", "-c", "touch " + trace}}, Interval: cluster.MinInterval, Timeout: cluster.MinInterval}
+	_, other := server(t, host+":0")
+	s := world(service("a", check, a), service("b", tcp(), other)).Snapshot(1)
+	c := running(t, Options{}, s)
+	checked(t, c, ID{"b", other.String()}, 5)
+	require.NoFileExists(t, trace)
+	require.Empty(t, c.Health())
+	require.Equal(t, []cluster.Problem{{
+		Object: "service a", Field: "check.exec", What: "node n1 does not run it, so the service's instances there are only watched by the kernel's signs",
+		Fix: "start the node's agent with --allow-exec-checks, or use another kind of check",
+	}}, c.Problems())
+
+	allowed := running(t, Options{AllowExec: true}, s)
+	require.Eventually(t, func() bool { _, err := os.Stat(trace); return err == nil }, 20*time.Second, 10*time.Millisecond)
+	require.Empty(t, allowed.Problems())
+}
+
+// A program that cannot be started says nothing of the instance, and the operator is told.
+func TestExecThatCannotBeStarted(t *testing.T) {
+	t.Parallel()
+	_, a := server(t, host+":0")
+	check := &cluster.Check{Exec: &cluster.ExecCheck{Command: []string{"/no/such/program"}}, Interval: cluster.MinInterval, Timeout: cluster.MinInterval}
+	c := running(t, Options{AllowExec: true}, world(service("a", check, a)).Snapshot(1))
+	require.Eventually(t, func() bool { return len(c.Problems()) == 1 }, 20*time.Second, 10*time.Millisecond)
+	require.Contains(t, c.Problems()[0].Error(), "node n1 cannot check it, so its last verdict stays: the program cannot be started")
+	require.Empty(t, c.Health())
+}
