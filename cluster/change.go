@@ -52,6 +52,7 @@ func (SetDown) change()      {}
 func (ForgetNode) change()   {}
 func (SetPaused) change()    {}
 func (AcceptHeld) change()   {}
+func (SetScaled) change()    {}
 
 // What a store answers when it does not commit. Callers ask with errors.Is and errors.As.
 var (

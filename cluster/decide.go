@@ -3,6 +3,7 @@ package cluster
 import (
 	"errors"
 	"fmt"
+	"time"
 )
 
 // ErrNotLeading says that a decision was not written because somebody else leads by now, or nobody.
@@ -49,6 +50,7 @@ type Unassign struct {
 	Node, ID string
 	Service  string
 	Ports    []uint16
+	Since    time.Time
 	Revision int64
 	Busy     bool // its ports are somebody else's
 }

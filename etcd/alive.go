@@ -26,16 +26,26 @@ type Presence struct {
 // left for the next one, by every watch too; a falling revision makes the watches look again. A lease that
 // is gone, by expiry or by hand, is replaced at the next beat.
 func (s *Store) Alive(ctx context.Context, node string) error {
-	if err := (Key{Kind: KindAlive, Node: node}).Valid(); err != nil {
-		return fmt.Errorf("stay alive as node %s: %w", printable(node), err)
+	down := clientv3.OpDelete(s.key(Key{Kind: KindDown, Node: node}))
+	return s.stay(ctx, Key{Kind: KindAlive, Node: node}, Presence{Since: time.Now().UTC()}, down)
+}
+
+// stay keeps a key on a lease; and is done each time that the key is made.
+func (s *Store) stay(ctx context.Context, key Key, value any, and ...clientv3.Op) error {
+	if err := key.Valid(); err != nil {
+		return fmt.Errorf("stay alive as node %s: %w", printable(key.Node), err)
 	}
-	p := &presence{store: s, node: node, since: time.Now().UTC()}
+	text, err := encode(value)
+	if err != nil {
+		return fmt.Errorf("stay alive as node %s: %w", printable(key.Node), err)
+	}
+	p := &presence{store: s, key: key, value: string(text), and: and}
 	for ctx.Err() == nil {
 		err := p.session(ctx)
 		if ctx.Err() != nil {
 			break
 		}
-		s.log.Debug("presence interrupted", "node", node, "err", err)
+		s.log.Debug("presence interrupted", "node", key.Node, "err", err)
 		if errors.Is(err, rpctypes.ErrLeaseNotFound) {
 			p.lease = clientv3.NoLease
 		}
@@ -47,8 +57,9 @@ func (s *Store) Alive(ctx context.Context, node string) error {
 
 type presence struct {
 	store   *Store
-	node    string
-	since   time.Time
+	key     Key
+	value   string
+	and     []clientv3.Op
 	lease   clientv3.LeaseID
 	backoff backoff
 }
@@ -66,7 +77,7 @@ func (p *presence) session(ctx context.Context) error {
 	if err != nil && ctx.Err() == nil && lost(err) {
 		p.store.members.turn(l)
 	}
-	return explain("keep ops/alive/"+p.node, err)
+	return explain("keep "+p.key.String(), err)
 }
 
 // register makes lease and key; a lease that a session before left behind is taken over, so that a change of member
@@ -77,16 +88,12 @@ func (p *presence) register(ctx context.Context, c *clientv3.Client) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	value, err := encode(Presence{Since: p.since})
-	if err != nil {
-		return err
-	}
 	lease, err := c.Grant(ctx, aliveTTL)
 	if err != nil {
 		return err
 	}
-	alive, down := p.store.key(Key{Kind: KindAlive, Node: p.node}), p.store.key(Key{Kind: KindDown, Node: p.node})
-	_, err = c.Txn(ctx).Then(clientv3.OpPut(alive, string(value), clientv3.WithLease(lease.ID)), clientv3.OpDelete(down)).Commit()
+	put := clientv3.OpPut(p.store.key(p.key), p.value, clientv3.WithLease(lease.ID))
+	_, err = c.Txn(ctx).Then(append([]clientv3.Op{put}, p.and...)...).Commit()
 	if err != nil {
 		return err // the lease runs out by itself
 	}
@@ -106,6 +113,6 @@ func (p *presence) leave() {
 		_, err = l.client.Revoke(ctx, p.lease)
 	}
 	if err != nil {
-		p.store.log.Debug("the lease is left to run out", "node", p.node, "err", err)
+		p.store.log.Debug("the lease is left to run out", "node", p.key.Node, "err", err)
 	}
 }

@@ -34,6 +34,7 @@ const (
 	KindAssign
 	KindStatus
 	KindPort
+	KindLauncher
 	KindScale
 	KindEvent
 	KindWake
@@ -65,6 +66,7 @@ var layouts = [kinds]string{
 	KindAssign:    "ops/assign/NODE/ID",
 	KindStatus:    "ops/status/NODE/ID",
 	KindPort:      "ops/ports/NODE/PORT",
+	KindLauncher:  "ops/launchers/NODE",
 	KindScale:     "ops/scale/SERVICE",
 	KindEvent:     "ops/events/SERVICE/REVISION",
 	KindWake:      "ops/wake/SERVICE",

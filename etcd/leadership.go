@@ -109,7 +109,7 @@ func (s *Store) decided(d cluster.Decision) (clientv3.Op, error) {
 	case cluster.SetGone:
 		return s.placed(Key{Kind: KindGone, Node: d.Node}, present(d.Gone))
 	}
-	return clientv3.Op{}, fmt.Errorf("%T: this kind of decision is unknown", d)
+	return s.launching(d)
 }
 
 // placed puts one key, or deletes it for nil.

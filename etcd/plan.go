@@ -33,6 +33,8 @@ func describe(change cluster.Change) string {
 			return "pause automatic decisions"
 		}
 		return "resume automatic decisions"
+	case cluster.SetScaled:
+		return "scale service " + printable(c.Service)
 	case cluster.AcceptHeld:
 		return fmt.Sprintf("accept held deletions up to revision %d", c.Revision)
 	}
@@ -71,7 +73,7 @@ func (p planner) plan(ctx context.Context, change cluster.Change) (*transaction,
 	case cluster.Withdraw:
 		return p.withdraw(ctx, c)
 	case cluster.SetAdmin:
-		return p.admin(ctx, c)
+		return p.ofService(ctx, c.Service, Key{Kind: KindAdmin, Service: c.Service, ID: c.ID}, present(c.Admin))
 	case cluster.SetNodeAdmin:
 		return p.set(ctx, Key{Kind: KindNodeAdmin, Node: c.Node}, present(c.Admin))
 	case cluster.SetConfig:
@@ -84,6 +86,8 @@ func (p planner) plan(ctx context.Context, change cluster.Change) (*transaction,
 		return p.paused(ctx, c.Paused)
 	case cluster.AcceptHeld:
 		return p.set(ctx, Key{Kind: KindGuard}, Guard{Accept: c.Revision})
+	case cluster.SetScaled:
+		return p.ofService(ctx, c.Service, Key{Kind: KindScale, Service: c.Service}, present(c.Scaled))
 	}
 	return nil, fmt.Errorf("commit %T: this kind of change is unknown", change)
 }
@@ -117,24 +121,27 @@ func (p planner) withdraw(ctx context.Context, c cluster.Withdraw) (*transaction
 		clientv3.OpDelete(name),
 		clientv3.OpDelete(p.store.prefix+"net/admin/"+c.Service.Name+"/", clientv3.WithPrefix()),
 		clientv3.OpDelete(p.store.key(Key{Kind: KindWeights, Service: c.Service.Name})),
+		clientv3.OpDelete(p.store.key(Key{Kind: KindScale, Service: c.Service.Name})),
+		clientv3.OpDelete(p.store.key(Key{Kind: KindWake, Service: c.Service.Name})),
 	}
 	t.then = append(t.then, p.release(c.Service.Name, previous(c.Service, key, found[0]))...)
 	return t, nil
 }
 
-// admin refuses to speak about a service that is not there: the key would wait for the next one of that name.
-func (p planner) admin(ctx context.Context, c cluster.SetAdmin) (*transaction, error) {
-	t, err := p.set(ctx, Key{Kind: KindAdmin, Service: c.Service, ID: c.ID}, present(c.Admin))
-	if err != nil || c.Admin == nil {
+// ofService sets what speaks about a service. Of one that is not there it refuses to: the key would wait for the next one
+// of that name.
+func (p planner) ofService(ctx context.Context, name string, key Key, v any) (*transaction, error) {
+	t, err := p.set(ctx, key, v)
+	if err != nil || v == nil {
 		return t, err
 	}
-	service := Key{Kind: KindService, Service: c.Service}
+	service := Key{Kind: KindService, Service: name}
 	found, err := p.store.read(ctx, p.client, []string{service.String()})
 	if err != nil {
 		return nil, err
 	}
 	if found[0] == nil {
-		return nil, fmt.Errorf("%w: service %s is not published", cluster.ErrConflict, c.Service)
+		return nil, fmt.Errorf("%w: service %s is not published", cluster.ErrConflict, name)
 	}
 	t.ifs = append(t.ifs, clientv3.Compare(clientv3.CreateRevision(p.store.key(service)), ">", 0))
 	return t, nil

@@ -51,6 +51,7 @@ func operatorGrants() []Grant {
 		{ReadWrite, "net/weights/", true}, {ReadWrite, "net/config", false}, {ReadWrite, "net/ready", false},
 		{ReadWrite, "net/barrier", false}, {ReadWrite, "net/guard", false},
 		{ReadWrite, "net/down/", true}, {ReadWrite, "net/nodes/", true}, {ReadWrite, "ops/vips/", true},
+		{ReadWrite, "ops/scale/", true}, {ReadWrite, "ops/wake/", true},
 		// To forget a node is to remove what it said itself, too.
 		{ReadWrite, "net/instances/", true}, {ReadWrite, "net/health/", true},
 		{ReadWrite, "ops/applied/", true}, {ReadWrite, "ops/repairs/", true}, {ReadWrite, "ops/gone/", true},
@@ -59,7 +60,7 @@ func operatorGrants() []Grant {
 
 func viewerGrants() []Grant {
 	out := []Grant{{Read, "net/", true}, {Read, "ops/digest", false}, {Read, "ops/leader/", true}}
-	for _, kind := range []string{"vips", "assign", "status", "ports", "scale", "events", "wake", "repairs", "gone"} {
+	for _, kind := range []string{"vips", "assign", "status", "ports", "scale", "events", "wake", "launchers", "repairs", "gone"} {
 		out = append(out, Grant{Read, "ops/" + kind + "/", true})
 	}
 	return append(out, presenceGrant)
@@ -70,7 +71,7 @@ var presenceGrant = Grant{Read, "ops/a", true}
 
 func nodeGrants(node string) []Grant {
 	out := []Grant{{Read, "net/", true}, {Read, "ops/secret", false}, {Read, "ops/digest", false}, {ReadWrite, "ops/wake/", true}}
-	for _, kind := range []Kind{KindHealth, KindNode, KindDown, KindAlive, KindApplied, KindRepairs} {
+	for _, kind := range []Kind{KindHealth, KindNode, KindDown, KindAlive, KindApplied, KindRepairs, KindLauncher} {
 		out = append(out, Grant{ReadWrite, Key{Kind: kind, Node: node}.String(), false})
 	}
 	return append(out,
