@@ -48,18 +48,25 @@ func (in *Inputs) weigh(inst Instance, mean int) (int, WeightBy) {
 }
 
 // beside is a weight by hand in the units of the leader's shares: it means among them what it would mean among the weights
-// of the file.
+// of the file. Instances that take no traffic do not count: what the leader notes of them is for their return.
 func (in *Inputs) beside(weight, mean int) int {
-	sum, n := 0, 0
+	shares, weights := 0, 0
 	for _, inst := range in.all() {
-		if _, ok := in.Weights.Share[inst.ID]; ok && inst.Weight > 0 {
-			sum, n = sum+inst.Weight, n+1
+		_, said := in.Admin[inst.ID]
+		_, sick := in.Health[inst.ID]
+		share := in.Weights.Share[inst.ID]
+		if said || sick || share == 0 || in.Hosts[inst.ID].Down != nil {
+			continue
+		}
+		shares += share
+		if weights++; in.Service.Balance != BalanceUniform {
+			weights += inst.Weight - 1
 		}
 	}
-	if in.Service.Balance == BalanceUniform || n == 0 {
-		sum, n = 1, 1
+	if weights == 0 {
+		shares, weights = mean, 1
 	}
-	return max(1, weight*mean*n/sum)
+	return max(1, weight*shares/weights)
 }
 
 // OutputOf is what the check said by which an instance is as it is; "" where something else is the reason.

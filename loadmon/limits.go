@@ -18,7 +18,7 @@ const (
 	maxPart   = 1.01 // of what is 0..1: rounding on the node is forgiven
 	maxMS     = 3_600_000
 	wishFloor = 0.001 // of its weight: what an instance keeps that wishes for nothing, and the least change that is told
-	fewWishes = 3     // are told of one by one
+	few       = 3     // instances are told of one by one in a reason
 
 	maxProcessors = 1 << 16
 	maxCPUSeconds = 1e12

@@ -2,7 +2,9 @@ package loadmon
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
+	"strings"
 )
 
 // Whole is the sum of all shares of a service.
@@ -31,6 +33,30 @@ func (s State) shares(in Input) map[string]int {
 // ramp is the part of its share that a new instance gets.
 func (t track) ramp() float64 {
 	return min(max(t.age.Seconds()/slowStart.Seconds(), rampFloor), 1)
+}
+
+// starting names the instances that get but a part of their share since they have just come, or "".
+func (s State) starting(in Input) string {
+	var parts []string
+	more := 0
+	for _, c := range in.Instances {
+		switch t := s.tracks[c.ID]; {
+		case t.ramp() == 1 || t.ejected():
+		case len(parts) == few:
+			more++
+		default:
+			parts = append(parts, fmt.Sprintf("instance %s begins with %.0f %% of its share", c.ID, 100*t.ramp()))
+		}
+	}
+	return inWords(parts, more)
+}
+
+// inWords are parts of a reason, of which only the first are told one by one.
+func inWords(parts []string, more int) string {
+	if more > 0 {
+		parts = append(parts, fmt.Sprintf("and so on for %d more", more))
+	}
+	return strings.Join(parts, ", ")
 }
 
 // toWrite are the shares with those of instances that went away: should they come back before the leader notices, they

@@ -50,8 +50,10 @@ func Weights(prev State, in Input) (State, Decision) {
 	next = next.learn(in)
 	before := next.weights(in)
 	reason := next.move(in)
-	if wishes := next.newWishes(in); wishes != "" {
-		reason = wishes + "; " + reason
+	for _, why := range []string{next.starting(in), next.newWishes(in)} {
+		if why != "" {
+			reason = why + "; " + reason
+		}
 	}
 	shares := next.shares(in)
 	d := Decision{Shares: shares, Ejected: next.ejections(in), Reason: reason, Problems: problems}

@@ -3,7 +3,6 @@ package loadmon
 import (
 	"fmt"
 	"math"
-	"strings"
 )
 
 // wish is the part of its weight that an instance asks for. It lasts until the next one: an application that is silent for
@@ -43,16 +42,13 @@ func (s State) newWishes(in Input) string {
 	for _, c := range in.Instances {
 		switch w := s.tracks[c.ID].wish; {
 		case !in.Policy.Wishes || !w.changed():
-		case len(parts) == fewWishes:
+		case len(parts) == few:
 			more++
 		default:
 			parts = append(parts, fmt.Sprintf("instance %s wishes %.0f %% of its weight", c.ID, 100*w.part))
 		}
 	}
-	if more > 0 {
-		parts = append(parts, fmt.Sprintf("%d more have new wishes", more))
-	}
-	return strings.Join(parts, ", ")
+	return inWords(parts, more)
 }
 
 func (s State) toldWishes(in Input) {

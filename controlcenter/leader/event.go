@@ -51,33 +51,7 @@ func reason(before *cluster.Weights, d loadmon.Decision) string {
 			parts = append(parts, id+" is taken back after its ejection")
 		}
 	}
-	if news := newcomers(before, d); news != "" {
-		parts = append(parts, news)
-	}
 	return strings.Join(append(parts, d.Reason), "; ")
-}
-
-// newcomers names the instances that have come since the last write.
-func newcomers(before *cluster.Weights, d loadmon.Decision) string {
-	if len(before.Share) == 0 {
-		return ""
-	}
-	var ids []string
-	for _, id := range slices.Sorted(maps.Keys(d.Shares)) {
-		if _, had := before.Share[id]; !had {
-			ids = append(ids, id)
-		}
-	}
-	const few = 3
-	switch {
-	case len(ids) == 0:
-		return ""
-	case len(ids) > few:
-		return fmt.Sprintf("%d instances are new", len(ids))
-	case len(ids) == 1:
-		return ids[0] + " is new"
-	}
-	return strings.Join(ids, ", ") + " are new"
 }
 
 // taken tells that the weights of a service were taken back.

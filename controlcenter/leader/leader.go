@@ -131,8 +131,12 @@ func (l *Leader) Snapshot() *cluster.Snapshot {
 // newest is of a leader at least the state that it read when it was elected: its watch may not have come so far, and
 // nothing that the leader before wrote may be missed.
 func (l *Leader) newest() *cluster.Snapshot {
-	if l.term != nil && l.term.base != nil && (l.snapshot == nil || l.snapshot.Revision < l.term.base.Revision) {
+	if l.term == nil || l.term.base == nil {
+		return l.snapshot
+	}
+	if l.snapshot == nil || l.snapshot.Revision < l.term.base.Revision {
 		return l.term.base
 	}
+	l.term.base = nil
 	return l.snapshot
 }

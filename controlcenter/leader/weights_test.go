@@ -1,0 +1,322 @@
+package leader_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/stretchr/testify/require"
+
+	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/loadmon"
+)
+
+// Speeds 1 : 0.7 : 0.5 end as shares, each move is an event with its numbers, and then nothing is written any more.
+func TestWeightsFollowTheLoad(t *testing.T) {
+	t.Parallel()
+	inWorld(t, []float64{80, 56, 40}, func(w *world) {
+		w.after(3 * time.Second)
+		require.Zero(t, w.store.writes, "the file's weights need not be written")
+		w.after(3 * time.Minute)
+		require.InDeltaSlice(t, []float64{1 / 2.2, 0.7 / 2.2, 0.5 / 2.2}, w.shares(), 0.02)
+		events := w.store.told()
+		require.NotEmpty(t, events)
+		require.Len(t, events, w.store.writes, "one each")
+		for _, e := range events {
+			require.Equal(t, "a", e.Service)
+			require.Equal(t, cluster.EventWeights, e.What)
+			require.Equal(t, "cc1", e.By)
+			require.Regexp(t, `^instance 192\.168\.0\.[123]:80 can take [+-]\d+\.\d % of what it gets$`, e.Reason)
+			require.Len(t, e.In, 3)
+			require.Positive(t, e.In[id(1)]["busy"])
+			require.Positive(t, e.In[id(1)]["capacity"])
+			sum := 0.0
+			for _, figures := range e.Out {
+				sum += figures["share"]
+			}
+			require.InDelta(t, 100, sum, 0.001)
+		}
+		last := events[len(events)-1]
+		require.InDelta(t, 100*w.shares()[0], last.Out[id(1)]["share"], 0.001)
+		writes := w.store.writes
+		w.after(10 * time.Minute)
+		require.Equal(t, writes, w.store.writes)
+		require.Contains(t, page(t, w.leader.WriteDecisions), `"reason": "every weight is near its target"`)
+		require.Contains(t, page(t, w.leader.WriteLoads), `"instance": "192.168.0.2:80"`)
+		require.Empty(t, page(t, w.leader.WriteProblems))
+		require.Equal(t, 1.0, w.metric("leading"))
+		require.Equal(t, 3.0, w.metric("nodes"))
+		problems, err := testutil.GatherAndLint(w.registry)
+		require.NoError(t, err)
+		require.Empty(t, problems)
+	})
+}
+
+// Another leader takes over in the middle: it goes on from what is stored, and nothing jumps back.
+func TestANewLeaderGoesOn(t *testing.T) {
+	t.Parallel()
+	inWorld(t, []float64{90, 30}, func(w *world) {
+		w.after(time.Minute)
+		before := w.shares()
+		require.Greater(t, before[0], 0.6)
+		w.stop()
+		w.start()
+		w.after(20 * time.Second)
+		require.Equal(t, before, w.shares(), "it has no figures yet")
+		w.after(2 * time.Minute)
+		require.InDelta(t, 0.75, w.shares()[0], 0.02)
+	})
+}
+
+// A leader whose watch has not seen yet what the one before wrote reads it.
+func TestANewLeaderReadsWhatIsStored(t *testing.T) {
+	t.Parallel()
+	inWorld(t, []float64{90, 30}, func(w *world) {
+		w.after(2 * time.Minute)
+		w.stop()
+		before := w.shares()
+		w.store.blind = true // from now on
+		w.start()
+		w.after(20 * time.Second)
+		require.Equal(t, before, w.shares())
+		require.Contains(t, page(t, w.leader.WriteDecisions), `"192.168.0.1:80": 7`)
+	})
+}
+
+func TestPausedNothingIsDecided(t *testing.T) {
+	t.Parallel()
+	inWorld(t, []float64{90, 30}, func(w *world) {
+		pause := func(paused bool) {
+			w.store.change(func(d *cluster.Draft, _ int64) { d.Config(&cluster.Config{Paused: paused}) })
+		}
+		w.after(30 * time.Second)
+		pause(true)
+		w.after(6 * time.Second)
+		before, writes := w.shares(), w.store.writes
+		w.instances[0].set(func(i *instance) { i.speed = 10 })
+		w.after(time.Hour)
+		require.Equal(t, before, w.shares())
+		require.Equal(t, 1.0, w.metric("paused"))
+		require.Contains(t, page(t, w.leader.WriteState), `"paused": true`)
+		require.Equal(t, 1, strings.Count(w.log.String(), "paused: nothing is decided"))
+		require.NotEmpty(t, page(t, w.leader.WriteLoads), "it looks on")
+		w.instances[0].set(func(i *instance) { i.speed = 90 })
+		pause(false)
+		w.after(5 * time.Second)
+		require.Equal(t, before, w.shares(), "no jump")
+		w.after(3 * time.Minute)
+		require.InDelta(t, 0.75, w.shares()[0], 0.02)
+		require.Greater(t, w.store.writes, writes)
+		require.Contains(t, w.log.String(), "resumed")
+		require.Zero(t, w.metric("paused"))
+	})
+}
+
+func TestWeightsAreTakenBack(t *testing.T) {
+	t.Parallel()
+	for balance, reason := range map[cluster.Balance]string{
+		cluster.BalanceUniform: "balance is uniform: the weights are those of the file",
+		"":                     "balance is static: the weights are those of the file",
+	} {
+		inWorld(t, []float64{90, 30}, func(w *world) {
+			w.after(2 * time.Minute)
+			require.NotNil(t, w.store.weights["a"])
+			w.publish(func(s *cluster.Service) { s.Balance = balance })
+			w.after(6 * time.Second)
+			require.Nil(t, w.store.weights["a"])
+			require.Equal(t, []float64{0.5, 0.5}, w.shares())
+			events := w.store.told()
+			require.Equal(t, reason, events[len(events)-1].Reason)
+			require.InDelta(t, 75, events[len(events)-1].In[id(1)]["share"], 2)
+			writes := w.store.writes
+			w.after(time.Minute)
+			require.Equal(t, writes, w.store.writes, "once")
+			w.publish(func(s *cluster.Service) { s.Balance = cluster.BalanceAdaptive })
+			w.after(2 * time.Minute)
+			require.InDelta(t, 0.75, w.shares()[0], 0.02)
+		})
+	}
+}
+
+// An instance that has just come gets little at first, and the event names it.
+func TestANewInstanceStartsSlowly(t *testing.T) {
+	t.Parallel()
+	inWorld(t, []float64{60, 60, 60}, func(w *world) {
+		w.from(func(s *cluster.Service) { s.Instances = s.Instances[:2] })
+		w.after(time.Minute)
+		require.InDeltaSlice(t, []float64{0.5, 0.5, 0}, w.shares(), 0.001)
+		w.publish(func(s *cluster.Service) { s.Instances = service("a", 3).Instances })
+		w.after(6 * time.Second)
+		require.Less(t, w.shares()[2], 0.15)
+		require.Contains(t, w.store.told()[0].Reason, "instance 192.168.0.3:80 begins with 10 % of its share; ")
+		w.after(time.Minute)
+		require.InDeltaSlice(t, []float64{1. / 3, 1. / 3, 1. / 3}, w.shares(), 0.03)
+	})
+}
+
+// What an operator says of single instances is none of the leader's business.
+func TestOperatorsComeFirst(t *testing.T) {
+	t.Parallel()
+	inWorld(t, []float64{90, 30, 60, 60, 60}, func(w *world) {
+		hand := 2
+		w.store.change(func(d *cluster.Draft, _ int64) {
+			d.Admin("a", id(3), &cluster.Admin{Weight: &hand})
+			d.Admin("a", id(4), &cluster.Admin{Drain: true})
+		})
+		w.publish(func(s *cluster.Service) { s.Instances[4].Weight = 0 })
+		w.after(3 * time.Minute)
+		shares := w.shares()
+		require.InDelta(t, 3, shares[0]/shares[1], 0.15)
+		require.InDelta(t, 1, shares[2]/(shares[0]+shares[1]), 0.02, "twice the mean of the others")
+		require.Zero(t, shares[3])
+		require.Zero(t, shares[4], "the file says 0")
+		require.NotContains(t, w.store.weights["a"].Share, id(3))
+	})
+}
+
+// The file's weights count until something moved, also those of a later file.
+func TestTheFileIsReplacedBeforeAnythingMoved(t *testing.T) {
+	t.Parallel()
+	inWorld(t, []float64{60, 60}, func(w *world) {
+		w.after(30 * time.Second)
+		require.Zero(t, w.store.writes)
+		w.publish(func(s *cluster.Service) { s.Instances[0].Weight = 9 })
+		w.after(time.Minute)
+		require.InDeltaSlice(t, []float64{0.5, 0.5}, w.shares(), 0.02, "what they can take has not changed by it")
+	})
+}
+
+func TestBlendAndLimitsAreTheServices(t *testing.T) {
+	t.Parallel()
+	inWorld(t, []float64{90, 30}, func(w *world) {
+		blend := 50
+		w.publish(func(s *cluster.Service) { s.Blend = &blend })
+		w.after(3 * time.Minute)
+		require.InDelta(t, 0.625, w.shares()[0], 0.02)
+	})
+	inWorld(t, []float64{90, 90, 90}, func(w *world) {
+		w.publish(func(s *cluster.Service) {
+			s.Latency = &cluster.Latency{Soft: cluster.Duration(time.Millisecond), Hard: cluster.Duration(20 * time.Millisecond)}
+		})
+		for i, it := range w.instances {
+			it.set(func(inst *instance) { inst.load.LatencyMS = []float64{1, 1, 30}[i] })
+		}
+		w.after(30 * time.Second)
+		require.Zero(t, w.shares()[2])
+		require.Contains(t, w.store.told()[0].Reason, "192.168.0.3:80 is ejected: 3 answers in a row took longer than the hard limit, the last 30 ms; ")
+	})
+}
+
+// A service that says itself what it wants: the weights of the file, times the wish, and the file's alone when that ends.
+func TestWishes(t *testing.T) {
+	t.Parallel()
+	for _, balance := range []cluster.Balance{cluster.BalanceStatic, cluster.BalanceAdaptive} {
+		inWorld(t, []float64{80, 40}, func(w *world) {
+			w.from(func(s *cluster.Service) {
+				s.Balance, s.Load = balance, &cluster.LoadSource{Agent: 8081}
+				s.Instances[0].Weight = 2
+			})
+			w.after(3 * time.Second)
+			require.Zero(t, w.store.writes)
+			wish := 0.25
+			w.instances[0].set(func(i *instance) { i.load.Wish = &wish })
+			w.after(5 * time.Second)
+			require.InDelta(t, 1./3, w.shares()[0], 0.001)
+			e := w.store.told()[0]
+			require.True(t, strings.HasPrefix(e.Reason, "instance 192.168.0.1:80 wishes 25 % of its weight"), e.Reason)
+			require.Equal(t, 0.25, e.In[id(1)]["wish"])
+			w.instances[0].lies(func(*loadmon.Report) error { return errors.New("connection refused") })
+			w.instances[1].lies(func(*loadmon.Report) error { return errors.New("connection refused") })
+			w.after(time.Minute)
+			require.InDelta(t, 1./3, w.shares()[0], 0.001, "who is silent has not changed its mind")
+			w.stop()
+			w.start()
+			w.after(time.Minute)
+			require.InDelta(t, 1./3, w.shares()[0], 0.001, "nor for a new leader")
+			if balance == cluster.BalanceStatic {
+				w.publish(func(s *cluster.Service) { s.Load = nil })
+				w.after(6 * time.Second)
+				require.InDelta(t, 2./3, w.shares()[0], 0.001)
+			}
+		})
+	}
+}
+
+// Of a static service that asks for no wishes nothing is fetched and nothing written, whatever its nodes say.
+func TestStaticServicesAreLeftAlone(t *testing.T) {
+	t.Parallel()
+	inWorld(t, []float64{90, 30}, func(w *world) {
+		wish := 0.1
+		w.instances[0].set(func(i *instance) { i.load.Wish = &wish })
+		w.from(func(s *cluster.Service) { s.Balance = cluster.BalanceStatic })
+		w.after(2 * time.Minute)
+		require.Zero(t, w.store.writes)
+		require.Zero(t, w.metric("nodes"))
+	})
+}
+
+func TestSomebodyElseWritesWeights(t *testing.T) {
+	t.Parallel()
+	inWorld(t, []float64{60, 60}, func(w *world) {
+		w.after(30 * time.Second)
+		w.store.change(func(d *cluster.Draft, _ int64) {
+			d.Weights("a", &cluster.Weights{Share: map[string]int{id(1): 100_000, id(2): 900_000}})
+		})
+		w.after(6 * time.Second)
+		require.Contains(t, w.log.String(), "somebody else changed the weights")
+		w.after(3 * time.Minute)
+		require.InDeltaSlice(t, []float64{0.5, 0.5}, w.shares(), 0.03)
+	})
+}
+
+// A write that fails is made again, from the same state.
+func TestAWriteThatFails(t *testing.T) {
+	t.Parallel()
+	inWorld(t, []float64{90, 30}, func(w *world) {
+		refuse := func(err error) {
+			w.store.mu.Lock()
+			w.store.refuse = err
+			w.store.mu.Unlock()
+		}
+		refuse(cluster.ErrUnreachable)
+		w.after(time.Minute)
+		require.Equal(t, []float64{0.5, 0.5}, w.shares())
+		require.ErrorContains(t, w.leader.Ready(), "write the weights of service a: etcd cannot be reached")
+		require.Contains(t, page(t, w.leader.WriteState), "etcd cannot be reached")
+		refuse(nil)
+		w.after(4 * time.Minute)
+		require.InDelta(t, 0.75, w.shares()[0], 0.02)
+		require.NoError(t, w.leader.Ready())
+	})
+}
+
+// Services come, go and come again under the same name: nothing of the former one is remembered.
+func TestAServiceOfTheSameName(t *testing.T) {
+	t.Parallel()
+	inWorld(t, []float64{90, 30}, func(w *world) {
+		w.after(2 * time.Minute)
+		w.store.change(func(d *cluster.Draft, _ int64) { d.Service("a", nil); d.Weights("a", nil) })
+		again := *w.service
+		w.service = &again
+		w.publish(func(s *cluster.Service) { s.CreateRevision = 77 })
+		w.after(6 * time.Second)
+		require.InDeltaSlice(t, []float64{0.5, 0.5}, w.shares(), 0.001)
+		w.after(2 * time.Minute)
+		require.InDelta(t, 0.75, w.shares()[0], 0.02)
+	})
+}
+
+// One instance, or none, is nothing to share.
+func TestNothingToShare(t *testing.T) {
+	t.Parallel()
+	inWorld(t, []float64{90, 30}, func(w *world) {
+		w.publish(func(s *cluster.Service) { s.Instances = s.Instances[:1] })
+		w.after(time.Minute)
+		require.Zero(t, w.store.writes)
+		require.Contains(t, page(t, w.leader.WriteDecisions), "1 instances may take traffic: nothing to share")
+		require.NoError(t, w.leader.Ready())
+		require.NoError(t, w.leader.Live())
+	})
+}
