@@ -58,7 +58,8 @@ func Open(config Config) (*Driver, error) {
 // Close lets another launcher have the directory. It touches no instance.
 func (d *Driver) Close() error {
 	d.reap()
-	return d.lock.Close()
+	err := unix.FcntlFlock(d.lock.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_UNLCK})
+	return errors.Join(err, d.lock.Close())
 }
 
 // find removes what an earlier launcher was making when it ended, and learns who has which ports.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -53,6 +54,9 @@ func begun(id string) string { return ".new-" + id }
 
 func unfinished(name string) bool { return strings.HasPrefix(name, ".new-") }
 
+// lockTime is how long a lock may outlive its owner: a process that is just being forked has it until it runs its program.
+const lockTime = 500 * time.Millisecond
+
 var errLocked = errors.New("locked by another process")
 
 // openLock opens and locks a file. The lock belongs to the open file: a process that inherits it holds it on.
@@ -61,9 +65,13 @@ func openLock(name string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK})
-	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
-		err = errLocked
+	err = errLocked
+	for deadline := time.Now().Add(lockTime); errors.Is(err, errLocked) && time.Now().Before(deadline); {
+		err = unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK})
+		if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
+			err = errLocked
+			time.Sleep(time.Millisecond)
+		}
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("lock %s: %w", name, err), f.Close())

@@ -17,5 +17,8 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
+	if len(os.Args) == 4 && os.Args[1] == "launch" {
+		launch(os.Args[2], os.Args[3])
+	}
 	os.Exit(m.Run())
 }

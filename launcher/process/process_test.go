@@ -21,9 +21,16 @@ var number atomic.Int64
 func place(t testing.TB) process.Config {
 	root, err := os.MkdirTemp("", "weir-launcher-")
 	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, os.RemoveAll(root)) })
 	require.NoError(t, os.Chmod(root, 0o711)) // for the environment files
+	return placeIn(t, root)
+}
+
+func placeIn(t testing.TB, root string) process.Config {
 	c := process.Config{
 		Dir: filepath.Join(root, "state"), EnvDir: filepath.Join(root, "env"), User: "nobody",
+		// Under -race: the shim of a test ends at once, and not by itself when it finds a race.
+		Shim:  []string{"/usr/bin/env", "GORACE=atexit_sleep_ms=0 halt_on_error=1", os.Args[0], "shim"},
 		Group: fmt.Sprintf("weir-test-%d-%d", os.Getpid(), number.Add(1)),
 	}
 	t.Cleanup(func() {
@@ -39,7 +46,6 @@ func place(t testing.TB) process.Config {
 		for _, g := range groups {
 			require.NoError(t, os.Remove(g), "a group of an instance is left")
 		}
-		require.NoError(t, os.RemoveAll(root))
 	})
 	return c
 }

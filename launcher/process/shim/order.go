@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -58,18 +59,27 @@ func WriteOrder(dir string, o Order) error {
 	if err != nil {
 		return err
 	}
-	return replaceFile(filepath.Join(dir, orderFile), data)
+	return errors.Join(replaceFile(filepath.Join(dir, orderFile), data), replaceFile(filepath.Join(dir, graceFile), graceText(o.Spec.Patience())))
 }
 
-// WriteGrace tells a shim how long its instance has from TERM to KILL; the signal to look follows.
+// WriteGrace tells a shim how long its instance has from TERM to KILL; the signal to look follows. It writes over what is
+// there, so that a full disk keeps nothing from being stopped.
 func WriteGrace(dir string, grace time.Duration) error {
-	return replaceFile(filepath.Join(dir, graceFile), []byte(grace.String()))
+	f, err := os.OpenFile(filepath.Join(dir, graceFile), os.O_WRONLY|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(graceText(grace))
+	return errors.Join(err, f.Close())
 }
+
+// graceText has the same length for every grace.
+func graceText(grace time.Duration) []byte { return fmt.Appendf(nil, "%31s\n", grace) }
 
 // readGrace is what a stop said, or the Spec's own when somebody else sent the signal.
 func readGrace(dir string, spec launcher.Spec) time.Duration {
 	if data, err := readFile(filepath.Join(dir, graceFile)); err == nil {
-		if d, err := time.ParseDuration(string(data)); err == nil && d >= 0 {
+		if d, err := time.ParseDuration(strings.TrimSpace(string(data))); err == nil && d >= 0 {
 			return d
 		}
 	}

@@ -82,6 +82,15 @@ func (s *slots) save(r Record) error {
 	return nil
 }
 
+// WriteRecord adds a record to a directory whose shim is gone.
+func WriteRecord(dir string, r Record) error {
+	s, _, err := openSlots(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(s.save(r), s.files[0].Close(), s.files[1].Close())
+}
+
 // encodeSlot is a line with checksum and length, the record as JSON, and line ends up to the size of the slot.
 func encodeSlot(r Record) ([]byte, error) {
 	data, err := json.Marshal(r)
