@@ -91,7 +91,7 @@ func runAgent(ctx context.Context, app *app, o *agentOptions) error {
 	if err := o.check(); err != nil {
 		return err
 	}
-	if _, err := o.monitor.place(app.etcd); err != nil {
+	if err := o.monitor.check(app.etcd); err != nil {
 		return err
 	}
 	logger, err := o.logs.logger(app.err)
@@ -158,8 +158,8 @@ func (o *agentOptions) startMonitor(f etcdFlags, w watching) *nodeMonitor {
 		w.logger.Error("this node has no load monitor: its instances keep their weights, and nobody checks them", "err", err)
 		return nil
 	}
-	if err := m.server.Open(); err != nil { // it will try again; now there is a node record to write
-		w.logger.Error("the load monitor does not listen: choose another address with --load-listen, or none with --loadmon=false", "err", err)
+	if err := m.open(); err != nil { // it will try again; now there is a node record to write
+		w.logger.Error("the load monitor does not listen: choose another address with --load-listen or --report-listen, or none with --loadmon=false", "err", err)
 	}
 	return m
 }

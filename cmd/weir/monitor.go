@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -29,11 +30,13 @@ const monitorPort = 9647
 // monitorOptions are the flags of a node's load monitor.
 type monitorOptions struct {
 	listen    string
+	reports   string
 	allowExec bool
 }
 
 func (o *monitorOptions) register(flags *pflag.FlagSet) {
 	flags.StringVar(&o.listen, "load-listen", "", fmt.Sprintf("where control centers ask the load monitor: IP:PORT or :PORT; default: port %d, on loopback unless etcd is reached with a certificate", monitorPort))
+	flags.StringVar(&o.reports, "report-listen", "127.0.0.1:9645", "where instances of this host report themselves, a loopback address; empty: nowhere")
 	flags.BoolVar(&o.allowExec, "allow-exec-checks", false, "run the programs that services give as their exec checks, as the user of this process")
 }
 
@@ -42,6 +45,27 @@ type monitorPlace struct {
 	address netip.AddrPort
 	tls     *monitor.Credential
 	etcd    string // an endpoint, the way to which says by which address others reach this node
+}
+
+// check finds what can be known before anything is opened.
+func (o *monitorOptions) check(f etcdFlags) error {
+	_, err := o.place(f)
+	_, rerr := o.reportAddress()
+	return errors.Join(err, rerr)
+}
+
+// reportAddress is where instances report themselves; the zero one: nowhere.
+func (o *monitorOptions) reportAddress() (address netip.AddrPort, err error) {
+	if o.reports == "" {
+		return address, nil
+	}
+	if address, err = netip.ParseAddrPort(o.reports); err != nil || address.Port() == 0 {
+		return address, &usageError{fmt.Errorf("--report-listen %q: want IP:PORT", o.reports)}
+	}
+	if !address.Addr().Unmap().IsLoopback() {
+		return address, fmt.Errorf("%w: --report-listen %s is not loopback, and whoever reaches it speaks for this host's instances", cluster.ErrUnsafe, o.reports)
+	}
+	return address, nil
 }
 
 // place decides where to listen: beyond loopback by TLS, or where --insecure-etcd says that the network is trusted.
@@ -127,8 +151,8 @@ func (f etcdFlags) monitors(secret func(context.Context) (string, error)) *monit
 // nodeMonitor is this node's running load monitor.
 type nodeMonitor struct {
 	*monitor.Monitor
-	place  monitorPlace
-	server *monitor.Server
+	place   monitorPlace
+	servers []*monitor.Server // the first answers control centers
 }
 
 // watching is what a load monitor works with.
@@ -146,11 +170,15 @@ func (o *monitorOptions) start(f etcdFlags, w watching) (*nodeMonitor, error) {
 	if err != nil {
 		return nil, err
 	}
+	reports, err := o.reportAddress()
+	if err != nil {
+		return nil, err
+	}
 	host, err := sample.NewKernel(w.driver.LocalCounts)
 	if err != nil {
 		return nil, fmt.Errorf("load monitor: %w", err)
 	}
-	checker := check.New(check.Options{Node: w.node, AllowExec: o.allowExec, Logger: w.logger.With("node", w.node)})
+	checker := check.New(check.Options{Node: w.node, AllowExec: o.allowExec, Listening: sample.Listening, Logger: w.logger.With("node", w.node)})
 	metrics := monitor.NewMetrics(w.registry)
 	m, err := monitor.New(monitor.Config{
 		Node: w.node, Sampler: sample.NewSampler(w.node, host, runtime.NumCPU()), Checker: checker, Store: w.store, Logger: w.logger, Metrics: metrics,
@@ -159,20 +187,35 @@ func (o *monitorOptions) start(f etcdFlags, w watching) (*nodeMonitor, error) {
 		return nil, err
 	}
 	server := &monitor.Server{Address: place.address, TLS: place.tls, Handler: m.Handler(), Logger: w.logger, Metrics: metrics}
-	return &nodeMonitor{m, place, server}, nil
+	n := &nodeMonitor{Monitor: m, place: place, servers: []*monitor.Server{server}}
+	if reports.IsValid() {
+		n.servers = append(n.servers, &monitor.Server{Address: reports, Handler: check.Reports(checker), Logger: w.logger, Metrics: metrics})
+	}
+	return n, nil
+}
+
+// open begins to listen. What cannot be opened is tried again.
+func (n *nodeMonitor) open() error {
+	var errs []error
+	for _, s := range n.servers {
+		errs = append(errs, s.Open())
+	}
+	return errors.Join(errs...)
 }
 
 // Run monitors and answers until the context ends, and returns nil then.
 func (n *nodeMonitor) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return n.Monitor.Run(ctx) })
-	g.Go(func() error { return n.server.Run(ctx) })
+	for _, s := range n.servers {
+		g.Go(func() error { return s.Run(ctx) })
+	}
 	return g.Wait()
 }
 
 // url is where the node's load monitor answers now; "": nowhere.
 func (n *nodeMonitor) url(ctx context.Context, addresses []netip.Addr) string {
-	port := n.server.Port()
+	port := n.servers[0].Port()
 	if port == 0 {
 		return ""
 	}

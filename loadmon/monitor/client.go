@@ -34,6 +34,9 @@ type Client struct {
 	Loopback bool                                  // etcd never leaves this host, so the nodes' loopback is this host's
 	Timeout  time.Duration                         // of one question. Default 3 s
 
+	// Dial connects to a node; nil: from where this process stands.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+
 	once  sync.Once
 	http  *http.Client
 	mu    sync.Mutex
@@ -215,19 +218,21 @@ func (c *Client) open() {
 	if c.Timeout <= 0 {
 		c.Timeout = 3 * time.Second
 	}
-	dialer := &net.Dialer{Timeout: connecting}
+	if c.Dial == nil {
+		c.Dial = (&net.Dialer{Timeout: connecting}).DialContext
+	}
 	c.http = &http.Client{
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Transport: &http.Transport{
-			DialContext:     dialer.DialContext,
-			DialTLSContext:  func(ctx context.Context, _, _ string) (net.Conn, error) { return c.dialTLS(ctx, dialer) },
+			DialContext:     c.Dial,
+			DialTLSContext:  func(ctx context.Context, _, _ string) (net.Conn, error) { return c.dialTLS(ctx) },
 			MaxConnsPerHost: 4, MaxIdleConnsPerHost: 1, IdleConnTimeout: 30 * time.Second,
 			DisableCompression: true, MaxResponseHeaderBytes: 16 << 10,
 		},
 	}
 }
 
-func (c *Client) dialTLS(ctx context.Context, dialer *net.Dialer) (net.Conn, error) {
+func (c *Client) dialTLS(ctx context.Context) (net.Conn, error) {
 	t, ok := targetOf(ctx)
 	if !ok {
 		return nil, errors.New("a connection for no node")
@@ -238,8 +243,13 @@ func (c *Client) dialTLS(ctx context.Context, dialer *net.Dialer) (net.Conn, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*connecting) // it does not end with the question
 	defer cancel()
-	conn, err := (&tls.Dialer{NetDialer: dialer, Config: config}).DialContext(ctx, "tcp", t.address.String())
+	plain, err := c.Dial(ctx, "tcp", t.address.String())
 	if err != nil {
+		return nil, err
+	}
+	conn := tls.Client(plain, config)
+	if err := conn.HandshakeContext(ctx); err != nil {
+		_ = plain.Close()
 		return nil, err
 	}
 	return conn, nil

@@ -1,0 +1,119 @@
+package integration
+
+import (
+	"context"
+	"encoding/json"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/loadmon/monitor"
+)
+
+const monitorToken = "0123456789abcdef0123456789abcdef"
+
+// monitors asks the nodes' load monitors from where the client stands, as a control center on a host of its own does.
+func (w *World) monitors(token string) *monitor.Client {
+	c := &monitor.Client{Token: func(context.Context) (string, error) { return token, nil }, Insecure: true, Dial: w.Client.Dial}
+	w.t.Cleanup(c.Close)
+	return c
+}
+
+// node is what a node told of itself, once it told where its load monitor answers.
+func (w *World) node(name string) (n *cluster.Node) {
+	w.t.Helper()
+	w.Eventually(10*time.Second, "the node tells of its load monitor", func() bool {
+		snapshot, err := w.Store.Snapshot(w.t.Context())
+		require.NoError(w.t, err)
+		n, _ = snapshot.Nodes.Get(name)
+		return n != nil && n.Monitor != ""
+	})
+	return n
+}
+
+// A load monitor on each of two nodes: both answer, each for its own instances, to who knows the token.
+func TestLoadMonitors(t *testing.T) {
+	w := world(t, Options{Nodes: 2, AgentArgs: []string{"--load-listen", ":9647", "--insecure-etcd"}})
+	w.Put("ops/secret", `{"token":"`+monitorToken+`"}`)
+	f := w.Frontend(cluster.TCP, false)
+	one, here := w.Serve(w.Nodes[0], 80, false)
+	two, _ := w.Serve(w.Nodes[1], 80, false)
+	far, elsewhere := w.Serve(w.Instances[0], 80, false)
+	service := Service("a", f, one, two, far)
+	service.Check = &cluster.Check{TCP: &cluster.TCPCheck{}, Interval: cluster.Duration(500 * time.Millisecond)}
+	w.Publish(service)
+	n1, n2 := w.node("n1"), w.node("n2")
+	require.Equal(t, "http://192.168.10.1:9647", n1.Monitor)
+
+	asks := w.monitors(monitorToken)
+	for name, instance := range map[string]string{"n1": one, "n2": two} {
+		node := map[string]*cluster.Node{"n1": n1, "n2": n2}[name]
+		w.Eventually(20*time.Second, name+" tells of its instance", func() bool {
+			report, problems, err := asks.Loads(t.Context(), name, node)
+			require.NoError(t, err)
+			require.Empty(t, problems)
+			require.Equal(t, name, report.Node)
+			return len(report.Loads) == 1 && report.Loads[0].Instance == instance && report.Loads[0].LatencyMS > 0
+		})
+	}
+	_, _, err := w.monitors(strings.Repeat("x", 32)).Loads(t.Context(), "n1", n1)
+	require.ErrorContains(t, err, "it answers 401 Unauthorized")
+	_, _, err = (&monitor.Client{Token: asks.Token, Dial: w.Client.Dial}).Loads(t.Context(), "n1", n1)
+	require.ErrorIs(t, err, cluster.ErrUnsafe, "the token does not go over the network unless that was asked for by name")
+
+	// A look from n2: instances wherever they run, and nothing else.
+	address := netip.MustParseAddrPort
+	look := func() map[netip.AddrPort]bool {
+		answers, err := asks.Look(t.Context(), "n2", n2, []netip.AddrPort{address(one), address(far), address("192.168.10.1:9647")})
+		require.NoError(t, err)
+		return answers
+	}
+	require.Equal(t, map[netip.AddrPort]bool{address(one): true, address(far): true}, look())
+	require.NoError(t, elsewhere.Close())
+	require.Equal(t, map[netip.AddrPort]bool{address(one): true, address(far): false}, look())
+
+	// What is wrong is in etcd at once, by its own node, and the rules follow.
+	idle := w.verdicts("n1")
+	require.NotContains(t, idle, one)
+	require.NoError(t, here.Close())
+	w.Eventually(5*time.Second, "the verdict is written", func() bool { return slices.Contains(w.verdicts("n1"), one) })
+	require.NotContains(t, w.verdicts("n2"), one, "it is another node's")
+	w.Eventually(5*time.Second, "no connection goes there", func() bool {
+		snapshot, err := w.Store.Snapshot(t.Context())
+		require.NoError(t, err)
+		in, _ := snapshot.Services.Get("a")
+		states := cluster.Resolve(in).Instances
+		i := slices.IndexFunc(states, func(s cluster.State) bool { return s.Instance.ID == one })
+		return states[i].Status == cluster.IsDead
+	})
+
+	// While etcd is away the instance comes back; etcd learns it afterwards. The monitor's figures are there all the time.
+	w.StopEtcd()
+	w.Serve(w.Nodes[0], 80, false)
+	_, _, err = asks.Loads(t.Context(), "n1", n1)
+	require.NoError(t, err)
+	time.Sleep(2 * time.Second)
+	w.StartEtcd()
+	w.Eventually(20*time.Second, "the verdict is taken back", func() bool { return !slices.Contains(w.verdicts("n1"), one) })
+}
+
+// verdicts are the instances of which a node says that they are not well.
+func (w *World) verdicts(node string) []string {
+	w.t.Helper()
+	client, err := w.Store.Client()
+	require.NoError(w.t, err)
+	r, err := client.Get(w.t.Context(), w.Store.Prefix()+"net/health/"+node)
+	require.NoError(w.t, err)
+	if len(r.Kvs) == 0 {
+		return nil
+	}
+	var health cluster.NodeHealth
+	require.NoError(w.t, json.Unmarshal(r.Kvs[0].Value, &health))
+	return slices.Collect(maps.Keys(health["a"]))
+}
