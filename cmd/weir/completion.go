@@ -43,7 +43,7 @@ type candidates func(s *cluster.Snapshot, before []string) []cobra.Completion
 // thought of offers nothing rather than the names of files.
 func addCompletion(a *app, c *cobra.Command) {
 	switch c.Name() {
-	case "withdraw", "services", "instances", "events":
+	case "withdraw", "services", "instances", "events", "report":
 		c.ValidArgsFunction = a.complete(nth(serviceNames))
 	case "drain", "undrain", "weight":
 		c.ValidArgsFunction = a.complete(nth(serviceNames, instanceIDs))

@@ -20,6 +20,7 @@ func newRootCmd(a *app) *cobra.Command {
 		newNodeCmd(a),
 		newPauseCmd(a, nil),
 		newRBACCmd(a, nil),
+		newReportCmd(a, nil),
 		newResumeCmd(a, nil),
 		newRulesCmd(a),
 		newSimulateCmd(a, nil),

@@ -1,6 +1,8 @@
 package check
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,7 +11,14 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
+	"time"
+
+	"github.com/weir-lb/weir/cluster"
 )
+
+// ReportAddress is where a load monitor hears the instances of its host, unless it was told otherwise.
+var ReportAddress = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 9645)
 
 // ReportPath is where instances report themselves: POST ReportPath + SERVICE/ID with a Word.
 const ReportPath = "/v1/report/"
@@ -70,4 +79,46 @@ func loopback(host string) bool {
 	}
 	addr, err := netip.ParseAddr(name)
 	return name == "localhost" || err == nil && addr.IsLoopback()
+}
+
+// reportPatience is how long a Report may take.
+const reportPatience = 5 * time.Second
+
+// Report tells the word of an instance to the load monitor of this host.
+func Report(ctx context.Context, monitor netip.AddrPort, id ID, w Word) error {
+	ctx, cancel := context.WithTimeout(ctx, reportPatience)
+	defer cancel()
+	text, err := json.Marshal(w)
+	if err != nil {
+		return err
+	}
+	u := "http://" + monitor.String() + ReportPath + url.PathEscape(id.Service) + "/" + url.PathEscape(id.Instance)
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, u, bytes.NewReader(text))
+	if err != nil {
+		return err
+	}
+	r.Header.Set("Content-Type", "application/json")
+	client := http.Client{
+		Transport:     &http.Transport{DisableKeepAlives: true}, // no proxy either: this is said to this host
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	answer, err := client.Do(r)
+	if err != nil {
+		return fmt.Errorf("the load monitor of this host is not reached at %s: %w: is weir agent running, with that --report-listen?", monitor, unwrapped(err))
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode == http.StatusNoContent {
+		return nil
+	}
+	why, _ := io.ReadAll(io.LimitReader(answer.Body, 4*cluster.MaxOutput))
+	return fmt.Errorf("the load monitor refuses the report (%s): %s", line(answer.Status), line(string(why)))
+}
+
+// unwrapped leaves out the address and the verb, which the message has already.
+func unwrapped(err error) error {
+	var u *url.Error
+	if errors.As(err, &u) {
+		return u.Err
+	}
+	return err
 }
