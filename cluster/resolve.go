@@ -87,6 +87,7 @@ func Resolve(in *Inputs) *Resolved {
 	r.failing(in)
 	r.eject(in)
 	r.route(in)
+	r.unchecked()
 	return r
 }
 

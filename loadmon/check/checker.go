@@ -29,6 +29,7 @@ type Options struct {
 type Checker struct {
 	o       Options
 	start   time.Time     // with a monotonic reading: nothing follows jumps of the clock
+	every   time.Duration // between two looks at the sockets
 	changed chan struct{} // of size one
 	kicked  chan struct{} // of size one
 
@@ -58,7 +59,7 @@ func New(o Options) *Checker {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	return &Checker{
-		o: o, start: time.Now(), changed: make(chan struct{}, 1), kicked: make(chan struct{}, 1),
+		o: o, start: time.Now(), every: LookInterval, changed: make(chan struct{}, 1), kicked: make(chan struct{}, 1),
 		services: map[string]assigned{}, subjects: map[ID]*subject{},
 	}
 }
@@ -78,7 +79,9 @@ func (c *Checker) Want(s *cluster.Snapshot) {
 	c.wanted = s
 	if !first && before.Observers != s.Observers {
 		for _, in := range s.Services.All() {
-			c.assign(in, false)
+			if len(in.Hosts) < len(in.Service.Instances)+len(in.Registered) { // some run on no node of ours
+				c.assign(in, false)
+			}
 		}
 	}
 	for name, pair := range cluster.Changed(before.Services, s.Services) {

@@ -76,11 +76,11 @@ func listens(listening map[netip.AddrPort]bool, a netip.AddrPort) bool {
 // watch looks at the node's sockets, hears silence, and tells what has held long enough, until the context ends.
 func (c *Checker) watch(ctx context.Context, probes *sync.WaitGroup) {
 	last := c.now()
-	for runner.Sleep(ctx, LookInterval) {
+	for runner.Sleep(ctx, c.every) {
 		listening, known := c.sockets()
 		c.mu.Lock()
 		now := c.now()
-		if gap := now - last - LookInterval; gap > stopped {
+		if gap := now - last - c.every; gap > stopped {
 			c.missed(gap)
 		}
 		last = now

@@ -39,6 +39,17 @@ func TestListenerThatIsGone(t *testing.T) {
 	}
 }
 
+// brisk looks ten times as often.
+func brisk(t *testing.T, o Options, s *cluster.Snapshot) *Checker {
+	t.Helper()
+	o.Node = "n1"
+	c := New(o)
+	c.every = LookInterval / 10
+	c.Want(s)
+	start(t, c)
+	return c
+}
+
 func heard(t *testing.T, c *Checker, id ID) {
 	t.Helper()
 	require.Eventually(t, func() bool {
@@ -62,7 +73,7 @@ func TestListenerThatIsNotMissed(t *testing.T) {
 		return nil, nil
 	}
 	never := netip.MustParseAddrPort(host + ":2")
-	c := running(t, Options{Listening: listening}, world(service("a", nil, a, never)).Snapshot(1))
+	c := brisk(t, Options{Listening: listening}, world(service("a", nil, a, never)).Snapshot(1))
 	there.Store(true)
 	heard(t, c, ID{"a", a.String()})
 	there.Store(false)
@@ -79,7 +90,7 @@ func TestListenerThatWasGoneBefore(t *testing.T) {
 	d := world(service("a", nil, back, gone))
 	dead := cluster.Health{Verdict: cluster.Dead, Reason: "before"}
 	d.Health("n1", cluster.NodeHealth{"a": {back.String(): dead, gone.String(): dead}})
-	c := running(t, Options{Listening: func() ([]netip.AddrPort, error) { return nil, nil }}, d.Snapshot(1))
+	c := brisk(t, Options{Listening: func() ([]netip.AddrPort, error) { return nil, nil }}, d.Snapshot(1))
 	becomes(t, c, ID{"a", back.String()}, "") // by a connection: no look ever shows it
 	require.Equal(t, dead, c.Health()["a"][gone.String()])
 }
@@ -89,7 +100,7 @@ func TestLeaveEndsWithTheProcess(t *testing.T) {
 	t.Parallel()
 	l, a := server(t, host+":0")
 	id := ID{"a", a.String()}
-	c := running(t, Options{Listening: sample.Listening}, world(service("a", nil, a)).Snapshot(1))
+	c := brisk(t, Options{Listening: sample.Listening}, world(service("a", nil, a)).Snapshot(1))
 	heard(t, c, id)
 	require.NoError(t, c.Tell(id, Word{State: Leave}))
 	becomes(t, c, id, cluster.Leaving)
@@ -114,7 +125,7 @@ func TestSocketsThatCannotBeListed(t *testing.T) {
 		return sample.Listening()
 	}
 	log := &lines{}
-	c := running(t, Options{Listening: listening, Logger: log.logger()}, world(service("a", nil, a)).Snapshot(1))
+	c := brisk(t, Options{Listening: listening, Logger: log.logger()}, world(service("a", nil, a)).Snapshot(1))
 	heard(t, c, id)
 	fail.Store(true)
 	_ = l.Close()
