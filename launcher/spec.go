@@ -26,6 +26,16 @@ type Spec struct {
 	User      string           `json:"user,omitempty"`    // a name or a number; empty: the driver's default, never root
 	WorkDir   string           `json:"workDir,omitempty"` // empty: the root directory
 	Grace     cluster.Duration `json:"grace,omitempty"`   // from TERM to KILL where a stop does not say; 0: DefaultGrace
+
+	// Resolved is not asked for by anybody: it is where the paths lead on this node, where that was checked. It is what
+	// is run, and two Specs that differ in it alone ask for the same: a link may be set anew at any time.
+	Resolved Resolved `json:"-"`
+}
+
+// Resolved are paths with their links followed; empty is as the Spec says.
+type Resolved struct {
+	Program string
+	WorkDir string
 }
 
 // Resources limit an instance with all that it starts. 0 is no limit.

@@ -48,6 +48,9 @@ var allowed = map[string][]string{
 	"launcher/process":        {"launcher", "launcher/process/shim", "cluster"},
 	"launcher/process/shim":   {"launcher", "launcher/process/cgroup", "cluster"},
 	"launcher/process/cgroup": {},
+	"launcher/external":       {"launcher", "cluster"},
+	"launcher/hook":           {"launcher", "cluster"},
+	"launcher/allow":          {"launcher", "cluster"},
 
 	"integration/bench":       anything,
 	"rules/rulestest/traffic": {"rules", "rules/rulestest", "cluster", "internal/lab"},

@@ -236,6 +236,20 @@ func TestUsers(t *testing.T) {
 	}
 }
 
+// What is run is what was checked, by the name that was asked for.
+func TestResolved(t *testing.T) {
+	t.Parallel()
+	d := open(t, place(t))
+	defer d.Close()
+	spec := launcher.Spec{ID: "a", Service: "s", Command: []string{"/opt/app/current/tool", "-c", `echo "$0"; pwd; exec sleep 300`, "tool"}, WorkDir: "/nonexistent"}
+	spec.Resolved = launcher.Resolved{Program: "/bin/sh", WorkDir: "/usr"}
+	require.NoError(t, d.Ensure(t.Context(), spec))
+	got := until(t, d, func(s launcher.Status) bool { return len(s.Output) == 2 })
+	require.Equal(t, []string{"tool", "/usr"}, got.Output)
+	spec.Resolved.Program = "/bin/false"
+	require.NoError(t, d.Ensure(t.Context(), spec), "it runs; a link that is set anew is for the next start")
+}
+
 // A shim that hangs before there is an instance.
 func TestStartTimeout(t *testing.T) {
 	t.Parallel()

@@ -1,6 +1,7 @@
 package process
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -53,6 +54,8 @@ func (d *Driver) order(spec launcher.Spec) (shim.Order, error) {
 	if err := launcher.Refuse(problems); err != nil {
 		return o, err
 	}
+	o.Program = cmp.Or(spec.Resolved.Program, spec.Command[0])
+	o.WorkDir = cmp.Or(spec.Resolved.WorkDir, spec.WorkDir, "/")
 	o.EnvFile = shim.EnvFileOf(d.config.EnvDir, spec.ID)
 	name := spec.User
 	if name == "" {

@@ -25,6 +25,8 @@ const (
 // Order is what a shim is to do: the Spec and what the launcher made of it.
 type Order struct {
 	Spec    launcher.Spec `json:"spec"`
+	Program string        `json:"program"` // the file that is run, and where: the Spec's, or where its links lead
+	WorkDir string        `json:"workDir"`
 	UID     uint32        `json:"uid"`
 	GID     uint32        `json:"gid"`
 	Switch  bool          `json:"switch"`           // to that user; false: it is the launcher's own

@@ -95,19 +95,15 @@ func forkHere(o Order, g cgroup.Group, files []*os.File) (Process, error) {
 	if o.Switch {
 		attributes.Credential = &syscall.Credential{Uid: o.UID, Gid: o.GID} // with no other groups
 	}
-	dir := o.Spec.WorkDir
-	if dir == "" {
-		dir = "/"
-	}
-	started, err := os.StartProcess(o.Spec.Command[0], o.Spec.Command, &os.ProcAttr{
-		Dir: dir, Env: environment(o), Files: files, Sys: attributes,
+	started, err := os.StartProcess(o.Program, o.Spec.Command, &os.ProcAttr{
+		Dir: o.WorkDir, Env: environment(o), Files: files, Sys: attributes,
 	})
 	if err != nil {
 		var path *os.PathError
 		if errors.As(err, &path) {
 			err = path.Err
 		}
-		return Process{}, fmt.Errorf("run %s in %s as user %d: %w", launcher.Printable(o.Spec.Command[0], 200), launcher.Printable(dir, 200), o.UID, err)
+		return Process{}, fmt.Errorf("run %s in %s as user %d: %w", launcher.Printable(o.Program, 200), launcher.Printable(o.WorkDir, 200), o.UID, err)
 	}
 	pid := started.Pid
 	_ = started.Release() // this shim waits for all its children itself

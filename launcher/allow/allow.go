@@ -1,0 +1,121 @@
+// Package allow is the list by which the owner of a node says what a launcher may run there. Without the list, nothing.
+//
+//	drivers: [process]            # process, external, hook
+//	users: [app, www-data]        # root only when it is named here
+//	paths: [/opt/apps]            # programs and working directories below them, links followed
+//	services: [shop, shop-admin]  # or ["*"]
+//
+// Who could write the list could become root through the launcher, so the file and all directories above it have to
+// belong to root, closed to the writing of others.
+package allow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/launcher"
+)
+
+// List is what is allowed. The zero value allows nothing.
+type List struct {
+	Drivers  []string `json:"drivers"`
+	Users    []string `json:"users"`
+	Paths    []string `json:"paths"`
+	Services []string `json:"services"`
+}
+
+// everything stands for all services. Drivers, users and paths have no such word: each of them is one way to become root.
+const everything = "*"
+
+// Check says what of a Spec is not allowed for a driver. The Spec that it returns says where its paths lead: that was
+// checked, and that is to be run.
+func (l *List) Check(driver string, spec launcher.Spec) (launcher.Spec, []cluster.Problem) {
+	var problems []cluster.Problem
+	refuse := func(field, what, fix string) {
+		problems = append(problems, cluster.Problem{Object: "instance " + launcher.Printable(spec.ID, 80), Field: field, What: what, Fix: fix})
+	}
+	if !slices.Contains(l.Drivers, driver) {
+		refuse("driver", fmt.Sprintf("%q is not allowed on this node", launcher.Printable(driver, 80)), "add it to drivers in the launcher's list, or choose another node")
+	}
+	if !slices.Contains(l.Services, spec.Service) && !slices.Contains(l.Services, everything) {
+		refuse("service", fmt.Sprintf("%q is not allowed on this node", launcher.Printable(spec.Service, 80)), "add it to services in the launcher's list, or choose another node")
+	}
+	if len(spec.Command) == 0 {
+		return spec, problems // nothing runs here, so nothing runs as anybody
+	}
+	if !slices.Contains(l.Users, spec.User) {
+		refuse("user", fmt.Sprintf("%q is not allowed on this node", launcher.Printable(spec.User, 80)), "name one of the users in the launcher's list")
+	}
+	for _, p := range []struct {
+		field, path string
+		resolved    *string
+	}{{"command[0]", spec.Command[0], &spec.Resolved.Program}, {"workDir", spec.WorkDir, &spec.Resolved.WorkDir}} {
+		if p.path == "" {
+			continue // the root directory, of which an instance sees what its user may see
+		}
+		resolved, why := l.resolve(p.path)
+		if why != "" {
+			refuse(p.field, why, "put it below one of the paths in the launcher's list")
+		}
+		*p.resolved = resolved
+	}
+	return spec, problems
+}
+
+// resolve follows all links of a path and says why what it leads to is not allowed, or "".
+func (l *List) resolve(path string) (resolved, why string) {
+	shown := launcher.Printable(path, 200)
+	if !filepath.IsAbs(path) || slices.Contains(strings.Split(path, "/"), "..") {
+		return "", fmt.Sprintf("%q is not an absolute path without ..", shown)
+	}
+	resolved, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return "", fmt.Sprintf("%q cannot be looked at: %v", shown, errors.Unwrap(err))
+	}
+	for _, prefix := range l.Paths {
+		// The list may name a link: what counts is where it leads.
+		if allowed, err := filepath.EvalSymlinks(prefix); err == nil && within(resolved, allowed) {
+			return resolved, ""
+		}
+	}
+	if resolved != path {
+		return "", fmt.Sprintf("%q leads to %q, which is not allowed on this node", shown, launcher.Printable(resolved, 200))
+	}
+	return "", fmt.Sprintf("%q is not allowed on this node", shown)
+}
+
+func within(path, prefix string) bool {
+	return path == prefix || strings.HasPrefix(path, strings.TrimSuffix(prefix, "/")+"/")
+}
+
+// Guard is a driver that starts only what the list allows. It stops and lists everything: what was allowed once has to
+// be seen and ended.
+func (l *List) Guard(name string, driver launcher.Driver) launcher.Driver {
+	return &guard{list: l, name: name, driver: driver}
+}
+
+type guard struct {
+	list   *List
+	name   string
+	driver launcher.Driver
+}
+
+func (g *guard) Ensure(ctx context.Context, spec launcher.Spec) error {
+	resolved, problems := g.list.Check(g.name, spec)
+	if err := launcher.Refuse(problems); err != nil {
+		return err
+	}
+	return g.driver.Ensure(ctx, resolved)
+}
+
+func (g *guard) Stop(ctx context.Context, id string, grace time.Duration) error {
+	return g.driver.Stop(ctx, id, grace)
+}
+
+func (g *guard) List(ctx context.Context) ([]launcher.Status, error) { return g.driver.List(ctx) }
