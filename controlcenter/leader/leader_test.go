@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -201,4 +202,82 @@ func TestAnInstanceThatFailsIsEjected(t *testing.T) {
 	require.Equal(t, "cc1", events[0].By)
 	require.Positive(t, events[0].In[id(2)]["failed"])
 	require.Zero(t, events[0].Out[id(2)]["share"])
+}
+
+// deaf does not learn that a leadership ended, as a process does that was stopped in the middle of a round.
+type deaf struct{ real }
+
+func (d deaf) Lead(ctx context.Context, name string, lease time.Duration, lead func(context.Context, leader.Writer) error) error {
+	return d.real.Lead(ctx, name, lease, func(_ context.Context, w leader.Writer) error { return lead(ctx, w) })
+}
+
+// It goes on until it wants to write, and is refused by etcd. Then it gives up what it does not have any more.
+func TestAFormerLeaderIsRefused(t *testing.T) {
+	t.Parallel()
+	endpoint := server(t)
+	s := open(t, endpoint)
+	static := service("a", 2)
+	static.Balance, static.Load = cluster.BalanceStatic, &cluster.LoadSource{Agent: 8081}
+	published(t, s, static)
+	n := &nodes{}
+	n.set("n1", says("n1", loadmon.Load{Service: "a", Instance: id(1)}))
+	n.set("n2", says("n2", loadmon.Load{Service: "a", Instance: id(2)}))
+	one, _ := lead(t, leader.Config{Store: deaf{open(t, endpoint)}, Loads: n})
+	leading := func(l *leader.Leader) func() bool {
+		return func() bool { return strings.Contains(page(t, l.WriteState), `"leading": true`) }
+	}
+	settled := func(l *leader.Leader) func() bool {
+		return func() bool { return strings.Contains(page(t, l.WriteState), `"services": 1`) }
+	}
+	eventually(t, "cc1 leads and has a round behind it", settled(one))
+	client, err := s.Client()
+	require.NoError(t, err)
+	leases, err := client.Leases(t.Context())
+	require.NoError(t, err)
+	require.Len(t, leases.Leases, 1)
+	_, err = client.Revoke(t.Context(), leases.Leases[0].ID)
+	require.NoError(t, err)
+	two, _ := lead(t, leader.Config{Store: open(t, endpoint), Loads: n, Name: "cc2", Interval: maxRound})
+	eventually(t, "cc2 leads and has a round behind it", settled(two))
+	require.True(t, leading(one)(), "it does not know better")
+	wish := 0.5
+	n.set("n1", says("n1", loadmon.Load{Service: "a", Instance: id(1), Wish: &wish}))
+	eventually(t, "cc1 learns it", func() bool { return !leading(one)() })
+	for _, e := range must(s.Events(t.Context(), "a")) {
+		require.Equal(t, "cc2", e.By)
+	}
+}
+
+// maxRound is an interval in which a leader does not come to a second round while the test lasts.
+const maxRound = 10 * time.Second
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+// Nothing is known of any node: nothing moves, and nobody is blamed.
+func TestALeaderWithoutNodes(t *testing.T) {
+	t.Parallel()
+	s := open(t, server(t))
+	_, err := s.Commit(t.Context(), cluster.Publish{Service: service("a", 3)})
+	require.NoError(t, err)
+	l, _ := lead(t, leader.Config{Store: s, Loads: &nodes{}})
+	eventually(t, "a decision", func() bool {
+		return strings.Contains(page(t, l.WriteDecisions), "frozen: 3 of 3 instances have no fresh figures")
+	})
+	time.Sleep(3 * round)
+	require.Nil(t, inputs(t, s, "a").Weights)
+	require.Empty(t, page(t, l.WriteProblems))
+	require.NoError(t, l.Ready())
+}
+
+func TestMistakesInTheConfiguration(t *testing.T) {
+	t.Parallel()
+	_, err := leader.New(leader.Config{Name: "Two Words", Interval: time.Hour, Lease: time.Second})
+	for _, want := range []string{"name: ", "interval 1h0m0s is outside 100ms..10s", "lease 1s is outside 2s..5m0s"} {
+		require.ErrorContains(t, err, want)
+	}
 }

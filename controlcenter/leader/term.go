@@ -2,6 +2,7 @@ package leader
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 type term struct {
 	*Leader
 	writer Writer
+	lost   context.CancelCauseFunc // ends all loops
 	since  time.Time
 	base   *cluster.Snapshot // read after the election
 }
@@ -25,7 +27,9 @@ func (l *Leader) lead(ctx context.Context, w Writer) error {
 	if err != nil {
 		return fmt.Errorf("begin to lead: %w", err)
 	}
-	t := &term{Leader: l, writer: w, since: time.Now(), base: base}
+	ctx, lost := context.WithCancelCause(ctx)
+	defer lost(nil)
+	t := &term{Leader: l, writer: w, lost: lost, since: time.Now(), base: base}
 	l.begin(t)
 	defer l.end()
 	g, ctx := errgroup.WithContext(ctx)
@@ -53,10 +57,13 @@ func (l *Leader) end() {
 	l.metrics.ended()
 }
 
-// Write writes decisions for this leadership, and counts them.
+// Write writes decisions for this leadership, and counts them. Refused since it has ended, it ends all loops.
 func (t *term) Write(ctx context.Context, decisions ...cluster.Decision) (int64, error) {
 	revision, err := t.writer.Write(ctx, decisions...)
 	t.metrics.wrote(err)
+	if errors.Is(err, cluster.ErrNotLeading) {
+		t.lost(err)
+	}
 	return revision, err
 }
 
