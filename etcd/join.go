@@ -3,6 +3,7 @@ package etcd
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -38,6 +39,42 @@ func (s *Store) Join(ctx context.Context, node string, n *cluster.Node) error {
 			return nil
 		}
 		_, err = c.Txn(ctx).Then(ops...).Commit()
+		return err
+	})
+}
+
+// ErrNotJoined says that the cluster does not know the node yet.
+var ErrNotJoined = errors.New("its agent has not joined the cluster yet")
+
+// Monitor adds to net/nodes/<node> where its load monitor answers, for one that is not part of the agent.
+func (s *Store) Monitor(ctx context.Context, node, url string) error {
+	key := Key{Kind: KindNode, Node: node}
+	doing := "tell where the load monitor of node " + printable(node) + " answers"
+	if err := key.Valid(); err != nil {
+		return fmt.Errorf("%s: %w", doing, err)
+	}
+	return s.do(ctx, doing, func(ctx context.Context, c *clientv3.Client) error {
+		found, err := s.read(ctx, c, []string{key.String()})
+		if err == nil && found[0] == nil {
+			err = ErrNotJoined
+		}
+		if err != nil {
+			return err
+		}
+		record, err := decode[cluster.Node](found[0].Value)
+		if err != nil || record.Monitor == url {
+			return err
+		}
+		record.Monitor = url
+		value, err := readable(key, record)
+		if err != nil {
+			return err
+		}
+		unchanged := clientv3.Compare(clientv3.ModRevision(s.key(key)), "=", found[0].ModRevision)
+		r, err := c.Txn(ctx).If(unchanged).Then(clientv3.OpPut(s.key(key), string(value))).Commit()
+		if err == nil && !r.Succeeded {
+			return fmt.Errorf("%w: its agent wrote at the same time", cluster.ErrConflict)
+		}
 		return err
 	})
 }

@@ -2,13 +2,16 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
+	"github.com/weir-lb/weir/cluster"
 	"github.com/weir-lb/weir/internal/runner"
 	"github.com/weir-lb/weir/loadmon"
 	"github.com/weir-lb/weir/loadmon/sample"
@@ -18,6 +21,10 @@ type loadmonOptions struct {
 	*app
 	driver   driverFlags
 	node     string
+	monitor  monitorOptions
+	pages    pageFlags
+	logs     logOptions
+	once     bool
 	interval time.Duration
 	output   outputFlag
 }
@@ -26,27 +33,58 @@ func newLoadmonCmd(a *app, runF func(context.Context, *loadmonOptions) error) *c
 	o := &loadmonOptions{app: a}
 	c := &cobra.Command{
 		Use:   "loadmon",
-		Short: "Measure the instances of this node once: connections, and how busy they are",
-		Long: `Measure the instances of this node over one interval and print what a load monitor would report of them. An instance is listed
-when a process of this network namespace listens on its address; new connections are those that this node's rules count.
-Nothing uses these figures yet.`,
+		Short: "Run this node's load monitor in a process of its own, or measure once",
+		Long: `Watch this node's instances: measure each every 5 seconds, check them as their services say, write to etcd which are not well,
+and answer control centers that ask for loads. An agent does the same unless it has --loadmon=false: run this beside such an
+agent, where the process that writes rules shall stay small.
+
+With --once measure over one interval, and print what it would report. An instance is listed when a process of this network
+namespace listens on its address; new connections are those that this node's rules count.
+
+Pages on --listen: /readyz /metrics.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if o.interval <= 0 {
-				return &usageError{fmt.Errorf("--interval %s is not positive", o.interval)}
+			if err := o.check(c.Flags()); err != nil {
+				return err
 			}
 			if runF != nil {
 				return runF(c.Context(), o)
+			}
+			if !o.once {
+				return serveLoadmon(c.Context(), o)
 			}
 			return o.with(c.Context(), func(s store) error { return runLoadmon(c.Context(), o, s) })
 		},
 	}
 	name, _ := os.Hostname()
 	c.Flags().StringVar(&o.node, "node", name, "this node's name in the cluster")
-	c.Flags().DurationVar(&o.interval, "interval", loadmon.Interval, "how long to measure")
+	c.Flags().BoolVar(&o.once, "once", false, "measure once and print it")
+	c.Flags().DurationVar(&o.interval, "interval", loadmon.Interval, "with --once: how long to measure")
 	o.driver.register(c.Flags())
+	o.monitor.register(c.Flags())
+	o.pages.register(c.Flags(), "127.0.0.1:9649")
+	o.logs.addTo(c)
 	o.output.register(c.Flags(), "table", "table", "json", "yaml")
 	return c
+}
+
+// check finds what can be known before anything is opened.
+func (o *loadmonOptions) check(flags *pflag.FlagSet) error {
+	if why := cluster.ValidName(o.node); why != "" {
+		return &usageError{fmt.Errorf("--node: %s", why)}
+	}
+	if o.interval <= 0 {
+		return &usageError{fmt.Errorf("--interval %s is not positive", o.interval)}
+	}
+	for _, name := range []string{"interval", "output"} {
+		if flags.Changed(name) && !o.once {
+			return &usageError{fmt.Errorf("--%s is for --once", name)}
+		}
+	}
+	if err := o.driver.check(); err != nil || o.once {
+		return err
+	}
+	return errors.Join(o.monitor.check(o.etcd), o.pages.check())
 }
 
 func runLoadmon(ctx context.Context, o *loadmonOptions, s store) error {

@@ -82,19 +82,19 @@ func TestLoadmonOfANodeWithoutProcesses(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("not root: rules and tracked connections cannot be read")
 	}
-	r := weir(t, cast(t), "loadmon", "--node", "n1", "--interval", "10ms")
+	r := weir(t, cast(t), "loadmon", "--once", "--node", "n1", "--interval", "10ms")
 	require.Equal(t, 0, r.code, r.err)
 	require.Equal(t, "SERVICE  INSTANCE  NEW/S  ACTIVE  BUSY\n", r.out)
 	require.Contains(t, r.err, "1 of 1 instances of node n1 have no process here that could be measured")
-	require.Contains(t, weir(t, cast(t), "loadmon", "--node", "n1", "--interval", "10ms", "-o", "json").out, `"node": "n1"`)
+	require.Contains(t, weir(t, cast(t), "loadmon", "--once", "--node", "n1", "--interval", "10ms", "-o", "json").out, `"node": "n1"`)
 }
 
 func TestLoadmonRefuses(t *testing.T) {
 	t.Parallel()
-	r := weir(t, newFake(), "loadmon", "--node", "nowhere")
+	r := weir(t, newFake(), "loadmon", "--once", "--node", "nowhere")
 	require.Equal(t, 1, r.code)
 	require.Contains(t, r.err, `there is no node "nowhere"`)
-	require.Equal(t, 2, weir(t, newFake(), "loadmon", "--interval", "0s").code)
+	require.Equal(t, 2, weir(t, newFake(), "loadmon", "--once", "--interval", "0s").code)
 }
 
 func TestLoadsTable(t *testing.T) {

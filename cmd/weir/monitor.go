@@ -182,6 +182,7 @@ func (o *monitorOptions) start(f etcdFlags, w watching) (*nodeMonitor, error) {
 	metrics := monitor.NewMetrics(w.registry)
 	m, err := monitor.New(monitor.Config{
 		Node: w.node, Sampler: sample.NewSampler(w.node, host, runtime.NumCPU()), Checker: checker, Store: w.store, Logger: w.logger, Metrics: metrics,
+		See: sample.NewMetrics(w.registry).See,
 	})
 	if err != nil {
 		return nil, err

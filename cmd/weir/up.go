@@ -42,7 +42,7 @@ func mayChangeRules(ctx context.Context, flags driverFlags) error {
 }
 
 func runUp(ctx context.Context, a *app, o *upOptions) error {
-	if err := errors.Join(o.agent.check(), mayChangeRules(ctx, o.agent.driver)); err != nil {
+	if err := errors.Join(o.agent.check(), o.agent.monitor.check(a.etcd), mayChangeRules(ctx, o.agent.driver)); err != nil {
 		return err
 	}
 	logger, err := o.agent.logs.logger(a.err)

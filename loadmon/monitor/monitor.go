@@ -34,8 +34,9 @@ type Config struct {
 	Checker Checker
 	Store   Store
 
-	Interval time.Duration // between two samples. Default loadmon.Interval
-	Deadline time.Duration // of one sample. Default 4 s
+	See      func(loadmon.Report) // is shown each report; nil: nobody is
+	Interval time.Duration        // between two samples. Default loadmon.Interval
+	Deadline time.Duration        // of one sample. Default 4 s
 
 	Logger  *slog.Logger
 	Metrics *Metrics
@@ -55,6 +56,9 @@ func (c Config) withDefaults() (Config, error) {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	c.Logger = c.Logger.With("node", c.Node)
+	if c.See == nil {
+		c.See = func(loadmon.Report) {}
+	}
 	if c.Metrics == nil {
 		c.Metrics = NewMetrics(nil)
 	}

@@ -23,6 +23,7 @@ func (m *Monitor) sample(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("encode the report: %w", err)
 	}
+	m.c.See(report)
 	m.c.Metrics.instances.Set(float64(len(report.Loads)))
 	m.mu.Lock()
 	m.report = text

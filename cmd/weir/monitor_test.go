@@ -1,0 +1,102 @@
+package main
+
+import (
+	"net"
+	"net/netip"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/weir-lb/weir/cluster"
+)
+
+// Beyond loopback only with certificates, or where that was asked for by name.
+func TestWhereMonitorsListen(t *testing.T) {
+	t.Parallel()
+	tls := etcdFlags{endpoints: []string{"https://192.0.2.1:2379"}, ca: "ca", cert: "cert", key: "key"}
+	unix := etcdFlags{endpoints: []string{"unix:///run/x"}}
+	insecure := etcdFlags{endpoints: []string{"http://192.0.2.1:2379"}, insecure: true}
+	password := etcdFlags{endpoints: tls.endpoints, ca: "ca", user: "n1"}
+	addresses := []netip.Addr{netip.MustParseAddr("192.0.2.7"), netip.MustParseAddr("2001:db8::7")}
+	for _, c := range []struct {
+		name    string
+		etcd    etcdFlags
+		listen  string
+		address string
+		url     string
+		unsafe  bool
+	}{
+		{"TLS", tls, "", "[::]:9647", "https://192.0.2.7:9647", false},
+		{"TLS, one address", tls, "192.0.2.7:1", "192.0.2.7:1", "https://192.0.2.7:1", false},
+		{"etcd on this host", unix, "", "127.0.0.1:9647", "http://127.0.0.1:9647", false},
+		{"etcd on this host, another port", unix, "127.0.0.1:1", "127.0.0.1:1", "http://127.0.0.1:1", false},
+		{"insecure", insecure, "", "[::]:9647", "http://192.0.2.7:9647", false},
+		{"insecure, IPv6", insecure, "[2001:db8::7]:1", "[2001:db8::7]:1", "http://[2001:db8::7]:1", false},
+		{"insecure, on loopback all the same", insecure, "127.0.0.1:1", "127.0.0.1:1", "http://127.0.0.1:1", false},
+		{"a password alone", password, "", "127.0.0.1:9647", "http://127.0.0.1:9647", false},
+		{"a password alone, asked for", password, ":9647", "", "", true},
+		{"etcd on this host, asked for", unix, "192.0.2.7:9647", "", "", true},
+		{"all addresses, asked for", unix, "0.0.0.0:9647", "", "", true},
+		{"mapped", unix, "[::ffff:192.0.2.7]:9647", "", "", true},
+	} {
+		p, err := (&monitorOptions{listen: c.listen}).place(c.etcd)
+		if c.unsafe {
+			require.ErrorIs(t, err, cluster.ErrUnsafe, c.name)
+			require.ErrorContains(t, err, "--insecure-etcd", c.name)
+			continue
+		}
+		require.NoError(t, err, c.name)
+		require.Equal(t, c.address, p.address.String(), c.name)
+		require.Equal(t, c.url, p.url(t.Context(), addresses, p.address.Port()), c.name)
+		require.Equal(t, len(c.etcd.cert) > 0, p.tls != nil, c.name)
+	}
+	p := monitorPlace{address: netip.MustParseAddrPort("[::]:9647")}
+	require.Empty(t, p.url(t.Context(), nil, 9647), "a node without an address")
+	loopback := netip.MustParseAddr("127.0.0.1")
+	p.etcd = "http://127.0.0.1:2379"
+	require.Equal(t, "http://127.0.0.1:9647", p.url(t.Context(), append(addresses, loopback), 9647), "the address on the way to etcd")
+}
+
+func TestMonitorFlagsThatAreRefused(t *testing.T) {
+	t.Parallel()
+	state := filepath.Join(t.TempDir(), "state")
+	for _, command := range []string{"agent", "up", "loadmon"} {
+		begin := []string{command, "--node", "n1"}
+		if command != "loadmon" {
+			begin = append(begin, "--state-dir", state)
+		}
+		for _, c := range []struct {
+			args []string
+			code int
+			says string
+		}{
+			{[]string{"--load-listen", "0.0.0.0:9647"}, 3, "--load-listen 0.0.0.0:9647 is not loopback"},
+			{[]string{"--load-listen", ":9647"}, 3, "give --etcd-ca, --etcd-cert and --etcd-key"},
+			{[]string{"--load-listen", "host:9647"}, 2, `--load-listen "host:9647": want IP:PORT or :PORT`},
+			{[]string{"--load-listen", "127.0.0.1:0"}, 2, "want IP:PORT"},
+			{[]string{"--report-listen", "192.0.2.1:9645"}, 3, "speaks for this host's instances"},
+			{[]string{"--report-listen", ":9645"}, 2, "want IP:PORT"},
+		} {
+			r := weir(t, newFake(), append(begin[:len(begin):len(begin)], c.args...)...)
+			require.Equal(t, c.code, r.code, "%s %v: %s", command, c.args, r.err)
+			require.Contains(t, r.err, c.says)
+			require.NoDirExists(t, state, "nothing was opened")
+		}
+	}
+	for _, args := range [][]string{{"--interval", "1s"}, {"-o", "json"}, {"--node", "a/b"}, {"--listen", "nowhere"}, {"--driver", "x"}} {
+		require.Equal(t, 2, weir(t, newFake(), append([]string{"loadmon", "--node", "n1"}, args...)...).code, args)
+	}
+	require.Equal(t, 3, weir(t, newFake(), "loadmon", "--node", "n1", "--listen", "0.0.0.0:9649").code)
+}
+
+// A second load monitor on the same host says so.
+func TestLoadmonWithoutAPort(t *testing.T) {
+	t.Parallel()
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer taken.Close()
+	r := weir(t, newFake(), "loadmon", "--node", "n1", "--load-listen", taken.Addr().String(), "--listen=", "--report-listen=", "--etcd", "http://127.0.0.1:1")
+	require.Equal(t, 1, r.code)
+	require.Contains(t, r.err, "is another load monitor running")
+}
