@@ -55,6 +55,12 @@ func (e Entry) Ending() bool {
 	return e.Proto == unix.IPPROTO_TCP && e.State >= LastAck && e.State <= Closed
 }
 
+// Unanswered says whether a TCP connection waits for its first answer. One that is refused is not seen so: the kernel drops
+// its entry with the refusal.
+func (e Entry) Unanswered() bool {
+	return e.Proto == unix.IPPROTO_TCP && e.State == SynSent && !e.Replied
+}
+
 // Attributes of linux/netfilter/nfnetlink_conntrack.h.
 const (
 	ctaTupleOrig  = 1

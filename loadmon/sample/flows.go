@@ -13,6 +13,7 @@ import (
 type Flows struct {
 	Active            uint64 // TCP connections that are established, and flows of other protocols that were answered
 	BytesIn, BytesOut uint64 // since the last time, where the kernel counts them (net.netfilter.nf_conntrack_acct)
+	Unanswered        uint64 // TCP connections that had no answer the last time, and still have none; each counts once
 }
 
 // tracked remembers what the kernel's entries had counted. An entry outlives its connection by some seconds (closed TCP 10
@@ -21,7 +22,11 @@ type tracked struct {
 	seed      maphash.Seed
 	listeners map[cluster.Listener]bool // of the last time: on others, what was counted before is no news
 	bytes     map[uint64][2]uint64
+	waiting   map[uint64]bool // connections without an answer; true: they were counted
 }
+
+// maxWaiting bounds how many of these are remembered: beyond it an instance has long been found failing.
+const maxWaiting = 1 << 16
 
 func newTracked() *tracked { return &tracked{seed: maphash.MakeSeed()} }
 
@@ -31,7 +36,7 @@ func (t *tracked) look(listeners []cluster.Listener) (map[cluster.Listener]Flows
 	for _, l := range listeners {
 		wanted[l] = true
 	}
-	next := make(map[uint64][2]uint64, len(t.bytes))
+	next, waiting := make(map[uint64][2]uint64, len(t.bytes)), map[uint64]bool{}
 	_, err := conntrack.List(unix.AF_UNSPEC, func(e conntrack.Entry) bool {
 		l := cluster.Listener{Address: e.Answers, Proto: cluster.Proto(e.Proto)}
 		if !wanted[l] {
@@ -40,6 +45,14 @@ func (t *tracked) look(listeners []cluster.Listener) (map[cluster.Listener]Flows
 		f := out[l]
 		if e.Replied && !e.Ending() {
 			f.Active++
+		}
+		if e.Unanswered() && len(waiting) < maxWaiting {
+			key := e.Hash(t.seed)
+			counted, waited := t.waiting[key]
+			if waited && !counted {
+				f.Unanswered++
+			}
+			waiting[key] = waited
 		}
 		if now := [2]uint64{e.Sent, e.Got}; now != [2]uint64{} {
 			key := e.Hash(t.seed)
@@ -55,7 +68,7 @@ func (t *tracked) look(listeners []cluster.Listener) (map[cluster.Listener]Flows
 	if err != nil {
 		return nil, err
 	}
-	t.bytes, t.listeners = next, wanted
+	t.bytes, t.listeners, t.waiting = next, wanted, waiting
 	return out, nil
 }
 

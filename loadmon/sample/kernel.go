@@ -2,6 +2,7 @@ package sample
 
 import (
 	"context"
+	"net/netip"
 	"time"
 
 	"github.com/weir-lb/weir/cluster"
@@ -15,6 +16,9 @@ type Kernel struct {
 	flows     *tracked
 	machine   *machine
 	*Cgroups
+
+	// Unanswered, if set, is told at each look how many connections to each TCP listener were newly found to have no answer.
+	Unanswered func(map[netip.AddrPort]uint64)
 }
 
 // NewKernel looks at this node. The function counts new connections, as a rules driver's LocalCounts does.
@@ -27,7 +31,7 @@ func NewKernel(opened func(context.Context) (map[cluster.Listener]uint64, error)
 	if err != nil {
 		return nil, err
 	}
-	return &Kernel{opened, NewListeners(), newTracked(), machine, groups}, nil
+	return &Kernel{opened: opened, listeners: NewListeners(), flows: newTracked(), machine: machine, Cgroups: groups}, nil
 }
 
 // Opened are the connections that the rules counted.
@@ -42,7 +46,22 @@ func (k *Kernel) Processes(listeners []cluster.Listener) (map[cluster.Listener]i
 
 // Flows are the connections that the kernel tracks in this network namespace.
 func (k *Kernel) Flows(_ context.Context, listeners []cluster.Listener) (map[cluster.Listener]Flows, error) {
-	return k.flows.look(listeners)
+	flows, err := k.flows.look(listeners)
+	if err == nil && k.Unanswered != nil {
+		k.Unanswered(unanswered(listeners, flows))
+	}
+	return flows, err
+}
+
+// unanswered names every listener, so that one without news is known as such.
+func unanswered(listeners []cluster.Listener, flows map[cluster.Listener]Flows) map[netip.AddrPort]uint64 {
+	out := make(map[netip.AddrPort]uint64, len(listeners))
+	for _, l := range listeners {
+		if l.Proto == cluster.TCP {
+			out[l.Address] = flows[l].Unanswered
+		}
+	}
+	return out
 }
 
 // Machine is how the node as a whole is doing.
