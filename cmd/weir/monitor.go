@@ -36,7 +36,7 @@ type monitorOptions struct {
 
 func (o *monitorOptions) register(flags *pflag.FlagSet) {
 	flags.StringVar(&o.listen, "load-listen", "", fmt.Sprintf("where control centers ask the load monitor: IP:PORT or :PORT; default: port %d, on loopback unless etcd is reached with a certificate", monitorPort))
-	flags.StringVar(&o.reports, "report-listen", "127.0.0.1:9645", "where instances of this host report themselves, a loopback address; empty: nowhere")
+	flags.StringVar(&o.reports, "report-listen", check.ReportAddress.String(), "where instances of this host report themselves, a loopback address; empty: nowhere")
 	flags.BoolVar(&o.allowExec, "allow-exec-checks", false, "run the programs that services give as their exec checks, as the user of this process")
 }
 
@@ -179,6 +179,7 @@ func (o *monitorOptions) start(f etcdFlags, w watching) (*nodeMonitor, error) {
 		return nil, fmt.Errorf("load monitor: %w", err)
 	}
 	checker := check.New(check.Options{Node: w.node, AllowExec: o.allowExec, Listening: sample.Listening, Logger: w.logger.With("node", w.node)})
+	host.Unanswered = checker.Signs
 	metrics := monitor.NewMetrics(w.registry)
 	m, err := monitor.New(monitor.Config{
 		Node: w.node, Sampler: sample.NewSampler(w.node, host, runtime.NumCPU()), Checker: checker, Store: w.store, Logger: w.logger, Metrics: metrics,
