@@ -122,7 +122,7 @@ func (s *State) declare(in Sight, g guard) (out []Verdict) {
 	}
 	for _, name := range g.dead[:min(len(g.dead), g.left)] {
 		t := s.tracks[name]
-		out = append(out, Verdict{name, cluster.Down{Reason: t.why(), Since: t.since.UTC().Truncate(time.Millisecond)}})
+		out = append(out, Verdict{name, cluster.Down{Reason: t.why(in.Now), Since: in.Now.UTC().Truncate(time.Millisecond)}})
 		t.declared, t.seen = in.Now, unseen // should the write get lost, it is looked at again
 		s.tracks[name] = t
 		s.declared = append(s.declared, in.Now)

@@ -62,12 +62,12 @@ func (s State) record(t track, in Sight, g guard) (cluster.Gone, bool) {
 	case t.seen == blind:
 		return held("%s", cmp.Or(t.said, "the load monitors of other nodes could not be asked whether its instances answer"))
 	case g.left == 0:
-		return held("%d nodes were declared down within a minute, and more may not", g.limit)
+		return held("%d nodes at most may be declared down within a minute, and so many were", g.limit)
 	}
 	return cluster.Gone{}, false
 }
 
 // why is the reason to declare a node down.
-func (t track) why() string {
-	return fmt.Sprintf("its agent is not in touch with etcd, and its instances do not answer %s", strings.Join(t.silent, " and "))
+func (t track) why(now time.Time) string {
+	return fmt.Sprintf("its agent has been gone from etcd for %s, and its instances do not answer %s", now.Sub(t.since).Round(time.Second), strings.Join(t.silent, " and "))
 }
