@@ -31,12 +31,13 @@ func newServeCmd(a *app, runF func(context.Context, *serveOptions) error) *cobra
 	o := &serveOptions{app: a}
 	c := &cobra.Command{
 		Use:   "serve",
-		Short: "Stand for election and, while elected, move the weights of services by their load",
+		Short: "Stand for election and, while elected, move weights by load and declare dead nodes down",
 		Long: `Watch etcd and stand for election. Of all that run, one leads and the others wait for their turn; three on different hosts are
 enough. While it leads it asks the load monitors of the nodes how their instances are doing, moves the weights of services with
-"balance: adaptive", and tells of each decision in "weir events". "weir pause" stops that. Publishing needs no leader.
+"balance: adaptive", declares nodes down that are gone from etcd and whose instances answer nobody, and tells of each decision
+in "weir events". "weir pause" stops that. Publishing needs no leader.
 
-Pages on --listen: /livez /readyz /metrics /debug/leader /debug/loads /debug/decisions /debug/problems.`,
+Pages on --listen: /livez /readyz /metrics /debug/leader /debug/loads /debug/nodes /debug/decisions /debug/problems.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := o.check(); err != nil {
@@ -88,7 +89,7 @@ func runServe(ctx context.Context, o *serveOptions) error {
 	monitors := o.etcd.monitors(store.Secret)
 	defer monitors.Close()
 	config := o.config()
-	config.Store, config.Loads, config.Logger, config.Metrics = leaderStore{store}, monitors, logger, leader.NewMetrics(registry)
+	config.Store, config.Loads, config.Looker, config.Logger, config.Metrics = leaderStore{store}, monitors, monitors, logger, leader.NewMetrics(registry)
 	l, err := leader.New(config)
 	if err != nil {
 		return err
@@ -121,6 +122,7 @@ func leaderPages(server *ops.Server, l *leader.Leader, store *etcd.Store) {
 	server.Ready("etcd", connected(store))
 	server.Page("leader", safePage(l.WriteState))
 	server.Page("loads", safePage(l.WriteLoads))
+	server.Page("nodes", safePage(l.WriteNodes))
 	server.Page("decisions", safePage(l.WriteDecisions))
 	server.Page("problems", safePage(l.WriteProblems))
 }

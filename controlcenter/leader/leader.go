@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/controlcenter/leader/watchman"
 	"github.com/weir-lb/weir/loadmon"
 )
 
@@ -26,15 +27,15 @@ type Store interface {
 	// Lead stands for election until the context ends; while elected it runs lead, whose context ends with the leadership.
 	Lead(ctx context.Context, name string, lease time.Duration, lead func(context.Context, Writer) error) error
 
+	watchman.Store // which nodes are alive, and what a leader before made of those that are gone
+
 	// Secret is the token that load monitors ask for, "" where there is none yet.
 	Secret(ctx context.Context) (string, error)
 }
 
 // Writer writes decisions in one transaction. It refuses with cluster.ErrNotLeading once the leadership that it belongs to
 // has ended.
-type Writer interface {
-	Write(ctx context.Context, decisions ...cluster.Decision) (int64, error)
-}
+type Writer = watchman.Writer
 
 // Loads asks one node's load monitor. Problems are what could not be read of an answer.
 type Loads interface {
@@ -48,8 +49,9 @@ type Config struct {
 	Lease    time.Duration // a leader that is silent for so long is replaced; 0: 5 s. Shorter: sooner replaced, also by a hiccup
 	Store    Store
 	Loads    Loads
-	Logger   *slog.Logger // nil: none
-	Metrics  *Metrics     // nil: none
+	Looker   watchman.Looker // has nodes look at others; nil: no node is declared down
+	Logger   *slog.Logger    // nil: none
+	Metrics  *Metrics        // nil: none
 }
 
 // Validate reports every mistake.
@@ -81,10 +83,11 @@ type Leader struct {
 	metrics *Metrics
 
 	mu       sync.Mutex
-	snapshot *cluster.Snapshot // the newest that the watch delivered
-	term     *term             // nil: it does not lead
-	round    *roundReport      // the last one of this leadership, nil before
-	rounding time.Time         // when the present one began; zero: none is under way
+	snapshot *cluster.Snapshot  // the newest that the watch delivered
+	term     *term              // nil: it does not lead
+	round    *roundReport       // the last one of this leadership, nil before
+	watchman *watchman.Watchman // of this leadership; nil: none
+	rounding time.Time          // when the present one began; zero: none is under way
 }
 
 // New checks the configuration; nothing runs before Run.

@@ -6,6 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
+	"github.com/weir-lb/weir/controlcenter/leader/watchman"
 	"github.com/weir-lb/weir/loadmon"
 )
 
@@ -17,6 +18,7 @@ type Metrics struct {
 	round, fetch              prometheus.Histogram
 	fetches, decisions        *prometheus.CounterVec
 	writes                    *prometheus.CounterVec
+	watchman                  *watchman.Metrics
 }
 
 // NewMetrics registers the metrics; nil: nowhere.
@@ -37,6 +39,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		return f.NewHistogram(prometheus.HistogramOpts{Namespace: "weir", Subsystem: "leader", Name: name, Help: help, Buckets: buckets})
 	}
 	return &Metrics{
+		watchman:  watchman.NewMetrics(r),
 		leading:   gauge("leading", "1 while this control center leads."),
 		paused:    gauge("paused", "1 while it leads and an operator stopped all automatic decisions."),
 		problems:  gauge("problems", "Problems found in the last round: nodes that do not answer, figures that cannot be true."),

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/controlcenter/leader/watchman"
 	"github.com/weir-lb/weir/loadmon"
 )
 
@@ -113,9 +114,24 @@ func (l *Leader) WriteDecisions(w io.Writer) error {
 	return writeJSON(w, append([]serviceReport{}, l.lastRound().services...))
 }
 
-// WriteProblems writes every problem of the last round, a line each.
+// WriteNodes writes what it makes of the nodes.
+func (l *Leader) WriteNodes(w io.Writer) error { return writeJSON(w, l.nodes()) }
+
+// nodes is empty while it does not lead.
+func (l *Leader) nodes() watchman.Report {
+	l.mu.Lock()
+	nodes := l.watchman
+	l.mu.Unlock()
+	if nodes == nil {
+		return watchman.Report{}
+	}
+	return nodes.Report()
+}
+
+// WriteProblems writes every problem of the last round and of the nodes, a line each.
 func (l *Leader) WriteProblems(w io.Writer) error {
-	for _, p := range slices.SortedFunc(slices.Values(l.lastRound().problems), cluster.Problem.Compare) {
+	problems := append(slices.Clone(l.lastRound().problems), l.nodes().Problems...)
+	for _, p := range slices.SortedFunc(slices.Values(problems), cluster.Problem.Compare) {
 		if _, err := fmt.Fprintln(w, p.Error()); err != nil {
 			return err
 		}

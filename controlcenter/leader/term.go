@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/controlcenter/leader/watchman"
 )
 
 // term is one leadership: what its loops share. It ends with its context.
@@ -30,21 +31,28 @@ func (l *Leader) lead(ctx context.Context, w Writer) error {
 	ctx, lost := context.WithCancelCause(ctx)
 	defer lost(nil)
 	t := &term{Leader: l, writer: w, lost: lost, since: time.Now(), base: base}
-	l.begin(t)
+	loops := []func(context.Context) error{newBalance(t).run}
+	var nodes *watchman.Watchman
+	if l.config.Looker != nil {
+		nodes = watchman.New(watchman.Config{
+			Name: l.config.Name, Store: l.config.Store, Writer: t, Looker: l.config.Looker, Snapshot: l.Snapshot,
+			Metrics: l.metrics.watchman, Logger: l.log,
+		})
+		loops = append(loops, nodes.Run)
+	}
+	l.begin(t, nodes)
 	defer l.end()
 	g, ctx := errgroup.WithContext(ctx)
-	for _, loop := range []func(context.Context) error{
-		newBalance(t).run,
-	} {
+	for _, loop := range loops {
 		g.Go(func() error { return loop(ctx) })
 	}
 	return g.Wait()
 }
 
-func (l *Leader) begin(t *term) {
+func (l *Leader) begin(t *term, nodes *watchman.Watchman) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.term = t
+	l.term, l.watchman = t, nodes
 	l.round = nil
 	l.metrics.leading.Set(1)
 }
@@ -52,7 +60,7 @@ func (l *Leader) begin(t *term) {
 func (l *Leader) end() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.term = nil
+	l.term, l.watchman = nil, nil
 	l.round = nil
 	l.metrics.ended()
 }
@@ -66,6 +74,9 @@ func (t *term) Write(ctx context.Context, decisions ...cluster.Decision) (int64,
 	}
 	return revision, err
 }
+
+// Answered is when etcd last answered this leadership.
+func (t *term) Answered() time.Time { return t.writer.Answered() }
 
 // paused says whether an operator stopped all automatic decisions.
 func paused(s *cluster.Snapshot) bool { return s.Config != nil && s.Config.Paused }
