@@ -34,6 +34,7 @@ type memory struct {
 	refuse  error // of writes
 	blind   bool  // the watch sees nothing
 	weights map[string]*cluster.Weights
+	presence
 }
 
 func newMemory() *memory {
@@ -109,6 +110,13 @@ func (m *memory) Write(_ context.Context, decisions ...cluster.Decision) (revisi
 				m.events = append(m.events, w)
 			case cluster.SetSecret:
 				m.secret = w.Token
+			case cluster.SetDown:
+				if err = m.refuseDown(w); err != nil {
+					return
+				}
+				d.Down(w.Node, w.Down)
+			case cluster.SetGone:
+				m.record(w)
 			}
 		}
 	})
@@ -146,6 +154,7 @@ type world struct {
 	registry  *prometheus.Registry
 	leader    *leader.Leader
 	stop      func()
+	wire      wire
 }
 
 // instance takes connections that cost it time.
@@ -190,7 +199,7 @@ func (w *world) start() {
 	w.t.Helper()
 	w.registry = prometheus.NewRegistry()
 	l, err := leader.New(leader.Config{
-		Name: "cc1", Store: w.store, Loads: w, Metrics: leader.NewMetrics(w.registry),
+		Name: "cc1", Store: w.store, Loads: w, Looker: &w.wire, Metrics: leader.NewMetrics(w.registry),
 		Logger: slog.New(slog.NewTextHandler(&w.log, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 			if a.Key == slog.TimeKey {
 				return slog.Attr{}
