@@ -98,12 +98,15 @@ func Latency(s *cluster.Service) string {
 	return fmt.Sprintf("soft %s, hard %s", cmp.Or(l.Soft, cluster.DefaultSoft), cmp.Or(l.Hard, cluster.DefaultHard))
 }
 
-func blend(s *cluster.Service) string {
+// Blend is how much of a service's adaptive weights follows the load, in percent.
+func Blend(s *cluster.Service) int {
 	if s.Blend == nil {
-		return strconv.Itoa(cluster.DefaultBlend)
+		return cluster.DefaultBlend
 	}
-	return strconv.Itoa(*s.Blend)
+	return *s.Blend
 }
+
+func blend(s *cluster.Service) string { return strconv.Itoa(Blend(s)) }
 
 // setting is one line of a plan about a service as a whole.
 type setting struct {

@@ -21,11 +21,22 @@ type ServiceRow struct {
 	Sources   string            `json:"sources"` // who may connect
 	Check     string            `json:"check"`   // in words, as the next
 	Load      string            `json:"load"`
-	Taking    int               `json:"taking"` // instances that take new connections
+	Latency   string            `json:"latency"`
+	Blend     *int              `json:"blend,omitempty"` // percent; of an adaptive service
+	Taking    int               `json:"taking"`          // instances that take new connections
 	Instances int               `json:"instances"`
 	Status    string            `json:"status"` // ok, degraded, down, empty
 	Revision  int64             `json:"revision"`
 	Problems  []cluster.Problem `json:"problems,omitempty"`
+	Figures
+}
+
+// Figures are what load monitors measured; nil: not known. Of a service they are the sum of active connections, and means
+// of the rest.
+type Figures struct {
+	Active    *uint64  `json:"active,omitempty"`     // connections that are open
+	Busy      *float64 `json:"busy,omitempty"`       // 0..1
+	LatencyMS *float64 `json:"latency_ms,omitempty"` // of its check
 }
 
 // InstanceRow is one line of "get instances".
@@ -34,15 +45,19 @@ type InstanceRow struct {
 	ID      string            `json:"id"`
 	Address string            `json:"address"`
 	Node    string            `json:"node,omitempty"`
+	Zone    string            `json:"zone,omitempty"`
 	Weight  int               `json:"weight"`
+	By      cluster.WeightBy  `json:"weight_by"`      // whose word the weight is
 	Share   float64           `json:"share"`          // percent of the new connections of its address family that it should get
 	Have    *float64          `json:"have,omitempty"` // percent that it got on this node while it was counted; nil: nothing was
 	State   cluster.Status    `json:"state"`
 	Reason  string            `json:"reason,omitempty"`
+	Output  string            `json:"output,omitempty"` // of the check that led to this state
 	Since   time.Time         `json:"since,omitzero"`
 	Age     time.Duration     `json:"-"` // of the reason; 0: unknown
 	From    string            `json:"from"`
 	Labels  map[string]string `json:"labels,omitempty"`
+	Figures
 }
 
 // NodeRow is one line of "get nodes".
@@ -68,6 +83,12 @@ type NodeRow struct {
 	// Repairs is how often the node's rules were repaired since its agent started; LastRepair is the newest.
 	Repairs    int             `json:"repairs"`
 	LastRepair *cluster.Repair `json:"last_repair,omitempty"`
+
+	// What its load monitor measured, 0..1; nil: not known.
+	CPU       *float64 `json:"cpu,omitempty"`
+	Memory    *float64 `json:"memory,omitempty"`
+	Conntrack *float64 `json:"conntrack,omitempty"` // how full the table of tracked connections is
+	Monitor   string   `json:"monitor,omitempty"`   // where that answers
 }
 
 // Services are all services, or the one that is named.
@@ -85,7 +106,7 @@ func ServiceRowOf(r *cluster.Resolved) ServiceRow {
 	s := r.Service
 	row := ServiceRow{
 		Name: s.Name, Frontends: []string{}, Balance: balance(s), Affinity: affinity(s), Locality: locality(s), Sources: sources(s),
-		Check: Check(s), Load: Load(s), Instances: len(r.Instances), Revision: s.ModRevision, Problems: r.Problems,
+		Check: Check(s), Load: Load(s), Latency: Latency(s), Instances: len(r.Instances), Revision: s.ModRevision, Problems: r.Problems,
 	}
 	for _, f := range r.Frontends {
 		row.Frontends = append(row.Frontends, f.String())
@@ -94,6 +115,10 @@ func ServiceRowOf(r *cluster.Resolved) ServiceRow {
 		if i.Takes() {
 			row.Taking++
 		}
+	}
+	if s.Balance == cluster.BalanceAdaptive {
+		percent := Blend(s)
+		row.Blend = &percent
 	}
 	row.Status = statusOf(row)
 	return row
@@ -121,16 +146,17 @@ func Instances(s *cluster.Snapshot, name string, now time.Time) ([]InstanceRow, 
 			sums[i.Instance.Addr.Is4()] += i.Weight
 		}
 		for _, i := range r.Instances {
-			rows = append(rows, instanceRow(in.Service.Name, i, sums[i.Instance.Addr.Is4()], now))
+			rows = append(rows, instanceRow(in, i, sums[i.Instance.Addr.Is4()], now))
 		}
 	}
 	return rows, err
 }
 
-func instanceRow(service string, s cluster.State, sum int, now time.Time) InstanceRow {
+func instanceRow(in *cluster.Inputs, s cluster.State, sum int, now time.Time) InstanceRow {
 	row := InstanceRow{
-		Service: service, ID: s.Instance.ID, Address: s.Instance.Address(), Node: cmp.Or(s.Instance.Node, s.Node), Weight: s.Weight,
-		State: s.Status, Reason: s.Reason, Since: s.Since, From: "file", Labels: s.Instance.Labels, Age: age(s.Since, now),
+		Service: in.Service.Name, ID: s.Instance.ID, Address: s.Instance.Address(), Node: cmp.Or(s.Instance.Node, s.Node), Zone: s.Zone,
+		Weight: s.Weight, By: in.WeightBy(s.Instance), State: s.Status, Reason: s.Reason, Output: in.OutputOf(s), Since: s.Since,
+		From: "file", Labels: s.Instance.Labels, Age: age(s.Since, now),
 	}
 	if sum > 0 {
 		row.Share = 100 * float64(s.Weight) / float64(sum)
@@ -193,7 +219,7 @@ func Nodes(s *cluster.Snapshot, fleet Fleet, name string, now time.Time) ([]Node
 	}
 	for n, node := range s.Nodes.All() {
 		r := row(n)
-		r.Version = node.Version
+		r.Version, r.Monitor = node.Version, node.Monitor
 		for _, a := range node.Addresses {
 			r.Addresses = append(r.Addresses, a.String())
 		}

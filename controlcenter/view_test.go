@@ -29,10 +29,18 @@ func TestServicesView(t *testing.T) {
 	}
 	require.Equal(t, map[string]string{"a": "ok", "b": "degraded", "c": "empty", "d": "down"}, got)
 	require.Equal(t, controlcenter.ServiceRow{
-		Name: "b", Frontends: []string{"10.10.1.2:53/udp"}, Balance: "static", Affinity: "none", Locality: "none", Sources: "everybody", Check: "none", Load: "none", Taking: 1, Instances: 2, Status: "degraded", Revision: 101,
+		Name: "b", Frontends: []string{"10.10.1.2:53/udp"}, Balance: "static", Affinity: "none", Locality: "none", Sources: "everybody", Check: "none", Load: "none", Latency: "soft 100ms, hard 1s", Taking: 1, Instances: 2, Status: "degraded", Revision: 101,
 	}, rows[1])
+	require.Nil(t, rows[1].Blend, "weights that follow nothing are not blended")
+	half := 50
+	adaptive := storetest.Service(t, "e", "10.10.1.5:80")
+	adaptive.Balance, adaptive.Blend = cluster.BalanceAdaptive, &half
+	f.Put(t, adaptive)
+	rows, err = controlcenter.Services(snapshot(t, f), "e")
+	require.NoError(t, err)
+	require.Equal(t, &half, rows[0].Blend)
 	_, err = controlcenter.Services(snapshot(t, f), "x")
-	require.ErrorContains(t, err, "there are a, b, c, d")
+	require.ErrorContains(t, err, "there are a, b, c, d, e")
 }
 
 func TestInstancesView(t *testing.T) {
@@ -43,8 +51,8 @@ func TestInstancesView(t *testing.T) {
 	s.Instances[1].Weight = 3
 	f.Put(t, s)
 	f.Edit(func(d *cluster.Draft) {
-		d.Node("n1", &cluster.Node{Addresses: []netip.Addr{netip.MustParseAddr("192.168.1.3")}})
-		d.Health("n1", cluster.NodeHealth{"a": {"192.168.1.3:80": {Verdict: cluster.Dead, Reason: "connection refused", Since: noon}}})
+		d.Node("n1", &cluster.Node{Addresses: []netip.Addr{netip.MustParseAddr("192.168.1.3")}, Labels: map[string]string{"zone": "east"}})
+		d.Health("n1", cluster.NodeHealth{"a": {"192.168.1.3:80": {Verdict: cluster.Dead, Reason: "connection refused", Output: "said", Since: noon}}})
 		d.Instance("n2", "a", "r", &cluster.Instance{Addr: netip.MustParseAddr("192.168.1.4"), Port: 80, Weight: 1})
 	})
 	rows, err := controlcenter.Instances(snapshot(t, f), "a", noon.Add(time.Minute))
@@ -55,7 +63,7 @@ func TestInstancesView(t *testing.T) {
 	}
 	require.Equal(t, map[string]float64{"192.168.1.1:80": 20, "192.168.1.2:80": 60, "192.168.1.3:80": 0, "r": 20, "[fd00:1::1]:80": 100}, shares)
 	require.Equal(t, controlcenter.InstanceRow{
-		Service: "a", ID: "192.168.1.3:80", Address: "192.168.1.3:80", Node: "n1", State: cluster.IsDead, Reason: "connection refused",
+		Service: "a", ID: "192.168.1.3:80", Address: "192.168.1.3:80", Node: "n1", Zone: "east", By: cluster.ByFile, State: cluster.IsDead, Reason: "connection refused", Output: "said",
 		Since: noon, Age: time.Minute, From: "file",
 	}, rows[2])
 	require.Equal(t, []string{"n2", "node"}, []string{rows[4].Node, rows[4].From})

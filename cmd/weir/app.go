@@ -21,6 +21,8 @@ type store interface {
 	Events(ctx context.Context, service string) ([]cluster.Event, error)
 	FollowEvents(ctx context.Context, service string, fn func([]cluster.Event)) error
 	Secret(ctx context.Context) (string, error)
+	Watch(ctx context.Context, o etcd.WatchOptions, deliver func(*cluster.Snapshot)) error
+	Status() etcd.Status
 	RBAC(nodes ...string) (string, error)
 	Diagnose(ctx context.Context) (*etcd.Diagnosis, error)
 	Access(ctx context.Context) etcd.Access

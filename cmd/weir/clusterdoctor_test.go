@@ -96,15 +96,14 @@ func TestDoctorOfTheCluster(t *testing.T) {
 	require.Equal(t, 0, c.run(t, "doctor", "--check=fail").code)
 }
 
-// TestDoctorOfRights has an etcd with users, one of whom may do more than a node should.
-func TestDoctorOfRights(t *testing.T) {
-	t.Parallel()
-	c := newClinic(t)
+// authenticate gives each role a user of its name, and returns the file with the password of all of them.
+func (c *clinic) authenticate(t *testing.T, nodes ...string) string {
+	t.Helper()
 	s := c.store(t, etcd.Config{})
 	raw, err := s.Client()
 	require.NoError(t, err)
 	ctx := t.Context()
-	for _, r := range append(etcd.Roles("n1"), etcd.Role{Name: "root"}) {
+	for _, r := range append(etcd.Roles(nodes...), etcd.Role{Name: "root"}) {
 		_, err := raw.RoleAdd(ctx, r.Name)
 		require.NoError(t, err)
 		for _, g := range r.Spans(s.Prefix()) {
@@ -124,6 +123,16 @@ func TestDoctorOfRights(t *testing.T) {
 	require.NoError(t, err)
 	password := filepath.Join(t.TempDir(), "password")
 	require.NoError(t, os.WriteFile(password, []byte("secret\n"), 0o600))
+	return password
+}
+
+// TestDoctorOfRights has an etcd with users, one of whom may do more than a node should.
+func TestDoctorOfRights(t *testing.T) {
+	t.Parallel()
+	c := newClinic(t)
+	s := c.store(t, etcd.Config{})
+	ctx := t.Context()
+	password := c.authenticate(t, "n1")
 	as := func(user string) map[string]doctorFinding {
 		c.flags = []string{"--etcd-user", user, "--etcd-password-file", password}
 		return c.findings(t)
@@ -132,7 +141,7 @@ func TestDoctorOfRights(t *testing.T) {
 	require.Contains(t, as("weir-node-n1")["rbac"].Seen, "only the rights of this user, weir-node-n1")
 
 	root := c.store(t, etcd.Config{User: "root", Password: "secret"})
-	raw, err = root.Client()
+	raw, err := root.Client()
 	require.NoError(t, err)
 	_, err = raw.RoleGrantPermission(ctx, "weir-node-n1", s.Prefix(), clientv3.GetPrefixRangeEnd(s.Prefix()), clientv3.PermissionType(clientv3.PermReadWrite))
 	require.NoError(t, err)

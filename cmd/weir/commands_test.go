@@ -53,7 +53,7 @@ func TestGet(t *testing.T) {
 		require.Equal(t, test.want, r.out, test.args)
 	}
 	r := weir(t, f, "get", "instances", "-o", "wide")
-	require.Contains(t, r.out, "192.168.1.3:80  -     file  rack=7,zone=east\n")
+	require.Contains(t, r.out, "192.168.1.3:80  -     east  file  -       -     -        -                     -       file  rack=7,zone=east\n")
 	r = weir(t, f, "get", "services", "x")
 	require.Equal(t, []any{1, ""}, []any{r.code, r.out})
 	require.Contains(t, r.err, `service "x" does not exist: there are a, b`)

@@ -32,6 +32,7 @@ var wordFlags = map[string][]string{
 	"log-level":   {"debug", "info", "warn", "error"},
 	"balance":     {string(cluster.BalanceUniform), string(cluster.BalanceStatic), string(cluster.BalanceAdaptive)},
 	"affinity":    {string(cluster.AffinityNone), string(cluster.AffinitySource)},
+	"sort":        strings.Split(topOrders(), "|"),
 	"story":       {"balance"},
 	"output":      {"text", "json"}, // of demo; the others know theirs
 }
@@ -43,7 +44,7 @@ type candidates func(s *cluster.Snapshot, before []string) []cobra.Completion
 // thought of offers nothing rather than the names of files.
 func addCompletion(a *app, c *cobra.Command) {
 	switch c.Name() {
-	case "withdraw", "services", "instances", "events", "report":
+	case "withdraw", "service", "services", "instances", "events", "report":
 		c.ValidArgsFunction = a.complete(nth(serviceNames))
 	case "drain", "undrain", "weight":
 		c.ValidArgsFunction = a.complete(nth(serviceNames, instanceIDs))

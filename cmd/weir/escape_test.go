@@ -27,7 +27,8 @@ func TestNothingIsObeyed(t *testing.T) {
 	for _, line := range []string{
 		"get services", "get services -o wide", "get services -o json", "get services -o yaml", "get services -o name",
 		"get instances", "get instances -o wide --sample=0", "get instances -o json --sample=0", "get instances -o yaml --sample=0", "get instances -o name",
-		"get nodes", "get nodes -o wide", "get nodes -o json", "get nodes -o yaml", "guard", "guard -o json", "events", "events -o wide", "events -o json", "events -o yaml", "doctor -v", "doctor -o json", "doctor -o yaml",
+		"get nodes", "get nodes -o wide", "get nodes -o json", "get nodes -o yaml", "guard", "guard -o json", "events", "events -o wide", "events -o json", "events -o yaml",
+		"describe service a", "describe service a -o json", "describe service a -o yaml", "top --once", "top --once -o json", "doctor -v", "doctor -o json", "doctor -o yaml",
 		"controlcenter config", "controlcenter plan a --vip 10.10.1.1:80 --instance 192.0.2.1:80", "__complete get services ", "__complete get nodes ", "__complete get instances ",
 	} {
 		r := c.run(t, strings.Split(line, " ")...)
@@ -41,7 +42,7 @@ func TestNothingIsObeyed(t *testing.T) {
 		if i%40 > 0 || strings.ContainsRune(word, 0) || strings.HasPrefix(word, "-") {
 			continue
 		}
-		for _, line := range [][]string{{"get", "services", word}, {"get", word}, {"controlcenter", "drain", "a", word}, {"explain", word, word}, {"controlcenter", "publish", "b", "--vip", word}} {
+		for _, line := range [][]string{{"get", "services", word}, {"get", word}, {"controlcenter", "drain", "a", word}, {"explain", word, word}, {"describe", "service", word}, {"events", word}, {"controlcenter", "publish", "b", "--vip", word}} {
 			r := c.run(t, line...)
 			require.NotEqual(t, 0, r.code)
 			requireHarmless(t, r.out+r.err)
@@ -68,9 +69,9 @@ func fillWith(t *testing.T, s *etcd.Store, words []string) {
 			problems = append(problems, cluster.Problem{Object: word, Field: word, What: word, Fix: word})
 		}
 		if i%7 == 0 {
-			put(fmt.Sprintf("net/nodes/n%d", i), cluster.Node{Version: word, Labels: map[string]string{word: word}})
+			put(fmt.Sprintf("net/nodes/n%d", i), cluster.Node{Version: word, Monitor: word, Labels: map[string]string{word: word}})
 			put(fmt.Sprintf("net/admin/a/192.0.2.%d:80", 1+i%9), cluster.Admin{Drain: i%9 > 0, Reason: word, Since: time.Now()})
-			put(fmt.Sprintf("net/health/n%d", i), cluster.NodeHealth{"a": {"192.0.2.2:80": {Verdict: cluster.Dead, Reason: word}}})
+			put(fmt.Sprintf("net/health/n%d", i), cluster.NodeHealth{"a": {"192.0.2.2:80": {Verdict: cluster.Dead, Reason: word, Output: word}}})
 			put(fmt.Sprintf("ops/events/a/%d", i), cluster.Event{What: word, Reason: word, By: word, In: cluster.Figures{word: {word: 1}}})
 			_, _ = c.Put(t.Context(), s.Prefix()+"net/services/"+word, word)
 			_, err = c.Put(t.Context(), s.Prefix()+fmt.Sprintf("net/weights/w%d", i), word)

@@ -21,6 +21,7 @@ type fake struct {
 	denied  error
 	events  []cluster.Event
 	secret  string
+	status  etcd.Status
 }
 
 func (f *fake) Repairs(context.Context) (map[string]cluster.Repairs, error) {
@@ -37,6 +38,17 @@ func (f *fake) FollowEvents(_ context.Context, _ string, fn func([]cluster.Event
 }
 
 func (f *fake) Secret(context.Context) (string, error) { return f.secret, f.denied }
+
+// Watch delivers once, and then what the store does not see.
+func (f *fake) Watch(ctx context.Context, _ etcd.WatchOptions, deliver func(*cluster.Snapshot)) error {
+	if s, err := f.Snapshot(ctx); err == nil {
+		deliver(s)
+	}
+	<-ctx.Done()
+	return nil
+}
+
+func (f *fake) Status() etcd.Status { return f.status }
 
 func (f *fake) RBAC(nodes ...string) (string, error) {
 	return "roles for " + strings.Join(nodes, " ") + "\n", nil

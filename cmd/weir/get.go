@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
@@ -12,6 +11,7 @@ import (
 
 	"github.com/weir-lb/weir/cluster"
 	"github.com/weir-lb/weir/controlcenter"
+	"github.com/weir-lb/weir/internal/top"
 )
 
 type getOptions struct {
@@ -70,26 +70,51 @@ func (o *getOptions) list(ctx context.Context, s store, snapshot *cluster.Snapsh
 	switch o.kind {
 	case "services":
 		rows, err := controlcenter.Services(snapshot, o.name)
+		if err == nil && o.whole() {
+			addLoads(o.picture(ctx, s, snapshot), rows, nil, nil)
+		}
 		return servicesListing(rows), err
 	case "instances":
 		rows, err := controlcenter.Instances(snapshot, o.name, o.now())
-		if o.output.format != "table" && o.output.format != "name" {
+		if err == nil && o.whole() {
+			addLoads(o.picture(ctx, s, snapshot), nil, rows, nil)
 			controlcenter.AddHave(rows, snapshot, sampleCounts(ctx, o.sample))
 		}
 		return instancesListing(rows), err
 	}
-	fleet, err := o.fleet(ctx, s)
+	fleet, err := o.told(ctx, s)
 	if err != nil {
 		return listing{}, err
 	}
-	if fleet.Repairs, err = beside(ctx, o.app, s.Repairs); err != nil {
-		return listing{}, err
-	}
-	if fleet.Gone, err = beside(ctx, o.app, s.Gone); err != nil {
-		return listing{}, err
-	}
 	rows, err := controlcenter.Nodes(snapshot, fleet, o.name, o.now())
+	if err == nil && o.whole() {
+		addLoads(o.picture(ctx, s, snapshot), nil, nil, rows)
+	}
 	return nodesListing(rows), err
+}
+
+// whole says whether the columns are wanted for which somebody has to be asked beside etcd.
+func (o *getOptions) whole() bool { return o.output.format != "table" && o.output.format != "name" }
+
+// picture is what the load monitors say; what they do not is a warning, for the rest is worth showing.
+func (o *getOptions) picture(ctx context.Context, s store, snapshot *cluster.Snapshot) top.Frame {
+	past, notes := o.measured(ctx, s, snapshot)
+	for _, note := range notes {
+		o.say("warning: %s", note)
+	}
+	return new(top.Board).Frame(top.Scene{Snapshot: snapshot, Past: past, Now: o.now()})
+}
+
+// told is all that the nodes told of themselves, and the leader of those that are gone.
+func (a *app) told(ctx context.Context, s store) (f controlcenter.Fleet, err error) {
+	if f, err = a.fleet(ctx, s); err != nil {
+		return f, err
+	}
+	if f.Repairs, err = beside(ctx, a, s.Repairs); err != nil {
+		return f, err
+	}
+	f.Gone, err = beside(ctx, a, s.Gone)
+	return f, err
 }
 
 // fleet asks once what the nodes have told.
@@ -117,73 +142,4 @@ func beside[T any](ctx context.Context, a *app, ask func(context.Context) (map[s
 		return nil, nil
 	}
 	return said, err
-}
-
-func servicesListing(rows []controlcenter.ServiceRow) listing {
-	l := listing{columns: []string{"NAME", "FRONTENDS", "TAKING", "STATUS", "BALANCE", "AFFINITY", "LOCALITY", "SOURCES", "REVISION", "PROBLEMS"}, narrow: 5, data: orEmpty(rows)}
-	for _, r := range rows {
-		l.names = append(l.names, "service/"+r.Name)
-		l.rows = append(l.rows, []string{
-			r.Name, strings.Join(r.Frontends, ","), fmt.Sprintf("%d/%d", r.Taking, r.Instances), r.Status, r.Balance, r.Affinity, r.Locality, r.Sources,
-			strconv.FormatInt(r.Revision, 10), errorsOf(r.Problems),
-		})
-	}
-	return l
-}
-
-func instancesListing(rows []controlcenter.InstanceRow) listing {
-	l := listing{columns: []string{"SERVICE", "INSTANCE", "STATE", "WEIGHT", "SHARE", "AGE", "REASON", "HAVE", "ADDRESS", "NODE", "FROM", "LABELS"}, narrow: 7, data: orEmpty(rows)}
-	for _, r := range rows {
-		var labels []string
-		for k, v := range r.Labels {
-			labels = append(labels, k+"="+v)
-		}
-		l.names = append(l.names, "instance/"+r.Service+"/"+r.ID)
-		l.rows = append(l.rows, []string{
-			r.Service, r.ID, string(r.State), strconv.Itoa(r.Weight), percent(&r.Share), ago(r.Age), r.Reason,
-			percent(r.Have), r.Address, r.Node, r.From, sortedJoin(labels),
-		})
-	}
-	return l
-}
-
-func percent(share *float64) string {
-	if share == nil {
-		return ""
-	}
-	return fmt.Sprintf("%.1f%%", *share)
-}
-
-// firstProblems keeps a line a line: -o json has more of them, /debug/problems on the node all.
-func firstProblems(r controlcenter.NodeRow) string {
-	const few = 3
-	text := errorsOf(r.Problems[:min(few, len(r.Problems))])
-	if more := r.ProblemCount - few; more > 0 {
-		text += fmt.Sprintf("; %d more", more)
-	}
-	return text
-}
-
-// lastRepair is one repair in words: "table ip weir: rule made by nft (pid 7) at 12:00:00, wrong for 2 ms".
-func lastRepair(r *cluster.Repair) string {
-	if r == nil {
-		return ""
-	}
-	text := r.What
-	if r.Who != "" {
-		text += " by " + r.Who
-	}
-	return fmt.Sprintf("%s at %s, wrong for %.0f ms", text, r.At.Format(time.RFC3339), r.WrongMS)
-}
-
-func nodesListing(rows []controlcenter.NodeRow) listing {
-	l := listing{columns: []string{"NAME", "STATE", "SINCE", "APPLIED", "LAG", "PROBLEMS", "REPAIRS", "STALE", "AGE", "VERSION", "REASON", "TOOK", "INSTANCES", "ADDRESSES", "WHAT", "LAST REPAIR"}, narrow: 11, data: orEmpty(rows)}
-	for _, r := range rows {
-		l.names = append(l.names, "node/"+r.Name)
-		l.rows = append(l.rows, []string{
-			r.Name, r.State, ago(r.For), strconv.FormatInt(r.Applied, 10), strconv.FormatInt(r.Lag, 10), strconv.Itoa(r.ProblemCount), strconv.Itoa(r.Repairs), strconv.FormatBool(r.Stale),
-			ago(r.Age), r.Version, r.Reason, fmt.Sprintf("%.1f ms", r.TookMS), strconv.Itoa(r.Instances), strings.Join(r.Addresses, ","), firstProblems(r), lastRepair(r.LastRepair),
-		})
-	}
-	return l
 }

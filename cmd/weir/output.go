@@ -83,17 +83,23 @@ func cell(s string) string {
 }
 
 func printData(w io.Writer, format string, data any) error {
-	text, err := json.MarshalIndent(data, "", "  ")
-	if err != nil {
-		return fmt.Errorf("encode the output: %w", err)
+	text, err := encoded(format, data)
+	if err == nil {
+		_, err = fmt.Fprint(w, text)
 	}
-	if format == "yaml" {
-		if text, err = yaml.JSONToYAML(spelledOut(text)); err != nil {
-			return fmt.Errorf("encode the output: %w", err)
-		}
-	}
-	_, err = fmt.Fprintln(w, strings.TrimRight(string(text), "\n"))
 	return err
+}
+
+// encoded is JSON or YAML that ends with a line break.
+func encoded(format string, data any) (string, error) {
+	text, err := json.MarshalIndent(data, "", "  ")
+	if err == nil && format == "yaml" {
+		text, err = yaml.JSONToYAML(spelledOut(text))
+	}
+	if err != nil {
+		return "", fmt.Errorf("encode the output: %w", err)
+	}
+	return strings.TrimRight(string(text), "\n") + "\n", nil
 }
 
 // ago is a duration as people say it, with one unit; "" when it is not known.

@@ -15,26 +15,27 @@ const module = "github.com/weir-lb/weir/"
 // allowed says which of our packages each of them may import. A package that is not named here fails the test: give it a
 // line, and with it a reason to exist.
 var allowed = map[string][]string{
-	"cluster":          {},
-	"etcd":             {"cluster"},
-	"etcd/embedded":    {},
-	"rules":            {"cluster"},
-	"rules/ipt":        {"rules", "cluster"},
-	"rules/nft":        {"rules", "cluster"}, // cluster for the addresses in a Plan
-	"rules/rulestest":  {"rules", "cluster"},
-	"agent":            {"cluster", "rules", "internal/runner", "internal/conntrack"},
-	"controlcenter":    {"cluster", "internal/runner"},
-	"internal/runner":  {},
-	"internal/ops":     {},
-	"internal/lab":     {},
-	"internal/stats":   {},
-	"internal/deps":    {},
-	"internal/hostile": {},
-	"internal/top":     {"cluster", "controlcenter", "loadmon"}, // the picture alone: it asks nobody
-	"internal/demo":    anything,
-	"internal/doctor":  {"agent", "cluster", "controlcenter", "etcd", "rules", "rules/nft", "rules/ipt"}, // it looks at what they hold, and decides nothing for them
-	"cmd/weir":         anything,
-	"integration":      anything,
+	"cluster":           {},
+	"etcd":              {"cluster"},
+	"etcd/embedded":     {},
+	"rules":             {"cluster"},
+	"rules/ipt":         {"rules", "cluster"},
+	"rules/nft":         {"rules", "cluster"}, // cluster for the addresses in a Plan
+	"rules/rulestest":   {"rules", "cluster"},
+	"agent":             {"cluster", "rules", "internal/runner", "internal/conntrack"},
+	"controlcenter":     {"cluster", "internal/runner"},
+	"internal/runner":   {},
+	"internal/ops":      {},
+	"internal/lab":      {},
+	"internal/stats":    {},
+	"internal/deps":     {},
+	"internal/hostile":  {},
+	"internal/top":      {"cluster", "controlcenter", "loadmon"}, // the picture alone: it asks nobody
+	"internal/describe": {"cluster", "controlcenter", "loadmon"},
+	"internal/demo":     anything,
+	"internal/doctor":   {"agent", "cluster", "controlcenter", "etcd", "rules", "rules/nft", "rules/ipt"}, // it looks at what they hold, and decides nothing for them
+	"cmd/weir":          anything,
+	"integration":       anything,
 
 	"internal/simulate":             {"cluster", "loadmon", "rules"},
 	"loadmon":                       {"cluster"},

@@ -18,12 +18,10 @@ type Frame struct {
 	Notes    []string  `json:"notes,omitempty"` // what could not be learnt, and why
 }
 
-// Figures are what a load monitor measured; nil: not known.
+// Figures are what load monitors measured, with what two reports tell.
 type Figures struct {
-	NewPerS   *float64 `json:"new_per_s,omitempty"`  // new connections
-	Active    *uint64  `json:"active,omitempty"`     // connections that are open
-	Busy      *float64 `json:"busy,omitempty"`       // 0..1
-	LatencyMS *float64 `json:"latency_ms,omitempty"` // of its check
+	NewPerS *float64 `json:"new_per_s,omitempty"` // new connections
+	controlcenter.Figures
 }
 
 // Service is one service: sums of new and active connections, means of the rest, over the instances of which they are known.
@@ -56,7 +54,7 @@ type Instance struct {
 // Node is one node.
 type Node struct {
 	Name      string   `json:"name"`
-	State     string   `json:"state"` // alive, lost, down, drained, cordoned
+	State     string   `json:"state"` // alive, gone, unwatched, down, drained, cordoned
 	Reason    string   `json:"reason,omitempty"`
 	CPU       *float64 `json:"cpu,omitempty"`       // 0..1 of all its processors
 	Memory    *float64 `json:"memory,omitempty"`    // 0..1 in use
@@ -105,8 +103,8 @@ func resolve(in *cluster.Inputs) resolved {
 
 // Frame is the picture of a scene, services by name.
 func (b *Board) Frame(s Scene) Frame {
-	f := Frame{At: s.Now, Revision: s.Snapshot.Revision, Services: b.services(s), Nodes: nodes(s)}
-	f.Notes = append(slices.Clone(s.Notes), silence(f.Nodes)...)
+	f := Frame{At: s.Now, Revision: s.Snapshot.Revision, Services: b.services(s), Nodes: Nodes(s)}
+	f.Notes = append(slices.Clone(s.Notes), Silence(f.Nodes)...)
 	f.Paused = s.Snapshot.Config != nil && s.Snapshot.Config.Paused
 	f.sum()
 	return f

@@ -8,7 +8,8 @@ import (
 	"github.com/weir-lb/weir/controlcenter"
 )
 
-func nodes(s Scene) []Node {
+// Nodes are the nodes of a scene, by name.
+func Nodes(s Scene) []Node {
 	rows, _ := controlcenter.Nodes(s.Snapshot, s.Fleet, "", s.Now) // it fails only for a name that is not there
 	out := make([]Node, len(rows))
 	for i, row := range rows {
@@ -72,8 +73,8 @@ func Asked(s *cluster.Snapshot) []string {
 	return names
 }
 
-// silence says of which nodes the loads are not known, and why of the first.
-func silence(nodes []Node) []string {
+// Silence says of which nodes the loads are not known, and why of the first.
+func Silence(nodes []Node) []string {
 	var out []string
 	for _, state := range []string{MonitorFailed, MonitorSilent, MonitorOK} {
 		var such []Node
@@ -85,9 +86,9 @@ func silence(nodes []Node) []string {
 		if len(such) == 0 {
 			continue
 		}
-		note := fmt.Sprintf("load monitor of node %s: %s", such[0].Name, such[0].Why)
+		note := "loads are missing: " + such[0].Why
 		if n := len(such) - 1; n > 0 {
-			note += fmt.Sprintf(" (and of %s)", plural(n, "more node"))
+			note += fmt.Sprintf(" (and those of %s)", plural(n, "more node"))
 		}
 		out = append(out, note)
 	}

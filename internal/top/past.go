@@ -1,6 +1,7 @@
 package top
 
 import (
+	"slices"
 	"time"
 
 	"github.com/weir-lb/weir/cluster"
@@ -49,10 +50,17 @@ func (p *Past) Hear(node string, a Answer, snapshot *cluster.Snapshot, now time.
 	if h.err = a.Err; a.Err != nil {
 		return
 	}
-	accepted, problems := a.Report.Accept(node, func(service, instance string) bool {
+	of := func(service, instance string) string {
 		in, ok := snapshot.Services.Get(service)
-		return ok && in.Hosts[instance].Node == node
+		if !ok {
+			return ""
+		}
+		return in.Hosts[instance].Node
+	}
+	a.Report.Loads = slices.DeleteFunc(slices.Clone(a.Report.Loads), func(l loadmon.Load) bool {
+		return of(l.Service, l.Instance) == "" // it has just come or gone, and the node heard of that a moment earlier or later
 	})
+	accepted, problems := a.Report.Accept(node, func(service, instance string) bool { return of(service, instance) == node })
 	h.problems = append(problems, a.Problems...)
 	if accepted == nil { // not a report of this node
 		return
@@ -97,16 +105,23 @@ func (p *Past) newest(node string, now time.Time) *heard {
 	return h
 }
 
-// figures are those of one instance; what is not known stays nil.
-func (p *Past) figures(node string, which id, now time.Time) (f Figures) {
+// Load is all that is known of one instance.
+func (p *Past) Load(node, service, instance string, now time.Time) (loadmon.Load, bool) {
 	h := p.newest(node, now)
 	if h == nil {
-		return f
+		return loadmon.Load{}, false
 	}
-	load, ok := h.after.loads[which]
+	l, ok := h.after.loads[id{service, instance}]
+	return l, ok
+}
+
+// figures are those of one instance; what is not known stays nil.
+func (p *Past) figures(node string, which id, now time.Time) (f Figures) {
+	load, ok := p.Load(node, which.service, which.instance, now)
 	if !ok {
 		return f
 	}
+	h := p.nodes[node]
 	f.Active, f.Busy = &load.Active, &load.Busy
 	if load.LatencyMS > 0 {
 		f.LatencyMS = &load.LatencyMS

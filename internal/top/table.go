@@ -80,7 +80,7 @@ func line(columns []column, shown, widths []int, row []string, width int) string
 		if n > 0 {
 			b.WriteString(gap)
 		}
-		text := cut(row[i], widths[i])
+		text := Cut(row[i], widths[i])
 		pad := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(text))
 		if columns[i].right {
 			b.WriteString(pad + text)
@@ -88,11 +88,11 @@ func line(columns []column, shown, widths []int, row []string, width int) string
 			b.WriteString(text + pad)
 		}
 	}
-	return cut(strings.TrimRight(b.String(), " "), width)
+	return Cut(strings.TrimRight(b.String(), " "), width)
 }
 
-// cut shortens a text to a width, and shows that it did; 0 leaves it.
-func cut(text string, width int) string {
+// Cut shortens a text to a width, and shows that it did; 0 leaves it.
+func Cut(text string, width int) string {
 	if width <= 0 || utf8.RuneCountInString(text) <= width {
 		return text
 	}

@@ -33,13 +33,13 @@ const maxNotes = 4
 // Text is the picture as lines, without a line break at the end of the last.
 func (f *Frame) Text(s Screen) string {
 	f.Sort(s.Order)
-	lines := []string{cut(f.headline(), s.Width)}
+	lines := []string{Cut(f.headline(), s.Width)}
 	for i, note := range f.Notes {
 		if i == maxNotes {
-			lines = append(lines, cut(fmt.Sprintf("note: %d more", len(f.Notes)-i), s.Width))
+			lines = append(lines, Cut(fmt.Sprintf("note: %d more", len(f.Notes)-i), s.Width))
 			break
 		}
-		lines = append(lines, cut("note: "+printable(note), s.Width))
+		lines = append(lines, Cut("note: "+printable(note), s.Width))
 	}
 	left := unlimited
 	if s.Height > 0 {
@@ -81,7 +81,7 @@ func (f *Frame) headline() string {
 		plural(len(f.Services), "service") + but(states, "down", "degraded", "empty"),
 		fmt.Sprintf("%d/%d instances taking", taking, all),
 		fmt.Sprintf("%s new/s", number(rate)),
-		plural(len(f.Nodes), "node") + but(nodes, "down", "unwatched", "lost", "drained", "cordoned"),
+		plural(len(f.Nodes), "node") + but(nodes, "down", "gone", "unwatched", "drained", "cordoned"),
 		fmt.Sprintf("revision %d", f.Revision),
 	}
 	if f.Paused {
@@ -126,7 +126,7 @@ func (f *Frame) nodeLines(width, room int) []string {
 	}
 	lines := append([]string{""}, table(nodeColumns, rows, width)...)
 	if hidden := len(f.Nodes) - len(shown); hidden > 0 {
-		lines = append(lines, cut(fmt.Sprintf("%d more nodes", hidden), width))
+		lines = append(lines, Cut(fmt.Sprintf("%d more nodes", hidden), width))
 	}
 	return lines
 }
@@ -166,7 +166,7 @@ func (f *Frame) serviceLines(width, room int) []string {
 	}
 	lines := append([]string{""}, table(serviceColumns, rows, width)...)
 	if hidden := len(f.Services) - services; hidden > 0 {
-		lines = append(lines, cut(fmt.Sprintf("%d more services", hidden), width))
+		lines = append(lines, Cut(fmt.Sprintf("%d more services", hidden), width))
 	}
 	return lines
 }

@@ -95,7 +95,7 @@ func measured(s *cluster.Snapshot) *Past {
 		p.Hear("n1", report("n1", 100+5*float64(i), load("web", "192.168.1.1:80", 1000+second*250, 12, 0.61, 1.25), load("mail", "192.168.1.1:25", 7, 3, 0.02, 0)), s, now)
 		p.Hear("n2", report("n2", 40+5*float64(i), load("web", "192.168.1.2:80", second*150, 1234, 0.7, 1250)), s, now)
 	}
-	p.Hear("n3", Answer{Err: errors.New("dial tcp 192.168.1.3:9647: connection \x1b[2Jrefused")}, s, noon)
+	p.Hear("n3", Answer{Err: errors.New("ask the load monitor of node n3: connection \x1b[2Jrefused")}, s, noon)
 	return p
 }
 
@@ -239,6 +239,15 @@ func TestPast(t *testing.T) {
 	require.Empty(t, p.newest("n2", noon).after.loads, "not its instance, and not a figure")
 	f := new(Board).Frame(Scene{Snapshot: s, Past: p, Now: noon})
 	require.Contains(t, f.Nodes[1].Why, `"192.168.1.1:80" of service "web" does not run on this node`)
+}
+
+// Many that say nothing are told of in one line, and those that say nonsense in another.
+func TestSilence(t *testing.T) {
+	t.Parallel()
+	require.Empty(t, Silence([]Node{{Monitor: MonitorOK}, {Monitor: MonitorNone}}))
+	require.Equal(t, []string{"loads are missing: a (and those of 2 more nodes)", "loads are missing: d (and those of 1 more node)"}, Silence([]Node{
+		{Monitor: MonitorFailed, Why: "a"}, {Monitor: MonitorOK, Why: "d"}, {Monitor: MonitorFailed, Why: "b"}, {Monitor: MonitorFailed, Why: "c"}, {Monitor: MonitorOK, Why: "e"}, {Monitor: MonitorOK},
+	}))
 }
 
 func TestMonitorStates(t *testing.T) {

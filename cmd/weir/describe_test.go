@@ -1,0 +1,49 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/controlcenter/storetest"
+	"github.com/weir-lb/weir/internal/describe"
+)
+
+func TestDescribeService(t *testing.T) {
+	t.Parallel()
+	f := cast(t)
+	f.events = []cluster.Event{{At: noon, Service: "a", What: cluster.EventWeights, Reason: "its load"}}
+	r := weir(t, f, "describe", "service", "a")
+	require.Equal(t, 0, r.code, r.err)
+	for _, want := range []string{
+		"service a\n  frontends  10.10.1.1:80\n  status     degraded: 2 of 3 instances take connections\n",
+		"not as they should be\n  192.168.1.1:80 is dead since 2026-01-02T11:55:00Z (5m ago): evil\\u001b[2J\\nrow \\u202e\n",
+		"events\n  2026-01-02T12:00:00Z  weights  its load\n",
+		"notes\n  loads are not shown: no node tells where its load monitor answers\n",
+		"file\n  instances:\n  - address: 192.168.1.1:80\n",
+	} {
+		require.Contains(t, r.out, want)
+	}
+	one := read[describe.Service](t, weir(t, f, "describe", "service", "a", "-o", "json"))
+	require.Equal(t, []any{"a", "degraded", 3, cluster.IsDead}, []any{one.Name, one.Status, one.Instances, one.Rows[0].State})
+	require.Contains(t, weir(t, f, "describe", "services", "a", "-o", "yaml").out, "\nname: a\n")
+}
+
+func TestDescribeServiceFails(t *testing.T) {
+	t.Parallel()
+	for _, args := range []string{"describe", "describe service", "describe service a b", "describe node n1", "describe service a -o table"} {
+		r := weir(t, cast(t), strings.Fields(args)...)
+		require.Equal(t, []any{2, ""}, []any{r.code, r.out}, args)
+	}
+	r := weir(t, cast(t), "describe", "service", "ab")
+	require.Equal(t, []any{1, ""}, []any{r.code, r.out})
+	require.Contains(t, r.err, `service "ab" does not exist: there are a, b`)
+	f := cast(t)
+	f.denied = fmt.Errorf("read the events: %w", cluster.ErrDenied)
+	require.Equal(t, 1, weir(t, f, "describe", "service", "a").code, "without its events it would not be all that is known")
+	f.Fail(storetest.ErrUnreachable)
+	require.Equal(t, 5, weir(t, f, "describe", "service", "a").code)
+}
