@@ -71,11 +71,15 @@ type SetScaled struct {
 // ClearWake forgets that somebody connected.
 type ClearWake struct{ Service string }
 
-func (Assign) decision()    {}
-func (Unassign) decision()  {}
-func (FreePort) decision()  {}
-func (SetScaled) decision() {}
-func (ClearWake) decision() {}
+// Acknowledge has every agent tell at once what it has applied.
+type Acknowledge struct{ Reason string }
+
+func (Acknowledge) decision() {}
+func (Assign) decision()      {}
+func (Unassign) decision()    {}
+func (FreePort) decision()    {}
+func (SetScaled) decision()   {}
+func (ClearWake) decision()   {}
 
 func (SetWeights) decision() {}
 func (SetDown) decision()    {}

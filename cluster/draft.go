@@ -90,6 +90,7 @@ func (d *Draft) Admin(service, id string, a *Admin) {
 
 // NodeAdmin sets net/admin-node/<node>.
 func (d *Draft) NodeAdmin(node string, a *NodeAdmin) {
+	d.nodeAdmin = maps.Clone(d.nodeAdmin) // snapshots have the one before
 	put(d.nodeAdmin, node, a)
 	d.dirtyHostedBy(node)
 }
@@ -175,7 +176,7 @@ func (d *Draft) Snapshot(revision int64) *Snapshot {
 	d.index.flushNodes(nodes)
 	d.last = &Snapshot{
 		Revision: revision, Ready: d.ready, Barrier: d.barrier, Config: d.config, Held: d.held,
-		Services: services.Map(), Nodes: nodes.Map(), Down: d.down, Observers: d.observers,
+		Services: services.Map(), Nodes: nodes.Map(), Down: d.down, NodeAdmin: d.nodeAdmin, Observers: d.observers,
 		Problems: d.problems.seal(),
 	}
 	return d.last

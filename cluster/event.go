@@ -20,6 +20,12 @@ const (
 	EventWeights   = "weights"    // a service's weights changed
 	EventNodeDown  = "node-down"  // a node was declared down; Service is one that has instances there, and one event is written for each
 	EventNodeUp    = "node-up"    // it is back
+	EventPlaced    = "placed"     // an instance was given to a node
+	EventPromoted  = "promoted"   // one that stood by serves
+	EventDrained   = "drained"    // one takes no new connections
+	EventStopped   = "stopped"    // one ends
+	EventRefused   = "refused"    // a node does not run one
+	EventScaled    = "scaled"     // how many there should be
 	EventNodesGone = "nodes-gone" // too many nodes are gone at once, so none of them was declared down; one event for each service with instances there
 )
 

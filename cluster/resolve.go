@@ -183,7 +183,7 @@ func (r *Resolved) admin(in *Inputs) {
 			s.out(Draining, "its launcher takes it out", time.Time{})
 		case s.Instance.Standby && !in.called(s.Instance.ID):
 			s.out(Standby, "it stands by until it is needed", time.Time{})
-		case host != nil && host.Drain:
+		case host != nil && host.Drain && !in.launches(s.Instance):
 			s.out(Draining, fmt.Sprintf("node %s is drained%s", s.Node, because(host.Reason)), host.Since)
 		case s.Weight == 0:
 			s.out(Weightless, "its weight is 0", admin.Since)
@@ -193,6 +193,10 @@ func (r *Resolved) admin(in *Inputs) {
 		r.Problems = append(r.Problems, allWeightless("service "+in.Service.Name))
 	}
 }
+
+// launches says whether the leader takes an instance off a drained node: one that it had launched, as soon as there is a
+// substitute.
+func (in *Inputs) launches(i Instance) bool { return i.Node != "" && in.Service.Run != nil }
 
 func (in *Inputs) called(id string) bool {
 	return in.Weights != nil && slices.Contains(in.Weights.Called, id)

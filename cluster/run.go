@@ -19,6 +19,7 @@ type Run struct {
 	User      string            `json:"user,omitempty"`     // left out: the launcher's default, never root
 	Resources Resources         `json:"resources,omitzero"` // of each instance; placed where that is free, and kept to it
 	Grace     Duration          `json:"grace,omitempty"`    // from TERM to KILL; default 10s
+	Drain     Duration          `json:"drain,omitempty"`    // for live connections to end before TERM; default 1m
 	Log       string            `json:"log,omitempty"`      // where its output is sent too: udp://HOST:PORT or tcp://HOST:PORT, RFC 5424
 	Nodes     map[string]string `json:"nodes,omitempty"`    // labels that a node must have
 }
@@ -155,6 +156,9 @@ func (r *Run) validate(c *complaint) {
 	}
 	if r.Grace < 0 || r.Grace > maxGrace {
 		c.add("run.grace", fmt.Sprintf("%s is outside 0s..%s", r.Grace, maxGrace), "give the time that an instance needs to end its work")
+	}
+	if r.Drain < 0 || r.Drain > 24*maxGrace {
+		c.add("run.drain", fmt.Sprintf("%s is outside 0s..24h", r.Drain), "give the time that connections need to end")
 	}
 	if r.Log != "" && !logAddress(r.Log) {
 		c.add("run.log", fmt.Sprintf("%q is no log address", clip(r.Log)), "write udp://HOST:PORT or tcp://HOST:PORT")

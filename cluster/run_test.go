@@ -25,6 +25,7 @@ func TestValidateNamesEachMistakeOfALaunch(t *testing.T) {
 		{"a value with a NUL", `"run": {"command": ["/x"], "env": {"A": "\u0000"}}`, "run.env: the value of A"},
 		{"cpu", `"run": {"command": ["/x"], "resources": {"cpu": -1}}`, "run.resources.cpu: -1 is outside"},
 		{"grace", `"run": {"command": ["/x"], "grace": "2h"}`, "run.grace: 2h0m0s is outside"},
+		{"drain", `"run": {"command": ["/x"], "drain": "25h"}`, "run.drain: 25h0m0s is outside"},
 		{"log", `"run": {"command": ["/x"], "log": "syslog.example"}`, `run.log: "syslog.example" is no log address`},
 		{"log without a port", `"run": {"command": ["/x"], "log": "udp://a"}`, "run.log"},
 		{"labels", `"run": {"command": ["/x"], "nodes": {"zone": "a\nb"}}`, `run.nodes: label "zone" is not a line`},

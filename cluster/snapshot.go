@@ -7,13 +7,14 @@ import (
 
 // Snapshot is everything that an agent must know, at one etcd revision. It is immutable.
 type Snapshot struct {
-	Revision int64
-	Ready    bool  // somebody published once; without it an empty snapshot means nothing
-	Barrier  int64 // the revision that a waiting publish wants acknowledged at once
-	Config   *Config
-	Services Map[string, *Inputs]
-	Nodes    Map[string, *Node]
-	Down     map[string]*Down // nodes that are declared down, whether something of ours runs there or not
+	Revision  int64
+	Ready     bool  // somebody published once; without it an empty snapshot means nothing
+	Barrier   int64 // the revision that a waiting publish wants acknowledged at once
+	Config    *Config
+	Services  Map[string, *Inputs]
+	Nodes     Map[string, *Node]
+	Down      map[string]*Down      // nodes that are declared down, whether something of ours runs there or not
+	NodeAdmin map[string]*NodeAdmin // what operators say of nodes
 
 	Observers *Observers // of instances on hosts without an agent; its pointer changes when they do
 

@@ -19,6 +19,7 @@ func (r *reader) run(field string, n ast.Node) *cluster.Run {
 		"dir":   func(f string, n ast.Node) { run.Dir = r.text(f, n) },
 		"user":  func(f string, n ast.Node) { run.User = r.text(f, n) },
 		"grace": func(f string, n ast.Node) { run.Grace = r.duration(f, n) },
+		"drain": func(f string, n ast.Node) { run.Drain = r.duration(f, n) },
 		"log":   func(f string, n ast.Node) { run.Log = r.text(f, n) },
 		"nodes": func(f string, n ast.Node) { run.Nodes = r.texts(f, n) },
 		"resources": func(f string, n ast.Node) {

@@ -31,6 +31,7 @@ func Run(s *cluster.Service) string {
 	add(r.Resources.CPU > 0, "cpu %g", r.Resources.CPU)
 	add(r.Resources.Memory > 0, "memory %s", r.Resources.Memory)
 	add(true, "grace %s", cmp.Or(r.Grace, defaultGrace))
+	add(r.Drain > 0, "drain %s", r.Drain)
 	add(r.Log != "", "log to %s", r.Log)
 	add(len(r.Nodes) > 0, "on nodes %s", pairs(r.Nodes))
 	return strings.Join(parts, " ")

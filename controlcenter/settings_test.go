@@ -132,6 +132,7 @@ run:
   user: www-data
   resources: {cpu: 0.5, memory: 256MiB}
   grace: 30s
+  drain: 2m
   log: udp://10.0.0.9:514
   nodes: {zone: east}
 scale: {min: 0, max: 12, metrics: [{metric: busy, target: 0.6}, {metric: connections, target: 100}], window: 10m, idle: 1h}
@@ -148,7 +149,7 @@ func TestReadFileReadsWhatIsLaunched(t *testing.T) {
 	require.Empty(t, s.Validate(nil))
 	require.Equal(t, &cluster.Run{
 		Command: []string{"/usr/bin/a", "-v"}, Env: map[string]string{"COLOUR": "blue"}, Dir: "/srv", User: "www-data",
-		Resources: cluster.Resources{CPU: 0.5, Memory: 256 << 20}, Grace: cluster.Duration(30 * time.Second), Log: "udp://10.0.0.9:514", Nodes: map[string]string{"zone": "east"},
+		Resources: cluster.Resources{CPU: 0.5, Memory: 256 << 20}, Grace: cluster.Duration(30 * time.Second), Drain: cluster.Duration(2 * time.Minute), Log: "udp://10.0.0.9:514", Nodes: map[string]string{"zone": "east"},
 	}, s.Run)
 	require.Equal(t, &cluster.Scale{
 		Max: 12, Metrics: []cluster.ScaleMetric{{Metric: "busy", Target: 0.6}, {Metric: "connections", Target: 100}},
@@ -157,7 +158,7 @@ func TestReadFileReadsWhatIsLaunched(t *testing.T) {
 	require.Equal(t, 2, s.Warm)
 	require.Equal(t, &cluster.Restart{After: 7}, s.Restart)
 	require.True(t, s.Instances[0].Standby)
-	require.Equal(t, `process ["/usr/bin/a" "-v"] with {"COLOUR"="blue"} in /srv as www-data cpu 0.5 memory 256MiB grace 30s log to udp://10.0.0.9:514 on nodes {"zone"="east"}`, controlcenter.Run(s))
+	require.Equal(t, `process ["/usr/bin/a" "-v"] with {"COLOUR"="blue"} in /srv as www-data cpu 0.5 memory 256MiB grace 30s drain 2m0s log to udp://10.0.0.9:514 on nodes {"zone"="east"}`, controlcenter.Run(s))
 	require.Equal(t, "0..12 busy 0.6 connections 100 window 10m0s idle 1h0m0s", controlcenter.Scale(s))
 
 	text, err := json.Marshal(s)

@@ -2,6 +2,7 @@ package etcd
 
 import (
 	"fmt"
+	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -69,6 +70,8 @@ func (s *Store) launching(d cluster.Decision) (clientv3.Op, error) {
 		return s.placed(Key{Kind: KindPort, Node: d.Node, Port: d.Port}, nil)
 	case cluster.SetScaled:
 		return s.scaled(d)
+	case cluster.Acknowledge:
+		return s.placed(Key{Kind: KindBarrier}, Barrier{Change: d.Reason, At: time.Now().UTC().Truncate(time.Millisecond)})
 	case cluster.ClearWake:
 		return s.placed(Key{Kind: KindWake, Service: d.Service}, nil)
 	}

@@ -58,6 +58,7 @@ var allowed = map[string][]string{
 	"rules/rulestest/traffic": {"rules", "rules/rulestest", "cluster", "internal/lab"},
 	"integration/chaos":       anything,
 	"integration/chaos/suite": anything,
+	"controlcenter/placement": {"cluster", "loadmon"}, // for loadmon.Victims
 	"controlcenter/storetest": {"controlcenter", "cluster"},
 	"internal/conntrack":      {},
 }

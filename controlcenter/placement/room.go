@@ -1,0 +1,150 @@
+package placement
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/weir-lb/weir/cluster"
+)
+
+// room is what a node has left.
+type room struct {
+	node     string
+	zone     string
+	labels   map[string]string
+	launcher cluster.Launcher
+	taken    cluster.Resources
+	hosts    map[string]int  // instances of each service
+	refused  map[string]bool // services that it refused a short while ago
+	closed   string          // why nothing new is placed there; "": it is open
+}
+
+// allRooms are those of the nodes that have a launcher.
+func (r *round) allRooms() map[string]*room {
+	out := map[string]*room{}
+	for node, l := range r.Operations.Launchers {
+		n, known := r.Snapshot.Nodes.Get(node)
+		o := &room{node: node, launcher: l, hosts: map[string]int{}, refused: map[string]bool{}}
+		if known {
+			o.labels, o.zone = n.Labels, n.Labels[cluster.ZoneLabel]
+		}
+		o.closed = r.closed(node, known)
+		for id, a := range r.Operations.Assigned[node] {
+			o.take(a)
+			if l, ok := r.Operations.Launched[node][id]; ok && l.Phase == cluster.PhaseRefused && l.PortBusy == 0 && r.Now.Sub(l.Since) < refusalRest {
+				o.refused[a.Service] = true
+			}
+		}
+		out[node] = o
+	}
+	return out
+}
+
+func (r *round) closed(node string, known bool) string {
+	admin := r.Snapshot.NodeAdmin[node]
+	switch {
+	case !known:
+		return "its agent never joined"
+	case r.down(node):
+		return "it is down"
+	case !r.Operations.Alive[node]:
+		return "its agent is not in touch"
+	case admin != nil && admin.Drain:
+		return "it is drained"
+	case admin != nil && admin.Cordon:
+		return "it is cordoned"
+	}
+	return ""
+}
+
+func (o *room) take(a cluster.Assignment) {
+	if a.Wanted == cluster.WantStopped {
+		return
+	}
+	o.taken.CPU += a.Run.Resources.CPU
+	o.taken.Memory += a.Run.Resources.Memory
+	o.hosts[a.Service]++
+}
+
+// fits says why an instance cannot be placed there, or "".
+func (o *room) fits(s *cluster.Service) string {
+	need, have := s.Run.Resources, o.launcher.Capacity
+	driver := cmp.Or(s.Run.Driver, cluster.DriverProcess)
+	switch {
+	case o.closed != "":
+		return o.closed
+	case o.refused[s.Name]:
+		return "it refused the service a short while ago"
+	case !slices.Contains(o.launcher.Drivers, driver):
+		return fmt.Sprintf("it has no driver %s", driver)
+	case len(o.launcher.Services) > 0 && !slices.Contains(o.launcher.Services, s.Name):
+		return "its owner does not permit the service"
+	case have.CPU > 0 && o.taken.CPU+need.CPU > have.CPU:
+		return fmt.Sprintf("%.3g of its %.3g processors are taken", o.taken.CPU, have.CPU)
+	case have.Memory > 0 && o.taken.Memory+need.Memory > have.Memory:
+		return fmt.Sprintf("%s of its %s of memory are taken", o.taken.Memory, have.Memory)
+	}
+	return o.mismatch(s)
+}
+
+// mismatch says which label of the node is not as the service wants it, or "".
+func (o *room) mismatch(s *cluster.Service) string {
+	for _, name := range slices.Sorted(maps.Keys(s.Run.Nodes)) {
+		if o.labels[name] != s.Run.Nodes[name] {
+			return fmt.Sprintf("its node's label %s is %q", name, o.labels[name])
+		}
+	}
+	return ""
+}
+
+// free is the part of the node that is left, of what is scarcer.
+func (o *room) free() float64 {
+	cpu, memory := 1.0, 1.0
+	if c := o.launcher.Capacity.CPU; c > 0 {
+		cpu = 1 - o.taken.CPU/c
+	}
+	if c := o.launcher.Capacity.Memory; c > 0 {
+		memory = 1 - float64(o.taken.Memory)/float64(c)
+	}
+	return min(cpu, memory)
+}
+
+// best is the room for one more instance: where the service has the fewest, then in the zone where it has the fewest, then
+// where most is free. Nil and why, where there is none.
+func (r *round) best(s *cluster.Service) (*room, string) {
+	zones := map[string]int{}
+	for _, o := range r.rooms {
+		zones[o.zone] += o.hosts[s.Name]
+	}
+	var fitting []*room
+	why := map[string]int{}
+	for _, node := range slices.Sorted(maps.Keys(r.rooms)) {
+		if reason := r.rooms[node].fits(s); reason != "" {
+			why[reason]++
+		} else {
+			fitting = append(fitting, r.rooms[node])
+		}
+	}
+	if len(fitting) == 0 {
+		return nil, noRoom(len(r.rooms), why)
+	}
+	return slices.MinFunc(fitting, func(a, b *room) int {
+		return cmp.Or(cmp.Compare(a.hosts[s.Name], b.hosts[s.Name]), cmp.Compare(zones[a.zone], zones[b.zone]), cmp.Compare(b.free(), a.free()), cmp.Compare(a.node, b.node))
+	}), ""
+}
+
+func noRoom(n int, why map[string]int) string {
+	if n == 0 {
+		return "no node has a launcher"
+	}
+	text := fmt.Sprintf("none of %d nodes has room", n)
+	for i, reason := range slices.SortedFunc(maps.Keys(why), func(a, b string) int { return cmp.Or(cmp.Compare(why[b], why[a]), cmp.Compare(a, b)) }) {
+		if i == 3 {
+			break
+		}
+		text += fmt.Sprintf("; of %d %s", why[reason], reason)
+	}
+	return text
+}

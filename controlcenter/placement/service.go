@@ -1,0 +1,326 @@
+package placement
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"slices"
+
+	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/loadmon"
+)
+
+// service decides about one service's instances.
+func (r *round) service(name string, members []*member) {
+	order(members)
+	in, published := r.Snapshot.Services.Get(name)
+	if !published || in.Service.Run == nil || in.Service.Run.Driver == cluster.DriverExternal {
+		r.withdrawn(members)
+		return
+	}
+	s := in.Service
+	t := team{round: r, service: s, version: Version(s), want: r.Want[name]}
+	for _, m := range members {
+		t.sort(m)
+	}
+	t.cast()
+	t.start()
+	t.shrink()
+	t.replace()
+}
+
+// withdrawn stops what nobody wants any more. Who withdrew the service did so by a command that asked back.
+func (r *round) withdrawn(members []*member) {
+	for _, m := range members {
+		switch {
+		case r.forgotten(m):
+			r.unassign(m)
+		case m.lost:
+		case m.kept():
+			r.want(m, cluster.WantDrained, "its service is not launched any more")
+		default:
+			r.depart(m)
+		}
+	}
+}
+
+// team are the instances of one service.
+type team struct {
+	*round
+	service *cluster.Service
+	version string
+	want    int       // how many should serve
+	staying []*member // run, and should go on
+	leaving []*member // run, and should go once there is a substitute
+	cramped bool      // there is no room for one more
+}
+
+// sort puts an instance where it belongs.
+func (t *team) sort(m *member) {
+	admin := t.Snapshot.NodeAdmin[m.node]
+	switch {
+	case t.forgotten(m):
+		t.unassign(m)
+		return
+	case m.lost:
+		return // its node may come back, and then the better copy is kept
+	case !m.kept():
+		t.depart(m)
+		return
+	case m.phase() == cluster.PhaseRefused:
+		t.refused(m)
+		return
+	case m.assignment.Version != t.version:
+		m.leaving = "another version of it is wanted"
+	case admin != nil && admin.Drain:
+		m.leaving = "its node is drained"
+	case t.mismatched(m.node) != "":
+		m.leaving = t.mismatched(m.node)
+	case m.sick(t.service, t.Now):
+		m.leaving = "it is not well: " + m.state.Reason
+	}
+	if m.leaving != "" {
+		t.leaving = append(t.leaving, m)
+		return
+	}
+	t.staying = append(t.staying, m)
+	t.refresh(m)
+}
+
+// forgotten says whether an operator forgot the node, and nobody launches there.
+func (r *round) forgotten(m *member) bool {
+	_, joined := r.Snapshot.Nodes.Get(m.node)
+	return !joined && !r.launching(m.node)
+}
+
+// mismatched says why a node does not suit the service any more, or "".
+func (t *team) mismatched(node string) string {
+	if o := t.rooms[node]; o != nil {
+		return o.mismatch(t.service)
+	}
+	return ""
+}
+
+// refresh hands on what may change while an instance runs.
+func (t *team) refresh(m *member) {
+	if reflect.DeepEqual(m.assignment.Run, *t.service.Run) && reflect.DeepEqual(m.assignment.Check, t.service.Check) {
+		return
+	}
+	m.assignment.Run, m.assignment.Check = *t.service.Run, t.service.Check
+	t.do("", "", "", cluster.Assign{Node: m.node, ID: m.id, Assignment: m.assignment})
+}
+
+// refused forgets what a node does not run. A port that somebody else listens on is not given to anybody for a while.
+func (t *team) refused(m *member) {
+	busy := m.launched.PortBusy != 0
+	reason := "its node refuses it"
+	if m.launched.Problem != nil {
+		reason = m.launched.Problem.Error()
+	}
+	end := t.release(m)
+	end.Busy = busy
+	t.do(cluster.EventRefused, t.service.Name, fmt.Sprintf("instance %s on node %s: %s", m.id, m.node, reason), end)
+	if !busy {
+		t.rooms[m.node].refuse(t.service.Name)
+	}
+	t.problems = append(t.problems, cluster.Problem{Object: named(t.service.Name), Field: "run", What: fmt.Sprintf("node %s refuses it: %s", m.node, reason), Fix: "see the launcher's configuration on that node"})
+}
+
+// refuse keeps a service away from a node for this round; its launcher's word, which is kept for a while, does so later.
+func (o *room) refuse(service string) {
+	if o != nil {
+		o.refused[service] = true
+	}
+}
+
+// cast has so many serve as are wanted, and the others stand by: who is ready serves first.
+func (t *team) cast() {
+	serving := 0
+	for _, m := range t.staying {
+		if !m.standby() {
+			serving++
+		}
+	}
+	standby := slices.DeleteFunc(slices.Clone(t.staying), func(m *member) bool { return !m.standby() })
+	slices.SortStableFunc(standby, func(a, b *member) int { return truth(b.ready()) - truth(a.ready()) })
+	for _, m := range standby {
+		if serving >= t.want {
+			break
+		}
+		t.round.want(m, cluster.WantServing, fmt.Sprintf("from the warm pool, %d are wanted", t.want))
+		serving++
+	}
+}
+
+// starting is how many were started to serve and are not ready yet.
+func (t *team) starting() (n int) {
+	for _, m := range t.staying {
+		if !m.standby() && !m.ready() {
+			n++
+		}
+	}
+	return n
+}
+
+// start places what is missing: first to serve, then to stand by.
+func (t *team) start() {
+	serving, standby := 0, 0
+	for _, m := range t.staying {
+		if m.standby() {
+			standby++
+		} else {
+			serving++
+		}
+	}
+	for surge := t.surge(); serving < t.want && surge > 0; serving++ {
+		surge--
+		if !t.place(cluster.WantServing, fmt.Sprintf("%d are wanted", t.want)) {
+			return
+		}
+	}
+	if t.want == 0 || serving < t.want {
+		return
+	}
+	for ; standby < t.service.Warm; standby++ {
+		if !t.place(cluster.WantStandby, fmt.Sprintf("%d are to stand by", t.service.Warm)) {
+			return
+		}
+	}
+}
+
+// surge is how many may be started now: while some are replaced, a quarter of what is wanted at a time.
+func (t *team) surge() int {
+	if len(t.leaving) == 0 {
+		return t.want
+	}
+	return max(1, (t.want+3)/4) - t.starting()
+}
+
+// place puts one more instance on the best node; false where there is no room.
+func (t *team) place(w cluster.Wanted, reason string) bool {
+	for {
+		o, why := t.best(t.service)
+		if o == nil {
+			t.cramped = true
+			t.problems = append(t.problems, cluster.Problem{Object: named(t.service.Name), Field: "run", What: "one more instance is wanted, and " + why, Fix: "add a node, free one, or lower what the service asks for"})
+			return false
+		}
+		ports, claims, ok := t.claim(o, t.service)
+		if !ok {
+			o.closed = "its ports are all taken"
+			continue
+		}
+		a := cluster.Assignment{
+			Service: t.service.Name, Run: *t.service.Run, Check: t.service.Check, Address: o.launcher.Address, Ports: ports,
+			Wanted: w, Version: t.version, Reason: reason, Since: t.Now,
+		}
+		id := t.newID(t.service.Name)
+		o.take(a)
+		t.do(cluster.EventPlaced, t.service.Name, fmt.Sprintf("instance %s on node %s: %s", id, o.node, reason), cluster.Assign{Node: o.node, ID: id, Assignment: a, Claims: claims})
+		return true
+	}
+}
+
+// shrink takes out those that are too many.
+func (t *team) shrink() {
+	var serving, standby []loadmon.Member
+	byID := map[string]*member{}
+	for _, m := range t.staying {
+		byID[m.id] = m
+		if m.standby() {
+			standby = append(standby, t.loadmonMember(m))
+		} else {
+			serving = append(serving, t.loadmonMember(m))
+		}
+	}
+	warm := t.service.Warm
+	if t.want == 0 {
+		warm = 0
+	}
+	for _, id := range loadmon.Victims(standby, len(standby)-warm) {
+		t.round.want(byID[id], cluster.WantStopped, fmt.Sprintf("%d are to stand by", warm))
+	}
+	// Who is ready is taken out only when enough others are.
+	spare := t.ready(t.staying) + t.ready(t.leaving) - t.want
+	for _, id := range loadmon.Victims(serving, len(serving)-t.want) {
+		m := byID[id]
+		if m.ready() {
+			if spare <= 0 {
+				continue
+			}
+			spare--
+		}
+		t.round.want(m, cluster.WantDrained, fmt.Sprintf("%d are wanted", t.want))
+	}
+}
+
+// replace takes out those that should go, as far as there are substitutes. One that is not well takes no connections: it
+// goes also where there is no room for another, since what it leaves is room.
+func (t *team) replace() {
+	spare := t.ready(t.staying) + t.ready(t.leaving) - t.want
+	full, unwell := t.ready(t.staying) >= t.want, 0
+	for _, m := range t.leaving {
+		switch {
+		case m.standby():
+			if t.standingBy() >= t.service.Warm {
+				t.round.want(m, cluster.WantStopped, m.leaving)
+			}
+			continue
+		case m.ready():
+			if spare <= 0 {
+				continue
+			}
+			spare--
+		case m.phase() == cluster.PhaseReady:
+			if unwell++; unwell > mostReplaced || !full && !t.cramped {
+				continue
+			}
+		}
+		t.round.want(m, cluster.WantDrained, m.leaving)
+	}
+}
+
+// standingBy is how many stand by and could serve at once.
+func (t *team) standingBy() (n int) {
+	for _, m := range t.staying {
+		if m.standby() && m.ready() {
+			n++
+		}
+	}
+	return n
+}
+
+// ready is how many serve or could; those that stand by do not count.
+func (t *team) ready(members []*member) (n int) {
+	for _, m := range members {
+		if m.ready() && m.assignment.Wanted == cluster.WantServing {
+			n++
+		}
+	}
+	return n
+}
+
+func truth(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// Version of how a service is run: instances of another one are replaced.
+func Version(s *cluster.Service) string {
+	run := *s.Run
+	run.Grace, run.Drain, run.Nodes = 0, 0, nil // these say nothing to an instance that runs
+	names := make([]string, len(s.Ports))
+	for i, p := range s.Ports {
+		names[i] = p.Name
+	}
+	text, err := json.Marshal([]any{run, names})
+	if err != nil {
+		panic(err) // it was read from JSON
+	}
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:6])
+}
