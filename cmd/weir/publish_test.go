@@ -102,7 +102,7 @@ func TestPublishRefuses(t *testing.T) {
 		{"no file", "", []string{"-f", "/does/not/exist"}, 1, "no such file"},
 		{"malformed yaml", "name: a\nports: [{port: 1}\n", []string{"-f", "-"}, 1, "stdin:2: the file: sequence end token"},
 		{"malformed json", "{\"name\": \"a\",\n,}", []string{"-f", "-"}, 1, "stdin:2: the file: "},
-		{"unknown field", "name: a\nreplicas: 3\n", []string{"-f", "-"}, 1, "stdin:2: service a: replicas: this field is unknown"},
+		{"unknown field", "name: a\ncopies: 3\n", []string{"-f", "-"}, 1, "stdin:2: service a: copies: this field is unknown"},
 		{"2 MB", large, []string{"-f", "-"}, 1, "larger than 1 MiB"},
 		{"escape in a name", "", []string{"a\x1b[2J", "--vip", "10.10.1.1:80"}, 1, `a\x1b[2J`},
 	}
