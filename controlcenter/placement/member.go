@@ -81,9 +81,6 @@ func (m *member) ready() bool {
 	return false
 }
 
-// serves says whether it takes new connections.
-func (m *member) serves() bool { return m.ready() && m.state.Takes() }
-
 // sick says whether it has been unwell for longer than the service permits. An end of its process is its launcher's
 // affair: that starts it anew.
 func (m *member) sick(s *cluster.Service, now time.Time) bool {

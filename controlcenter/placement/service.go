@@ -180,14 +180,22 @@ func (t *team) start() {
 			return
 		}
 	}
-	if t.want == 0 || serving < t.want {
+	if serving < t.want {
 		return
 	}
-	for ; standby < t.service.Warm; standby++ {
-		if !t.place(cluster.WantStandby, fmt.Sprintf("%d are to stand by", t.service.Warm)) {
+	for ; standby < t.warm(); standby++ {
+		if !t.place(cluster.WantStandby, fmt.Sprintf("%d are to stand by", t.warm())) {
 			return
 		}
 	}
+}
+
+// warm is how many should stand by: for a service that nobody uses none.
+func (t *team) warm() int {
+	if t.want == 0 {
+		return 0
+	}
+	return t.service.Warm
 }
 
 // surge is how many may be started now: while some are replaced, a quarter of what is wanted at a time.
@@ -235,12 +243,8 @@ func (t *team) shrink() {
 			serving = append(serving, t.loadmonMember(m))
 		}
 	}
-	warm := t.service.Warm
-	if t.want == 0 {
-		warm = 0
-	}
-	for _, id := range loadmon.Victims(standby, len(standby)-warm) {
-		t.round.want(byID[id], cluster.WantStopped, fmt.Sprintf("%d are to stand by", warm))
+	for _, id := range loadmon.Victims(standby, len(standby)-t.warm()) {
+		t.round.want(byID[id], cluster.WantStopped, fmt.Sprintf("%d are to stand by", t.warm()))
 	}
 	// Who is ready is taken out only when enough others are.
 	spare := t.ready(t.staying) + t.ready(t.leaving) - t.want
@@ -264,7 +268,7 @@ func (t *team) replace() {
 	for _, m := range t.leaving {
 		switch {
 		case m.standby():
-			if t.standingBy() >= t.service.Warm {
+			if t.standingBy() >= t.warm() {
 				t.round.want(m, cluster.WantStopped, m.leaving)
 			}
 			continue
