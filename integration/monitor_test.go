@@ -2,8 +2,11 @@ package integration
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"maps"
+	"net"
+	"net/http"
 	"net/netip"
 	"slices"
 	"strings"
@@ -11,8 +14,10 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/internal/lab"
 	"github.com/weir-lb/weir/loadmon/monitor"
 )
 
@@ -103,13 +108,103 @@ func TestLoadMonitors(t *testing.T) {
 	w.Eventually(20*time.Second, "the verdict is taken back", func() bool { return !slices.Contains(w.verdicts("n1"), one) })
 }
 
+// Where the agent reaches etcd with a certificate, its load monitor is reached by others with one, and by nobody else.
+func TestLoadMonitorByTLS(t *testing.T) {
+	w := world(t, Options{Nodes: 1, Idle: true})
+	ca := newAuthority(t)
+	own := ca.client(t, "weir-node-n1")
+	plain, err := w.Nodes[0].Listen("tcp", "127.0.0.1:2379")
+	require.NoError(t, err)
+	proxy := lab.StartProxy(tls.NewListener(plain, ca.server(t, "127.0.0.1")), func() (net.Conn, error) {
+		return net.Dial("unix", strings.TrimPrefix(w.Endpoint(), "unix://"))
+	})
+	t.Cleanup(func() { _ = proxy.Close() })
+	a := w.Agents[0]
+	a.Args[slices.Index(a.Args, w.Endpoint())] = "https://127.0.0.1:2379"
+	a.Args = append(a.Args, "--etcd-ca", own.CA, "--etcd-cert", own.Cert, "--etcd-key", own.Key)
+	a.Start()
+	w.AwaitAgents(1)
+	w.Put("ops/secret", `{"token":"`+monitorToken+`"}`)
+	n1 := w.node("n1")
+	require.Equal(t, "https://192.168.10.1:9647", n1.Monitor)
+
+	asks := w.monitors(monitorToken)
+	asks.TLS = ca.client(t, "weir-controlcenter")
+	w.Eventually(10*time.Second, "it answers", func() bool {
+		report, _, err := asks.Loads(t.Context(), "n1", n1)
+		return err == nil && report.Node == "n1"
+	})
+	for name, c := range map[string]*monitor.Credential{"of another CA": newAuthority(t).client(t, "weir-controlcenter"), "none": nil} {
+		other := w.monitors(monitorToken)
+		other.TLS = c
+		_, _, err = other.Loads(t.Context(), "n1", n1)
+		require.Error(t, err, name)
+	}
+	insecure := *n1
+	insecure.Monitor = strings.Replace(n1.Monitor, "https", "http", 1)
+	_, _, err = w.monitors(monitorToken).Loads(t.Context(), "n1", &insecure)
+	require.ErrorContains(t, err, "400 Bad Request")
+
+	// What is seen of the token from outside.
+	require.NotContains(t, a.Log(), monitorToken)
+	for _, page := range []string{"/metrics", "/debug/snapshot", "/debug/problems"} {
+		_, body := a.Get(page)
+		require.NotContains(t, body, monitorToken)
+	}
+	require.Positive(t, a.Metric("weir_monitor_requests_total"))
+	require.Positive(t, a.Metric("weir_monitor_sample_seconds_count"))
+	code, _ := a.Get("/readyz")
+	require.Equal(t, http.StatusOK, code)
+}
+
+// A load monitor in a process of its own, beside an agent without one. A second one gives way; what the agent writes of its
+// node does not contradict it.
+func TestLoadMonitorAlone(t *testing.T) {
+	w := world(t, Options{Nodes: 1, AgentArgs: []string{"--loadmon=false"}})
+	w.Put("ops/secret", `{"token":"`+monitorToken+`"}`)
+	start := func() *Agent {
+		l := w.NewAgent("n1", w.Nodes[0])
+		l.Args = []string{"loadmon", "--node", "n1", "--etcd", w.Endpoint(), "--load-listen", ":9647", "--insecure-etcd"}
+		l.Start()
+		t.Cleanup(l.finish)
+		return l
+	}
+	l := start()
+	n1 := w.node("n1")
+	require.Equal(t, "http://192.168.10.1:9647", n1.Monitor)
+	require.NotEmpty(t, n1.Version, "what the agent told is still there")
+	w.Eventually(10*time.Second, "it answers", func() bool {
+		_, _, err := w.monitors(monitorToken).Loads(t.Context(), "n1", n1)
+		return err == nil
+	})
+	second := start()
+	second.AwaitEnd()
+	require.Contains(t, second.Log(), "is another load monitor running")
+
+	w.Agents[0].Stop()
+	w.Agents[0].Args = append(w.Agents[0].Args, "--label", "zone=east")
+	w.Agents[0].Start()
+	w.Eventually(8*time.Second, "both have written the record", func() bool {
+		snapshot, err := w.Store.Snapshot(t.Context())
+		require.NoError(t, err)
+		n, _ := snapshot.Nodes.Get("n1")
+		return n != nil && n.Labels["zone"] == "east" && n.Monitor == n1.Monitor
+	})
+	l.Stop()
+}
+
 // verdicts are the instances of which a node says that they are not well.
 func (w *World) verdicts(node string) []string {
 	w.t.Helper()
-	client, err := w.Store.Client()
-	require.NoError(w.t, err)
-	r, err := client.Get(w.t.Context(), w.Store.Prefix()+"net/health/"+node)
-	require.NoError(w.t, err)
+	var r *clientv3.GetResponse
+	w.Eventually(20*time.Second, "etcd answers", func() bool {
+		client, err := w.Store.Client()
+		require.NoError(w.t, err)
+		ctx, cancel := context.WithTimeout(w.t.Context(), 2*time.Second)
+		defer cancel()
+		r, err = client.Get(ctx, w.Store.Prefix()+"net/health/"+node)
+		return err == nil
+	})
 	if len(r.Kvs) == 0 {
 		return nil
 	}

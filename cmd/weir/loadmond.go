@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"sync"
 	"syscall"
 	"time"
 
@@ -56,10 +58,10 @@ func serveLoadmon(ctx context.Context, o *loadmonOptions) error {
 		server.Ready("etcd", connected(store))
 		g.Go(func() error { return server.Run(ctx) })
 	}
-	l := &lone{node: o.node, monitor: m, store: store}
+	l := newLone(o.node, m, store, logger)
 	g.Go(func() error { return m.Run(ctx) })
 	g.Go(func() error { return store.Watch(ctx, etcd.WatchOptions{}, l.deliver) })
-	g.Go(func() error { return l.tell(ctx, func(err error) { logger.Warn("load monitor", "err", err) }) })
+	g.Go(func() error { return l.teller.Run(ctx) })
 	g.Go(func() error { return ops.Watchdog(ctx, func() error { return nil }) })
 	if err := ops.NotifyReady(); err != nil {
 		logger.Warn("systemd", "err", err)
@@ -76,30 +78,45 @@ type lone struct {
 	node    string
 	monitor *nodeMonitor
 	store   *etcd.Store
+	teller  *runner.Runner
+
+	mu   sync.Mutex
+	told string // where it answers, as etcd was told
 }
 
-func (l *lone) deliver(s *cluster.Snapshot) { l.monitor.Deliver(s) }
+func newLone(node string, m *nodeMonitor, store *etcd.Store, logger *slog.Logger) *lone {
+	l := &lone{node: node, monitor: m, store: store}
+	l.teller = runner.New(l.tell, runner.Options{Min: 200 * time.Millisecond, Max: time.Minute, RetryMin: 200 * time.Millisecond, RetryMax: 5 * time.Second,
+		Failed: func(err error, retry time.Duration) {
+			logger.Warn("load monitor", "err", err, "retry", retry.Round(time.Millisecond).String())
+		}})
+	l.teller.Kick()
+	return l
+}
 
-// tell keeps the node's record in step: the agent may have written it anew, and addresses change. Where it says the same
-// nothing is written.
-func (l *lone) tell(ctx context.Context, failed func(error)) error {
-	var last string
-	for {
-		wait := 10 * time.Second
-		addresses, err := agent.Addresses()
-		if err == nil {
-			err = l.store.Monitor(ctx, l.node, l.monitor.url(ctx, addresses))
-		}
-		if err != nil && ctx.Err() == nil {
-			if wait = 2 * time.Second; err.Error() != last {
-				failed(err) // once
-			}
-			last = err.Error()
-		} else {
-			last = ""
-		}
-		if !runner.Sleep(ctx, wait) {
-			return nil
-		}
+// deliver also looks whether the node's record still says where the monitor answers: an agent that starts writes it anew.
+func (l *lone) deliver(s *cluster.Snapshot) {
+	l.monitor.Deliver(s)
+	l.mu.Lock()
+	told := l.told
+	l.mu.Unlock()
+	if n, _ := s.Nodes.Get(l.node); n != nil && n.Monitor != told {
+		l.teller.Kick()
 	}
+}
+
+// tell keeps the node's record in step. Where it says the same nothing is written.
+func (l *lone) tell(ctx context.Context) error {
+	addresses, err := agent.Addresses()
+	if err != nil {
+		return err
+	}
+	url := l.monitor.url(ctx, addresses)
+	if err := l.store.Monitor(ctx, l.node, url); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.told = url
+	return nil
 }
