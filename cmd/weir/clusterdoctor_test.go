@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -179,4 +181,32 @@ func TestDoctorPrints(t *testing.T) {
 	require.NotContains(t, r.out, "ok  ")
 	require.Contains(t, weir(t, f, "doctor", "-v").out, "ok    endpoints")
 	require.Contains(t, weir(t, f, "doctor", "-o", "yaml").out, "worst: warn")
+}
+
+func TestDoctorAsksLoadMonitors(t *testing.T) {
+	t.Parallel()
+	c := newClinic(t)
+	node(t, c.endpoint, "n1")
+	s := c.store(t, etcd.Config{})
+	require.NoError(t, s.Join(t.Context(), "n1", &cluster.Node{Monitor: "http://127.0.0.1:1"}))
+	require.Equal(t, "ok", c.findings(t)["monitors"].Severity, "without a token nobody is asked")
+	client, err := s.Client()
+	require.NoError(t, err)
+	const token = "0123456789abcdef0123456789abcdef"
+	_, err = client.Put(t.Context(), s.Prefix()+"ops/secret", `{"token":"`+token+`"}`)
+	require.NoError(t, err)
+	found := c.findings(t)["monitors"]
+	require.Equal(t, "warn", found.Severity)
+	require.Contains(t, found.Seen, "ask the load monitor of node n1 at http://127.0.0.1:1: dial tcp 127.0.0.1:1: connect: connection refused")
+
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "Bearer "+token {
+			http.Error(w, "no", http.StatusUnauthorized)
+			return
+		}
+		_, _ = w.Write([]byte(`{"node":"n1","loads":[]}`))
+	}))
+	t.Cleanup(server.Close)
+	require.NoError(t, s.Join(t.Context(), "n1", &cluster.Node{Monitor: server.URL}))
+	require.Equal(t, "ok", c.findings(t)["monitors"].Severity)
 }

@@ -6,9 +6,12 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 
+	"github.com/weir-lb/weir/controlcenter"
 	"github.com/weir-lb/weir/internal/doctor"
 )
 
@@ -58,8 +61,45 @@ func runDoctor(ctx context.Context, o *doctorOptions, s store) error {
 		return adviseEtcd(err)
 	}
 	c.Snapshot = doctor.Learned(s.Snapshot(limited))
-	c.Fleet = doctor.Learned(o.fleet(ctx, s))
+	fleet, err := o.fleet(ctx, s)
+	c.Fleet = doctor.Learned(fleet, err)
+	c.Monitors = doctor.Known(o.askMonitors(ctx, s, fleet))
 	return o.tell(doctor.CheckCluster(c))
+}
+
+// askMonitors asks the load monitors of the nodes that are alive. Who may not read their token, or where nobody has made one
+// yet, nobody is asked.
+func (o *doctorOptions) askMonitors(ctx context.Context, s store, fleet controlcenter.Fleet) map[string]error {
+	ctx, cancel := context.WithTimeout(ctx, o.etcd.timeout)
+	defer cancel()
+	snapshot, err := s.Snapshot(ctx)
+	if err != nil {
+		return nil // told by other checks
+	}
+	if token, err := s.Secret(ctx); err != nil || token == "" {
+		return nil
+	}
+	monitors := o.etcd.monitors(s.Secret)
+	defer monitors.Close()
+	var mu sync.Mutex
+	answers := map[string]error{}
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(16)
+	for node := range fleet.Alive {
+		n, known := snapshot.Nodes.Get(node)
+		if !known {
+			continue
+		}
+		g.Go(func() error {
+			_, _, err := monitors.Loads(ctx, node, n)
+			mu.Lock()
+			defer mu.Unlock()
+			answers[node] = err
+			return nil
+		})
+	}
+	_ = g.Wait() // none of them fails
+	return answers
 }
 
 // checkFlag is --check, --check=warn or --check=fail.

@@ -14,6 +14,7 @@ type Cluster struct {
 	Etcd     *etcd.Diagnosis
 	Snapshot Fact[*cluster.Snapshot]
 	Fleet    Fact[controlcenter.Fleet]
+	Monitors Fact[map[string]error] // why a node's load monitor did not answer, by node; only of those that were asked
 	Now      time.Time
 }
 
@@ -35,6 +36,7 @@ var clusterChecks = []check[*Cluster]{
 	{"guard", "no node holds deletions back", Warn, guard},
 	{"nodes", "every known node is alive, and works from etcd", Warn, nodes},
 	{"lag", "the nodes have applied the last change", Warn, lag},
+	{"monitors", "the load monitor of every node answers", Warn, loadMonitors},
 	{"problems", "no node has a problem", Warn, problems},
 	{"insecure", "no agent accepts an unsafe etcd", Warn, insecure},
 	{"versions", "all agents are of one version", Note, agents},

@@ -15,6 +15,9 @@ import (
 
 var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
 
+// watched is a node that has a load monitor.
+var watched = &cluster.Node{Version: "1", Monitor: "http://192.0.2.1:9647"}
+
 // sound is a cluster that nothing is wrong with: three members, a service, a node.
 func sound(t *testing.T) *Cluster {
 	t.Helper()
@@ -31,9 +34,10 @@ func sound(t *testing.T) *Cluster {
 	require.NoError(t, err)
 	d.Service("a", &cluster.Service{Name: "a", VIPs: []netip.Addr{netip.MustParseAddr("10.10.0.1")}, Ports: []cluster.Port{{Port: 80, Protocol: cluster.TCP}}, Instances: []cluster.Instance{instance}, ModRevision: 90})
 	d.Config(&cluster.Config{VIPPools: []netip.Prefix{netip.MustParsePrefix("10.10.0.0/16")}, InstanceNetworks: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}})
-	d.Node("n1", &cluster.Node{Version: "1"})
+	d.Node("n1", watched)
 	d.Barrier(90)
 	c.Snapshot = Known(d.Snapshot(100))
+	c.Monitors = Known(map[string]error{"n1": nil})
 	c.Fleet = Known(controlcenter.Fleet{Alive: map[string]bool{"n1": true}, Applied: map[string]cluster.Applied{"n1": {Revision: 100, At: noon.Add(-30 * time.Second)}}})
 	return c
 }
@@ -65,7 +69,7 @@ func TestClusterFindings(t *testing.T) {
 				d.Service(name, in.Service)
 			}
 			d.Config(c.Snapshot.value.Config)
-			d.Node("n1", &cluster.Node{Version: "1"})
+			d.Node("n1", watched)
 			d.Barrier(90)
 			change(d)
 			c.Snapshot = Known(d.Snapshot(100))
@@ -147,6 +151,15 @@ func TestClusterFindings(t *testing.T) {
 			draft(func(d *cluster.Draft) { d.Barrier(50) })(c)
 			applied(func(a *cluster.Applied) { a.Revision = 60 })(c)
 		}, Note, "have not told yet"},
+		"no load monitor": {"monitors", draft(func(d *cluster.Draft) { d.Node("n1", &cluster.Node{Version: "1"}) }), Note, "no load monitor on n1"},
+		"a deaf load monitor": {"monitors", func(c *Cluster) {
+			c.Monitors = Known(map[string]error{"n1": broken})
+		}, Warn, "1 load monitor asked in vain: broken"},
+		"load monitors that were not asked": {"monitors", func(c *Cluster) { c.Monitors = Known[map[string]error](nil) }, OK, ""},
+		"load monitors unknown":             {"monitors", func(c *Cluster) { c.Monitors.err = broken }, Warn, "could not be looked at: broken"},
+		"the load monitor of a node that is away": {"monitors", func(c *Cluster) {
+			c.Fleet.value.Alive, c.Monitors = nil, Known(map[string]error{"n1": broken})
+		}, OK, ""},
 		"a node's problem": {"problems", applied(func(a *cluster.Applied) {
 			a.Problems, a.ProblemCount = []cluster.Problem{{Object: "service a", What: "bad"}}, 9
 		}), Warn, "node n1: service a: bad (and 8 more)"},

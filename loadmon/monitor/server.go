@@ -22,7 +22,7 @@ const maxConnections = 64
 
 // Server answers on one address. It is no condition for anything else: when it cannot listen it says so, and tries again.
 type Server struct {
-	Address netip.AddrPort // an unspecified address: all of this host
+	Address netip.AddrPort // [::]: all addresses of this host
 	TLS     *Credential    // nil: plain http
 	Handler http.Handler
 	Logger  *slog.Logger
@@ -46,7 +46,11 @@ func (s *Server) Open() error {
 			return fmt.Errorf("load monitor: %w", err)
 		}
 	}
-	l, err := net.Listen("tcp", s.Address.String())
+	address := s.Address.String()
+	if s.Address.Addr() == netip.IPv6Unspecified() {
+		address = fmt.Sprintf(":%d", s.Address.Port()) // both families, or the one that the host has
+	}
+	l, err := net.Listen("tcp", address)
 	if err != nil {
 		return fmt.Errorf("load monitor: %w", err)
 	}
