@@ -18,12 +18,12 @@ func TestWeightsFollowTheLoad(t *testing.T) {
 	t.Parallel()
 	inWorld(t, []float64{80, 56, 40}, func(w *world) {
 		w.after(3 * time.Second)
-		require.Zero(t, w.store.writes, "the file's weights need not be written")
+		require.Zero(t, w.store.written(), "the file's weights need not be written")
 		w.after(3 * time.Minute)
 		require.InDeltaSlice(t, []float64{1 / 2.2, 0.7 / 2.2, 0.5 / 2.2}, w.shares(), 0.02)
 		events := w.store.told()
 		require.NotEmpty(t, events)
-		require.Len(t, events, w.store.writes, "one each")
+		require.Len(t, events, w.store.written(), "one each")
 		for _, e := range events {
 			require.Equal(t, "a", e.Service)
 			require.Equal(t, cluster.EventWeights, e.What)
@@ -40,9 +40,9 @@ func TestWeightsFollowTheLoad(t *testing.T) {
 		}
 		last := events[len(events)-1]
 		require.InDelta(t, 100*w.shares()[0], last.Out[id(1)]["share"], 0.001)
-		writes := w.store.writes
+		writes := w.store.written()
 		w.after(10 * time.Minute)
-		require.Equal(t, writes, w.store.writes)
+		require.Equal(t, writes, w.store.written())
 		require.Contains(t, page(t, w.leader.WriteDecisions), `"reason": "every weight is near its target"`)
 		require.Contains(t, page(t, w.leader.WriteLoads), `"instance": "192.168.0.2:80"`)
 		require.Empty(t, page(t, w.leader.WriteProblems))
@@ -77,7 +77,9 @@ func TestANewLeaderReadsWhatIsStored(t *testing.T) {
 		w.after(2 * time.Minute)
 		w.stop()
 		before := w.shares()
+		w.store.mu.Lock()
 		w.store.blind = true // from now on
+		w.store.mu.Unlock()
 		w.start()
 		w.after(20 * time.Second)
 		require.Equal(t, before, w.shares())
@@ -94,7 +96,7 @@ func TestPausedNothingIsDecided(t *testing.T) {
 		w.after(30 * time.Second)
 		pause(true)
 		w.after(6 * time.Second)
-		before, writes := w.shares(), w.store.writes
+		before, writes := w.shares(), w.store.written()
 		w.instances[0].set(func(i *instance) { i.speed = 10 })
 		w.after(time.Hour)
 		require.Equal(t, before, w.shares())
@@ -108,7 +110,7 @@ func TestPausedNothingIsDecided(t *testing.T) {
 		require.Equal(t, before, w.shares(), "no jump")
 		w.after(3 * time.Minute)
 		require.InDelta(t, 0.75, w.shares()[0], 0.02)
-		require.Greater(t, w.store.writes, writes)
+		require.Greater(t, w.store.written(), writes)
 		require.Contains(t, w.log.String(), "resumed")
 		require.Zero(t, w.metric("paused"))
 	})
@@ -122,17 +124,17 @@ func TestWeightsAreTakenBack(t *testing.T) {
 	} {
 		inWorld(t, []float64{90, 30}, func(w *world) {
 			w.after(2 * time.Minute)
-			require.NotNil(t, w.store.weights["a"])
+			require.NotNil(t, w.store.stored())
 			w.publish(func(s *cluster.Service) { s.Balance = balance })
 			w.after(6 * time.Second)
-			require.Nil(t, w.store.weights["a"])
+			require.Nil(t, w.store.stored())
 			require.Equal(t, []float64{0.5, 0.5}, w.shares())
 			events := w.store.told()
 			require.Equal(t, reason, events[len(events)-1].Reason)
 			require.InDelta(t, 75, events[len(events)-1].In[id(1)]["share"], 2)
-			writes := w.store.writes
+			writes := w.store.written()
 			w.after(time.Minute)
-			require.Equal(t, writes, w.store.writes, "once")
+			require.Equal(t, writes, w.store.written(), "once")
 			w.publish(func(s *cluster.Service) { s.Balance = cluster.BalanceAdaptive })
 			w.after(2 * time.Minute)
 			require.InDelta(t, 0.75, w.shares()[0], 0.02)
@@ -172,7 +174,7 @@ func TestOperatorsComeFirst(t *testing.T) {
 		require.InDelta(t, 1, shares[2]/(shares[0]+shares[1]), 0.02, "twice the mean of the others")
 		require.Zero(t, shares[3])
 		require.Zero(t, shares[4], "the file says 0")
-		require.NotContains(t, w.store.weights["a"].Share, id(3))
+		require.NotContains(t, w.store.stored().Share, id(3))
 	})
 }
 
@@ -181,7 +183,7 @@ func TestTheFileIsReplacedBeforeAnythingMoved(t *testing.T) {
 	t.Parallel()
 	inWorld(t, []float64{60, 60}, func(w *world) {
 		w.after(30 * time.Second)
-		require.Zero(t, w.store.writes)
+		require.Zero(t, w.store.written())
 		w.publish(func(s *cluster.Service) { s.Instances[0].Weight = 9 })
 		w.after(time.Minute)
 		require.InDeltaSlice(t, []float64{0.5, 0.5}, w.shares(), 0.02, "what they can take has not changed by it")
@@ -219,7 +221,7 @@ func TestWishes(t *testing.T) {
 				s.Instances[0].Weight = 2
 			})
 			w.after(3 * time.Second)
-			require.Zero(t, w.store.writes)
+			require.Zero(t, w.store.written())
 			wish := 0.25
 			w.instances[0].set(func(i *instance) { i.load.Wish = &wish })
 			w.after(5 * time.Second)
@@ -252,7 +254,7 @@ func TestStaticServicesAreLeftAlone(t *testing.T) {
 		w.instances[0].set(func(i *instance) { i.load.Wish = &wish })
 		w.from(func(s *cluster.Service) { s.Balance = cluster.BalanceStatic })
 		w.after(2 * time.Minute)
-		require.Zero(t, w.store.writes)
+		require.Zero(t, w.store.written())
 		require.Zero(t, w.metric("nodes"))
 	})
 }
@@ -275,17 +277,12 @@ func TestSomebodyElseWritesWeights(t *testing.T) {
 func TestAWriteThatFails(t *testing.T) {
 	t.Parallel()
 	inWorld(t, []float64{90, 30}, func(w *world) {
-		refuse := func(err error) {
-			w.store.mu.Lock()
-			w.store.refuse = err
-			w.store.mu.Unlock()
-		}
-		refuse(cluster.ErrUnreachable)
+		w.store.refuses(cluster.ErrUnreachable)
 		w.after(time.Minute)
 		require.Equal(t, []float64{0.5, 0.5}, w.shares())
 		require.ErrorContains(t, w.leader.Ready(), "write the weights of service a: etcd cannot be reached")
 		require.Contains(t, page(t, w.leader.WriteState), "etcd cannot be reached")
-		refuse(nil)
+		w.store.refuses(nil)
 		w.after(4 * time.Minute)
 		require.InDelta(t, 0.75, w.shares()[0], 0.02)
 		require.NoError(t, w.leader.Ready())
@@ -314,7 +311,7 @@ func TestNothingToShare(t *testing.T) {
 	inWorld(t, []float64{90, 30}, func(w *world) {
 		w.publish(func(s *cluster.Service) { s.Instances = s.Instances[:1] })
 		w.after(time.Minute)
-		require.Zero(t, w.store.writes)
+		require.Zero(t, w.store.written())
 		require.Contains(t, page(t, w.leader.WriteDecisions), "1 instances may take traffic: nothing to share")
 		require.NoError(t, w.leader.Ready())
 		require.NoError(t, w.leader.Live())

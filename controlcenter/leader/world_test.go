@@ -123,6 +123,45 @@ func (m *memory) Write(_ context.Context, decisions ...cluster.Decision) (revisi
 	return revision, err
 }
 
+// written is how often weights were written.
+func (m *memory) written() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.writes
+}
+
+// stored are the weights of the service.
+func (m *memory) stored() *cluster.Weights {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.weights["a"]
+}
+
+// refuses sets what writes fail with.
+func (m *memory) refuses(err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.refuse = err
+}
+
+// text is a log that is read while it is written.
+type text struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (t *text) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.b.Write(p)
+}
+
+func (t *text) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.b.String()
+}
+
 // told are the events so far.
 func (m *memory) told() []cluster.Event {
 	m.mu.Lock()
@@ -150,7 +189,7 @@ type world struct {
 	store     *memory
 	service   *cluster.Service
 	instances []*instance
-	log       strings.Builder
+	log       text
 	registry  *prometheus.Registry
 	leader    *leader.Leader
 	stop      func()
