@@ -115,7 +115,7 @@ func TestALeaderThatWasStoppedWritesNothing(t *testing.T) {
 	time.Sleep(20 * round)
 	names, _ = writers(t, s, over)
 	require.Zero(t, names["cc1"], "%v", names)
-	require.Greater(t, names["cc2"], 5)
+	require.Positive(t, names["cc2"])
 	require.NoError(t, two.Signal(syscall.SIGTERM))
 	eventually(t, "cc1 leads again", func() bool { names, _ := writers(t, s, over); return names["cc1"] > 0 })
 }
