@@ -98,6 +98,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	g.Go(func() error { return a.saver.Run(ctx) })
 	g.Go(func() error { return a.herald.Run(ctx) })
 	g.Go(func() error { return a.watchDrift(ctx) })
+	g.Go(func() error { return a.watchBeside(ctx) })
 	g.Go(func() error { return a.heal(ctx) })
 	g.Go(func() error { return a.watchRoutes(ctx) })
 	g.Go(func() error { return a.coldStart(ctx, cold()) })

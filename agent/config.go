@@ -47,6 +47,10 @@ type Config struct {
 	Settled func(context.Context) error
 	Host    func(context.Context) []cluster.Problem
 
+	// Beside is what other parts of this process complain of, sorted; nil: there are none. It is asked every few seconds, and
+	// must not take long.
+	Beside func() []cluster.Problem
+
 	Deadline    time.Duration // of one reading or one writing of rules, then the node is not ready. Default 10 s
 	FullCheck   time.Duration // between two readings of the whole table; more: less work, later repair. Default 5 min
 	ReportEvery time.Duration // between two reports without need; more: less writes to etcd. Default 30 s, +-20 %

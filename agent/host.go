@@ -2,9 +2,11 @@ package agent
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/internal/runner"
 )
 
 // takeOver has what other drivers left removed, once a pass has brought all of a cluster's rules into the kernel: until
@@ -25,4 +27,30 @@ func (a *Agent) host(ctx context.Context) {
 		return
 	}
 	a.surroundings, a.asked = a.c.Host(ctx), time.Now()
+}
+
+// besideEvery is how often other parts of the process are asked for news.
+const besideEvery = 2 * time.Second
+
+// beside is what they complain of.
+func (a *Agent) beside() []cluster.Problem {
+	if a.c.Beside == nil {
+		return nil
+	}
+	return a.c.Beside()
+}
+
+// watchBeside has a pass take up what became different there, until the context ends.
+func (a *Agent) watchBeside(ctx context.Context) error {
+	if a.c.Beside == nil {
+		return nil
+	}
+	var last []cluster.Problem
+	for runner.Sleep(ctx, besideEvery) {
+		if now := a.c.Beside(); !slices.Equal(now, last) {
+			last = now
+			a.syncer.Kick()
+		}
+	}
+	return nil
 }

@@ -37,7 +37,7 @@ func (a *Agent) pass(ctx context.Context) error {
 	if a.flows.want(in.snapshot, a.have, a.want, done.plan, drifted) {
 		a.flusher.Kick()
 	}
-	a.publish(in, done.plan, slices.Concat(done.problems, a.want.Problems, a.surroundings, a.fights()))
+	a.publish(in, done.plan, slices.Concat(done.problems, a.want.Problems, a.surroundings, a.beside(), a.fights()))
 	return errors.Join(done.routes, a.takeOver(ctx, in.snapshot))
 }
 

@@ -1,7 +1,9 @@
 package agent
 
 import (
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -20,4 +22,24 @@ func TestMissingIn(t *testing.T) {
 	} {
 		require.Equal(t, tt.want, missingIn(tt.list, tt.of))
 	}
+}
+
+// What other parts of the process complain of is reported soon, and taken back.
+func TestProblemsBeside(t *testing.T) {
+	h := newHistory().service(1, 2)
+	var beside atomic.Pointer[[]cluster.Problem]
+	beside.Store(&[]cluster.Problem{})
+	inBubble(t, func(_ *node, c *Config) { c.Beside = func() []cluster.Problem { return *beside.Load() } }, func(n *node) {
+		n.deliver(h.snapshot())
+		n.after(10 * time.Second)
+		told := func() []cluster.Problem { all := n.store.told(); return all[len(all)-1].Problems }
+		require.Empty(t, told())
+		complaint := cluster.Problem{Object: "service a", What: "cannot be checked"}
+		beside.Store(&[]cluster.Problem{complaint})
+		n.after(3 * time.Second)
+		require.Equal(t, []cluster.Problem{complaint}, told())
+		beside.Store(&[]cluster.Problem{})
+		n.after(3 * time.Second)
+		require.Empty(t, told())
+	})
 }

@@ -133,6 +133,8 @@ func runAgent(ctx context.Context, app *app, o *agentOptions) error {
 	watched := source{store: store}
 	config.Driver, config.Source, config.Report = driver, &watched, store
 	config.NoTables, config.Settled, config.Host = noTables(driver), others(driver), hostProblems(driver)
+	var watcher *nodeMonitor
+	config.Beside = func() []cluster.Problem { return watcher.problems() }
 	a, err := agent.New(config)
 	if err != nil {
 		return err
@@ -145,8 +147,8 @@ func runAgent(ctx context.Context, app *app, o *agentOptions) error {
 	if o.loadmon {
 		s.monitor = o.startMonitor(app.etcd, watching{o.node, driver, store, registry, logger})
 	}
-	if s.monitor != nil {
-		watched.also = s.monitor.Deliver
+	if watcher = s.monitor; watcher != nil {
+		watched.also = watcher.Deliver
 	}
 	return serveAgent(ctx, o, s)
 }
@@ -273,6 +275,9 @@ func serveAgent(ctx context.Context, o *agentOptions, s served) error {
 		server.Page("plan", safePage(s.agent.WritePlan))
 		server.Page("problems", safePage(s.agent.WriteProblems))
 		server.Page("repairs", safePage(s.agent.WriteRepairs))
+		if s.monitor != nil {
+			server.Page("checks", safePage(s.monitor.checker.WriteChecks))
+		}
 		g.Go(func() error { return server.Run(ctx) })
 	}
 	if s.monitor != nil {

@@ -151,6 +151,7 @@ func (f etcdFlags) monitors(secret func(context.Context) (string, error)) *monit
 // nodeMonitor is this node's running load monitor.
 type nodeMonitor struct {
 	*monitor.Monitor
+	checker *check.Checker
 	place   monitorPlace
 	servers []*monitor.Server // the first answers control centers
 }
@@ -189,7 +190,7 @@ func (o *monitorOptions) start(f etcdFlags, w watching) (*nodeMonitor, error) {
 		return nil, err
 	}
 	server := &monitor.Server{Address: place.address, TLS: place.tls, Handler: m.Handler(), Logger: w.logger, Metrics: metrics}
-	n := &nodeMonitor{Monitor: m, place: place, servers: []*monitor.Server{server}}
+	n := &nodeMonitor{Monitor: m, checker: checker, place: place, servers: []*monitor.Server{server}}
 	if reports.IsValid() {
 		n.servers = append(n.servers, &monitor.Server{Address: reports, Handler: check.Reports(checker), Logger: w.logger, Metrics: metrics})
 	}
@@ -213,6 +214,14 @@ func (n *nodeMonitor) Run(ctx context.Context) error {
 		g.Go(func() error { return s.Run(ctx) })
 	}
 	return g.Wait()
+}
+
+// problems are the checks that this node cannot run.
+func (n *nodeMonitor) problems() []cluster.Problem {
+	if n == nil {
+		return nil
+	}
+	return n.checker.Problems()
 }
 
 // url is where the node's load monitor answers now; "": nowhere.
