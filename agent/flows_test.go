@@ -144,6 +144,7 @@ func newReconciler(t *testing.T, kill bool) *reconciler {
 	require.NoError(t, err)
 	r := &reconciler{t: t, flows: newFlows(c), table: &table{}, have: rules.NewState(), draft: cluster.NewDraft()}
 	r.flows.table, r.flows.changed = r.table, func() { r.told++ }
+	r.draft.Node("n1", &cluster.Node{}) // whose word on instances of other hosts counts
 	return r
 }
 
