@@ -123,9 +123,6 @@ func (s Spec) validatePorts(v *faults) {
 			ports[l], names[name] = true, true
 		}
 	}
-	if len(s.Ports) > 0 && !s.Host.IsValid() {
-		v.add("host", "is not given", "write the address that its ports are reached at")
-	}
 }
 
 // ParseLogAddress takes udp://HOST:PORT or tcp://HOST:PORT apart; empty means that there is none.

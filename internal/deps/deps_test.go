@@ -47,11 +47,12 @@ var allowed = map[string][]string{
 
 	"launcher":                {"cluster"},
 	"launcher/launchertest":   {"launcher", "cluster"},
-	"launcher/process":        {"launcher", "launcher/process/shim", "cluster"},
+	"launcher/internal/turns": {},
+	"launcher/process":        {"launcher", "launcher/process/shim", "launcher/internal/turns", "cluster"},
 	"launcher/process/shim":   {"launcher", "launcher/process/cgroup", "cluster"},
 	"launcher/process/cgroup": {},
 	"launcher/external":       {"launcher", "cluster"},
-	"launcher/hook":           {"launcher", "cluster"},
+	"launcher/hook":           {"launcher", "launcher/internal/turns", "cluster"},
 	"launcher/allow":          {"launcher", "cluster"},
 
 	"integration/bench":       anything,

@@ -1,7 +1,6 @@
 package process
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -12,13 +11,14 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/weir-lb/weir/launcher"
+	"github.com/weir-lb/weir/launcher/internal/turns"
 )
 
 // Driver runs programs of this host.
 type Driver struct {
 	config   Config
 	lock     *os.File      // of the whole directory
-	turns    turns         // one caller at a time for each instance
+	turns    *turns.Turns  // one caller at a time for each instance
 	ports    claims        // which instance has which port
 	patience time.Duration // with a shim, beyond the grace of its instance
 
@@ -48,7 +48,7 @@ func Open(config Config) (*Driver, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Driver{config: config, lock: lock, turns: turns{busy: map[string]chan struct{}{}}, ports: claims{of: map[port]string{}}, shims: map[int]bool{}, patience: 15 * time.Second}
+	d := &Driver{config: config, lock: lock, turns: turns.New(), ports: claims{of: map[port]string{}}, shims: map[int]bool{}, patience: 15 * time.Second}
 	if err := d.find(); err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
@@ -90,37 +90,6 @@ func (d *Driver) reap() {
 	for pid := range d.shims {
 		if got, err := unix.Wait4(pid, nil, unix.WNOHANG, nil); got == pid || errors.Is(err, unix.ECHILD) {
 			delete(d.shims, pid)
-		}
-	}
-}
-
-// turns lets one caller at a time work on an instance.
-type turns struct {
-	mu   sync.Mutex
-	busy map[string]chan struct{} // closed when the turn is over
-}
-
-// take waits for the turn; the caller owes the call of what it gets.
-func (t *turns) take(ctx context.Context, id string) (done func(), err error) {
-	for {
-		t.mu.Lock()
-		over, taken := t.busy[id]
-		if !taken {
-			over = make(chan struct{})
-			t.busy[id] = over
-			t.mu.Unlock()
-			return func() {
-				t.mu.Lock()
-				defer t.mu.Unlock()
-				delete(t.busy, id)
-				close(over)
-			}, nil
-		}
-		t.mu.Unlock()
-		select {
-		case <-over:
-		case <-ctx.Done():
-			return nil, ctx.Err()
 		}
 	}
 }

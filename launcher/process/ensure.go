@@ -25,7 +25,7 @@ func (d *Driver) Ensure(ctx context.Context, spec launcher.Spec) error {
 		return err
 	}
 	d.reap()
-	done, err := d.turns.take(ctx, spec.ID)
+	done, err := d.turns.Take(ctx, spec.ID)
 	if err != nil {
 		return err
 	}
@@ -47,8 +47,14 @@ func (d *Driver) Ensure(ctx context.Context, spec launcher.Spec) error {
 // order makes of a Spec what a shim is to do.
 func (d *Driver) order(spec launcher.Spec) (shim.Order, error) {
 	problems := spec.Validate()
+	refuse := func(field, what, fix string) {
+		problems = append(problems, cluster.Problem{Object: "instance " + launcher.Printable(spec.ID, 80), Field: field, What: what, Fix: fix})
+	}
 	if len(spec.Command) == 0 {
-		problems = append(problems, cluster.Problem{Object: "instance " + launcher.Printable(spec.ID, 80), Field: "command", What: "is empty", Fix: "write the path of a program"})
+		refuse("command", "is empty", "write the path of a program")
+	}
+	if len(spec.Ports) > 0 && !spec.Host.IsValid() {
+		refuse("host", "is not given", "write the address of this node that its ports are reached at")
 	}
 	o := shim.Order{Spec: spec, Parent: d.config.Group, Output: shim.Output{Bytes: d.config.OutputBytes, Files: d.config.OutputFiles}}
 	if err := launcher.Refuse(problems); err != nil {

@@ -21,7 +21,7 @@ func (d *Driver) Stop(ctx context.Context, id string, grace time.Duration) error
 	if why := cluster.ValidID(id); why != "" {
 		return launcher.Refuse([]cluster.Problem{{Object: "instance " + launcher.Printable(id, 80), Field: "id", What: why}})
 	}
-	done, err := d.turns.take(ctx, id)
+	done, err := d.turns.Take(ctx, id)
 	if err != nil {
 		return err
 	}
