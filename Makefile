@@ -41,6 +41,10 @@ lint: ## gofmt, vet, staticcheck, import arrows, known vulnerabilities where the
 bench: packages build ## the table of docs/performance.md
 	$(SUDO) env "PATH=$$PATH" $(GO) run ./integration/bench $(BENCHFLAGS)
 
+.PHONY: bench-balance
+bench-balance: packages build ## what weights that follow the load do for real instances: docs/performance.md, 10 minutes
+	$(SUDO) env "PATH=$$PATH" $(GO) run ./integration/bench -only balance $(BENCHFLAGS)
+
 .PHONY: chaos
 chaos: packages ## every fault of integration/chaos, or ROWS=A1,B4; writes docs/reliability.md
 	$(SUDO) env "PATH=$$PATH" $(GO) run ./integration/chaos/suite -rows '$(ROWS)'

@@ -6,12 +6,17 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/weir-lb/weir/internal/lab"
 )
 
 // The weir binary under test, built once: plain, and program, which has the race detector where the test has it.
 var program, plain string
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
+func TestMain(m *testing.M) {
+	lab.BecomeWorker()
+	os.Exit(run(m))
+}
 
 func run(m *testing.M) int {
 	dir, err := os.MkdirTemp("", "weir-program-")

@@ -53,10 +53,13 @@ type World struct {
 	Agents []*Agent
 	Dir    string
 
+	ControlCenters []*ControlCenter // as StartControlCenters adds them
+
 	t       TB
 	o       Options
 	server  server
 	claimed *int
+	hired   *int
 }
 
 // NewWorld builds a cluster that is gone when the test ends, and returns once all agents are alive.
@@ -66,7 +69,7 @@ func NewWorld(t TB, o Options) *World {
 	if o.Owner == "" {
 		o.Owner = "auto"
 	}
-	w := &World{t: t, o: o, claimed: new(int)}
+	w := &World{t: t, o: o, claimed: new(int), hired: new(int)}
 	var err error
 	w.Dir, err = os.MkdirTemp("", "weir-world-") // short: the path of a unix socket has at most 107 bytes
 	require.NoError(t, err)

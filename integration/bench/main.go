@@ -15,24 +15,31 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+
+	"github.com/weir-lb/weir/internal/lab"
 )
 
-func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+func main() {
+	lab.BecomeWorker()
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+}
 
 // measurement is one group of rows.
 type measurement struct {
-	name string
-	run  func(*trial)
+	name  string
+	run   func(*trial)
+	apart bool // only when asked for by name
 }
 
 var measurements = []measurement{
-	{"load", measureLoad},
-	{"change", measureChange},
-	{"node", measureNode},
-	{"put", measurePut},
-	{"connect", measureConnect},
-	{"features", measureFeatures},
-	{"drivers", measureDrivers},
+	{name: "load", run: measureLoad},
+	{name: "change", run: measureChange},
+	{name: "node", run: measureNode},
+	{name: "put", run: measurePut},
+	{name: "connect", run: measureConnect},
+	{name: "features", run: measureFeatures},
+	{name: "drivers", run: measureDrivers},
+	{name: "balance", run: measureBalance, apart: true},
 }
 
 func run(args []string, out, log io.Writer) int {
@@ -46,7 +53,7 @@ func run(args []string, out, log io.Writer) int {
 	report := Report{Machine: machine(), Quick: o.quick}
 	var errs []error
 	for _, m := range measurements {
-		if len(o.only) > 0 && !slices.Contains(o.only, m.name) || ctx.Err() != nil {
+		if !o.wants(m) || ctx.Err() != nil {
 			continue
 		}
 		fmt.Fprintf(log, "bench: %s ...\n", m.name)
@@ -72,6 +79,14 @@ type options struct {
 	program string // the weir binary
 	etcd    string // an etcd binary; "": the embedded server
 	profile string // a directory for profiles of the agents
+	hog     int    // the instance that gets a hog in the balance measurement, from 1
+}
+
+func (o options) wants(m measurement) bool {
+	if len(o.only) == 0 {
+		return !m.apart
+	}
+	return slices.Contains(o.only, m.name)
 }
 
 func parse(args []string, log io.Writer) (options, error) {
@@ -80,11 +95,12 @@ func parse(args []string, log io.Writer) (options, error) {
 	flags.SetOutput(log)
 	only := ""
 	flags.BoolVar(&o.quick, "quick", false, "fewer repetitions, and no large sizes: about a minute")
-	flags.StringVar(&only, "only", "", "measure these alone, separated by commas: load, change, node, put, connect, features, drivers")
+	flags.StringVar(&only, "only", "", "measure these alone, separated by commas: load, change, node, put, connect, features, drivers; or balance, which is measured only so")
 	flags.StringVar(&o.output, "o", "text", "text or json")
 	flags.StringVar(&o.program, "weir", "bin/weir", "the program whose agents are measured")
 	flags.StringVar(&o.etcd, "etcd", "etcd", "the etcd server to run; empty: the embedded one, inside this process")
 	flags.StringVar(&o.profile, "profile", "", "a directory for processor and heap profiles of the agents")
+	flags.IntVar(&o.hog, "hog", 2, "balance: the instance that shares its quota in the second half, 1 to 4")
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}
@@ -98,6 +114,9 @@ func parse(args []string, log io.Writer) (options, error) {
 	}
 	if o.output != "text" && o.output != "json" || flags.NArg() > 0 {
 		return o, errors.New("want -o text or -o json, and no further arguments")
+	}
+	if o.hog < 1 || o.hog > len(balanceWeights) {
+		return o, fmt.Errorf("there is no instance %d for a hog", o.hog)
 	}
 	var err error
 	if o.program, err = filepath.Abs(o.program); err != nil {

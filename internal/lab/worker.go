@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -28,7 +29,7 @@ type Worker struct {
 type Work struct {
 	ID      string
 	Address netip.AddrPort
-	Each    time.Duration  // processor time for each connection
+	Each    time.Duration  // processor time for each connection, that of taking it included
 	Health  netip.AddrPort // where it answers GET with 200, on a thread of its own; default: nowhere
 	Group   *Cgroup        // where it runs; default: where this process does
 }
@@ -44,11 +45,15 @@ type task struct {
 	Hog    bool          `json:"hog"`
 }
 
+// prepared is set by BecomeWorker: without it, what is started would be the whole program once more.
+var prepared atomic.Bool
+
 // BecomeWorker has a process be what StartWorker or StartHog started it for, and does not return then. A program that
 // uses those calls it first thing, since what they start is the program itself.
 func BecomeWorker() {
 	text, ok := os.LookupEnv(workerEnv)
 	if !ok {
+		prepared.Store(true)
 		return
 	}
 	fmt.Fprintln(os.Stderr, "worker:", beWorker(text))
@@ -92,6 +97,9 @@ func (ns *Namespace) listenFile(a netip.AddrPort) (*os.File, error) {
 }
 
 func (ns *Namespace) startWorker(t task, group *Cgroup, files []*os.File) (*Worker, error) {
+	if !prepared.Load() {
+		return nil, errors.New("this program does not begin with lab.BecomeWorker, so it cannot start workers")
+	}
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -142,7 +150,7 @@ func beWorker(text string) error {
 	}
 	if t.Hog {
 		for {
-			burn(time.Hour)
+			burn(threadTime(), time.Hour)
 		}
 	}
 	if t.Health {
@@ -162,6 +170,7 @@ func (t task) serve(listener int) error {
 		return err
 	}
 	answer := []byte(t.ID + "\n")
+	last := threadTime()
 	for {
 		fd, _, err := unix.Accept4(listener, unix.SOCK_CLOEXEC)
 		switch {
@@ -170,19 +179,17 @@ func (t task) serve(listener int) error {
 		case err != nil:
 			return fmt.Errorf("accept: %w", err)
 		}
-		burn(t.Each)
+		burn(last, t.Each)
+		last = threadTime()           // what it costs to answer and to take the next one counts for that one
 		_, _ = unix.Write(fd, answer) // the peer may be gone
 		_ = unix.Close(fd)
 	}
 }
 
-// burn uses processor time of this thread.
-func burn(d time.Duration) {
-	if d <= 0 {
-		return
-	}
+// burn uses processor time of this thread until it has used so much since a moment.
+func burn(begin, d time.Duration) {
 	x := uint64(1)
-	for begin := threadTime(); threadTime()-begin < d; {
+	for threadTime()-begin < d {
 		for range 1000 {
 			x = x*6364136223846793005 + 1442695040888963407
 		}

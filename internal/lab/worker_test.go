@@ -97,6 +97,15 @@ func TestWorkerRefusesAForeignAddress(t *testing.T) {
 	require.ErrorContains(t, err, "cannot assign requested address")
 }
 
+func TestWorkerNeedsAProgramThatBecomesOne(t *testing.T) {
+	ns, err := Test(t).Namespace("a")
+	require.NoError(t, err)
+	prepared.Store(false)
+	defer prepared.Store(true)
+	_, err = StartHog(ns, nil)
+	require.ErrorContains(t, err, "does not begin with lab.BecomeWorker")
+}
+
 func TestHierarchies(t *testing.T) {
 	require.Equal(t, []hierarchy{
 		{mount: "/a/unified", unified: true},

@@ -1,0 +1,89 @@
+package integration
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/internal/lab"
+)
+
+// TestWeightsFollowTheLoad lets two instances of unequal quotas serve, to which their file gives equal weights. Then a hog
+// shares the quota of the one that can take more, under another leader.
+func TestWeightsFollowTheLoad(t *testing.T) {
+	t.Parallel()
+	w := world(t, Options{Nodes: 3, AgentArgs: LoadsForAll})
+	w.StartControlCenters(2)
+	group := w.Group("fast", 0.3)
+	fast := w.Hire(w.Nodes[0], lab.Work{Each: 2 * time.Millisecond, Group: group})
+	slow := w.Hire(w.Nodes[1], lab.Work{Each: 2 * time.Millisecond, Group: w.Group("slow", 0.1)})
+	f, client := w.Frontend(cluster.TCP, false), w.Nodes[2]
+	s := Workers("weighed", f, nil, fast, slow)
+	s.Balance = cluster.BalanceAdaptive
+	w.Publish(s)
+	require.InDelta(t, 0.5, w.Share(client, f, fast), 0.01)
+	w.Press(client, f, 80)
+	took := w.Eventually(60*time.Second, "the fast one gets more", func() bool { return w.Share(client, f, fast) > 0.6 })
+	t.Logf("three fifths after %s", took)
+	first := w.AwaitLeader(time.Second)
+	told := w.lastEvent("weighed")
+	require.Equal(t, first.Name, told.By)
+	require.NotEmpty(t, told.Reason)
+	require.Greater(t, told.In[slow.Address]["busy"], told.In[fast.Address]["busy"])
+	require.Greater(t, told.Out[fast.Address]["share"], told.Out[slow.Address]["share"])
+
+	// Nobody decides while it is paused, whatever happens, and whoever leads.
+	w.Weir("pause")
+	w.Eventually(10*time.Second, "the leader knows", func() bool { return w.AwaitLeader(time.Second).Paused() })
+	_, err := lab.StartHog(w.Nodes[0].Namespace, group)
+	require.NoError(t, err)
+	before := w.weights("weighed")
+	first.Kill()
+	second := w.AwaitLeader(20 * time.Second)
+	require.NotEqual(t, first.Name, second.Name)
+	rounds := second.Metric("weir_leader_rounds_total")
+	w.Eventually(30*time.Second, "two more rounds", func() bool { return second.Metric("weir_leader_rounds_total") >= rounds+2 })
+	require.Equal(t, before, w.weights("weighed"))
+
+	w.Weir("resume")
+	most := w.Share(client, f, fast)
+	w.Eventually(60*time.Second, "the one with the hog gets less", func() bool { return w.Share(client, f, fast) < most-0.05 })
+	require.Equal(t, second.Name, w.lastEvent("weighed").By)
+}
+
+func (w *World) lastEvent(service string) cluster.Event {
+	w.t.Helper()
+	events, err := w.Store.Events(w.t.Context(), service)
+	require.NoError(w.t, err)
+	require.NotEmpty(w.t, events)
+	return events[len(events)-1]
+}
+
+// weights are those that the leader wrote.
+func (w *World) weights(service string) *cluster.Weights {
+	w.t.Helper()
+	snapshot, err := w.Store.Snapshot(w.t.Context())
+	require.NoError(w.t, err)
+	in, ok := snapshot.Services.Get(service)
+	require.True(w.t, ok)
+	return in.Weights
+}
+
+// health is what a node says of a worker.
+func (w *World) health(service string, of *Worker) cluster.State {
+	w.t.Helper()
+	snapshot, err := w.Store.Snapshot(w.t.Context())
+	require.NoError(w.t, err)
+	in, ok := snapshot.Services.Get(service)
+	require.True(w.t, ok)
+	for _, s := range cluster.Resolve(in).Instances {
+		if a, _ := s.Instance.Target(in.Service.Ports[0]); a == netip.MustParseAddrPort(of.Address) {
+			return s
+		}
+	}
+	require.Fail(w.t, "no such instance", of.Address)
+	return cluster.State{}
+}
