@@ -37,10 +37,14 @@ func TestDemo(t *testing.T) {
 		}
 		require.InDelta(t, 1, sum, 1e-9, s.Name)
 	}
-	require.Equal(t, []string{"publish", "add", "drain", "kill-agent", "stop-etcd", "return"}, names)
+	require.Equal(t, []string{"publish", "add", "drain", "kill-agent", "stop-etcd", "return", "kill-instance"}, names)
 	require.Len(t, report.Steps[0].Shares, 3)
 	require.InDelta(t, 0.4, report.Steps[1].Shares["192.168.10.103:80"], 0.1, "weight 2 of 5")
 	require.Zero(t, report.Steps[2].Shares["192.168.10.101:80"], "drained")
+	require.NotZero(t, report.Steps[5].Shares["192.168.10.102:80"])
+	require.Zero(t, report.Steps[6].Shares["192.168.10.102:80"], "dead")
+	require.Positive(t, report.Outage.Met, "it took connections until it was found dead")
+	require.Less(t, report.Outage.OutAfterMS, 10_000.0)
 }
 
 // What the demo made is gone when somebody interrupts it, in the middle of the show or while it stays up.

@@ -22,7 +22,7 @@ type Options struct {
 	Out         io.Writer // where the show goes
 }
 
-// Balance is the default story: publish, spread, re-weight, drain, and the loss of an agent and of etcd. It returns when
+// Balance is the default story: publish, spread, re-weight, drain, and the loss of an agent, of etcd and of an instance. It returns when
 // the context ends or, with Once, after the show; everything that it made is gone then. A failed connection is an error.
 func Balance(ctx context.Context, o Options) (err error) {
 	if o.Connections <= 0 {
@@ -122,6 +122,12 @@ func (s *stage) balance(ctx context.Context, show io.Writer) (*Report, error) {
 				return "", err
 			}
 			return "the agent adopts the rules that it finds", s.awaitAgents(ctx, nodes)
+		}},
+		{"kill-instance", "kill " + s.instance(2) + ", which three nodes check every second", func() (string, error) {
+			weights[s.instance(2)] = 0
+			outage, err := s.killInstance(ctx, 2)
+			report.Outage = outage
+			return outage.String(), err
 		}},
 	}
 	for _, act := range acts {

@@ -12,11 +12,13 @@ import (
 
 // Report is what the demo has seen, as JSON for programs.
 type Report struct {
-	Nodes []string `json:"nodes"`
-	Steps []Step   `json:"steps"`
+	Nodes  []string `json:"nodes"`
+	Steps  []Step   `json:"steps"`
+	Outage Outage   `json:"outage"` // of the instance that was killed
 }
 
-// Failed is the number of connections of all steps that no instance answered.
+// Failed is the number of connections of all steps that no instance answered. Those of the outage, before the step's
+// connections are counted, are not among them.
 func (r *Report) Failed() (n int) {
 	for _, s := range r.Steps {
 		n += s.Failed
@@ -26,7 +28,7 @@ func (r *Report) Failed() (n int) {
 
 // Step is one thing that was done, and how connections fared afterwards.
 type Step struct {
-	Name        string             `json:"name"`  // publish, add, drain, kill-agent, stop-etcd, return
+	Name        string             `json:"name"`  // publish, add, drain, kill-agent, stop-etcd, return, kill-instance
 	Title       string             `json:"title"` // what was done, for people
 	Connections int                `json:"connections"`
 	Failed      int                `json:"failed"`

@@ -31,6 +31,7 @@ type stage struct {
 	server  *embedded.Server
 	store   *etcd.Store
 	agents  map[string]*exec.Cmd
+	servers []*lab.Instance
 	log     io.Writer // what the agents say
 }
 
@@ -68,9 +69,11 @@ func build(ctx context.Context, o Options) (*stage, error) {
 	}
 	for _, host := range s.cluster.Instances {
 		address := netip.AddrPortFrom(host.Addr4, port)
-		if _, err = lab.Serve(host.Namespace, address.String(), address); err != nil {
+		server, err := lab.Serve(host.Namespace, address.String(), address)
+		if err != nil {
 			return s, err
 		}
+		s.servers = append(s.servers, server)
 	}
 	if err = s.startStore(ctx); err != nil {
 		return s, err
@@ -125,6 +128,7 @@ func (s *stage) awaitAgents(ctx context.Context, want int) error {
 // publish publishes the service with these weights and waits until all live nodes have it.
 func (s *stage) publish(ctx context.Context, weights []int) (controlcenter.Progress, error) {
 	a := &cluster.Service{Name: service, VIPs: []netip.Addr{vip}, Ports: []cluster.Port{{Port: frontend.Port(), Protocol: cluster.TCP}}}
+	a.Check = &cluster.Check{TCP: &cluster.TCPCheck{}, Interval: cluster.Duration(time.Second)}
 	for i, weight := range weights {
 		instance, err := cluster.ParseInstance(s.instance(i))
 		if err != nil {
