@@ -56,7 +56,7 @@ func newAgentCmd(a *app) *cobra.Command {
 		Long: `Watch etcd and keep this node's kernel equal to it: the rules, the routes to the VIPs, and the connection tracking entries
 that would hold clients to instances that are gone. Needs CAP_NET_ADMIN. Rules stay when it stops; "weir rules clean" removes them.
 
-Pages on --listen: /livez /readyz /metrics /debug/snapshot /debug/rules /debug/plan /debug/problems /debug/repairs.`,
+Pages on --listen: /livez /readyz /metrics /debug/snapshot /debug/rules /debug/plan /debug/problems /debug/repairs /debug/loads.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runAgent(cmd.Context(), a, o) },
 	}
@@ -130,11 +130,8 @@ func runAgent(ctx context.Context, app *app, o *agentOptions) error {
 	if store.Status().Insecure {
 		logger.Warn("--insecure-etcd: plain http or no authentication is accepted, so whoever reaches etcd, or the way to it, decides where connections go")
 	}
-	watched := source{store: store}
-	config.Driver, config.Source, config.Report = driver, &watched, store
-	config.NoTables, config.Settled, config.Host = noTables(driver), others(driver), hostProblems(driver)
-	var watcher *nodeMonitor
-	config.Beside = func() []cluster.Problem { return watcher.problems() }
+	s := served{store: store, registry: registry, logger: logger}
+	o.connect(app.etcd, &config, &s, driver)
 	a, err := agent.New(config)
 	if err != nil {
 		return err
@@ -143,14 +140,21 @@ func runAgent(ctx context.Context, app *app, o *agentOptions) error {
 		return runOnce(ctx, app, o, a)
 	}
 	logger.Info("starting", "node", o.node, "driver", driver.Name(), "why", why, "owned", driver.Owning())
-	s := served{agent: a, store: store, registry: registry, logger: logger}
-	if o.loadmon {
-		s.monitor = o.startMonitor(app.etcd, watching{o.node, driver, store, registry, logger})
-	}
-	if watcher = s.monitor; watcher != nil {
-		watched.also = watcher.Deliver
-	}
+	s.agent = a
 	return serveAgent(ctx, o, s)
+}
+
+// connect gives the agent what it works with, and its load monitor a part in it.
+func (o *agentOptions) connect(f etcdFlags, c *agent.Config, s *served, driver driver) {
+	from := &source{store: s.store}
+	c.Driver, c.Source, c.Report = driver, from, s.store
+	c.NoTables, c.Settled, c.Host = noTables(driver), others(driver), hostProblems(driver)
+	if !o.loadmon || o.once || o.dryRun {
+		return
+	}
+	if s.monitor = o.startMonitor(f, watching{o.node, driver, s.store, s.registry, s.logger}); s.monitor != nil {
+		from.also, c.Beside = s.monitor.Deliver, s.monitor.problems
+	}
 }
 
 // startMonitor makes the load monitor. The node's rules do not depend on it, so what fails is told and no more.
@@ -277,6 +281,7 @@ func serveAgent(ctx context.Context, o *agentOptions, s served) error {
 		server.Page("repairs", safePage(s.agent.WriteRepairs))
 		if s.monitor != nil {
 			server.Page("checks", safePage(s.monitor.checker.WriteChecks))
+			server.Page("loads", safePage(s.monitor.WriteReport))
 		}
 		g.Go(func() error { return server.Run(ctx) })
 	}

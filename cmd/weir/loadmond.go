@@ -56,6 +56,8 @@ func serveLoadmon(ctx context.Context, o *loadmonOptions) error {
 	g, ctx := errgroup.WithContext(ctx)
 	if server != nil {
 		server.Ready("etcd", connected(store))
+		server.Page("loads", safePage(m.WriteReport))
+		server.Page("problems", safePage(m.writeProblems))
 		g.Go(func() error { return server.Run(ctx) })
 	}
 	l := newLone(o.node, m, store, logger)

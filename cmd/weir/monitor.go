@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -154,6 +155,8 @@ type nodeMonitor struct {
 	checker *check.Checker
 	place   monitorPlace
 	servers []*monitor.Server // the first answers control centers
+
+	troubles []func() []cluster.Problem
 }
 
 // watching is what a load monitor works with.
@@ -181,20 +184,51 @@ func (o *monitorOptions) start(f etcdFlags, w watching) (*nodeMonitor, error) {
 	}
 	checker := check.New(check.Options{Node: w.node, AllowExec: o.allowExec, Listening: sample.Listening, Logger: w.logger.With("node", w.node)})
 	host.Unanswered = checker.Signs
+	asker := sample.NewAsker(sample.AskerOptions{Node: w.node, Told: heed(checker)})
 	metrics := monitor.NewMetrics(w.registry)
 	m, err := monitor.New(monitor.Config{
-		Node: w.node, Sampler: sample.NewSampler(w.node, host, runtime.NumCPU()), Checker: checker, Store: w.store, Logger: w.logger, Metrics: metrics,
+		Node: w.node, Sampler: sample.NewSampler(w.node, host, runtime.NumCPU()), Checker: checker, Asker: asker, Store: w.store, Logger: w.logger, Metrics: metrics,
 		See: sample.NewMetrics(w.registry).See,
 	})
 	if err != nil {
 		return nil, err
 	}
 	server := &monitor.Server{Address: place.address, TLS: place.tls, Handler: m.Handler(), Logger: w.logger, Metrics: metrics}
-	n := &nodeMonitor{Monitor: m, checker: checker, place: place, servers: []*monitor.Server{server}}
+	n := &nodeMonitor{Monitor: m, checker: checker, place: place, servers: []*monitor.Server{server}, troubles: []func() []cluster.Problem{checker.Problems, asker.Problems}}
 	if reports.IsValid() {
 		n.servers = append(n.servers, &monitor.Server{Address: reports, Handler: check.Reports(checker), Logger: w.logger, Metrics: metrics})
 	}
 	return n, nil
+}
+
+// heed hands what instances say to agent-checks to who judges them.
+func heed(to check.Teller) func(sample.ID, sample.Word) {
+	states := map[sample.State]check.State{
+		sample.Up: check.OK, sample.Down: check.Fail, sample.Fail: check.Fail, sample.Stopped: check.Fail,
+		sample.Ready: check.Back, sample.Drain: check.Leave, sample.Maint: check.Leave,
+	}
+	return func(id sample.ID, w sample.Word) {
+		// Of an instance that has gone meanwhile there is nothing to say any more.
+		_ = to.Tell(check.ID(id), check.Word{State: states[w.State], Output: w.Reason})
+	}
+}
+
+// problems are what cannot be checked or asked here.
+func (n *nodeMonitor) problems() (out []cluster.Problem) {
+	for _, troubles := range n.troubles {
+		out = append(out, troubles()...)
+	}
+	slices.SortFunc(out, cluster.Problem.Compare)
+	return out
+}
+
+func (n *nodeMonitor) writeProblems(w io.Writer) error {
+	for _, p := range n.problems() {
+		if _, err := fmt.Fprintln(w, p.Error()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // open begins to listen. What cannot be opened is tried again.
@@ -214,14 +248,6 @@ func (n *nodeMonitor) Run(ctx context.Context) error {
 		g.Go(func() error { return s.Run(ctx) })
 	}
 	return g.Wait()
-}
-
-// problems are the checks that this node cannot run.
-func (n *nodeMonitor) problems() []cluster.Problem {
-	if n == nil {
-		return nil
-	}
-	return n.checker.Problems()
 }
 
 // url is where the node's load monitor answers now; "": nowhere.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"net"
 	"net/netip"
 	"path/filepath"
@@ -9,6 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/loadmon/check"
+	"github.com/weir-lb/weir/loadmon/sample"
 )
 
 // Beyond loopback only with certificates, or where that was asked for by name.
@@ -99,4 +102,36 @@ func TestLoadmonWithoutAPort(t *testing.T) {
 	r := weir(t, newFake(), "loadmon", "--node", "n1", "--load-listen", taken.Addr().String(), "--listen=", "--report-listen=", "--etcd", "http://127.0.0.1:1")
 	require.Equal(t, 1, r.code)
 	require.Contains(t, r.err, "is another load monitor running")
+}
+
+// words are what instances said.
+type words map[check.ID][]check.Word
+
+func (w words) Tell(id check.ID, word check.Word) error {
+	w[id] = append(w[id], word)
+	return nil
+}
+
+func TestWhatAgentChecksSay(t *testing.T) {
+	t.Parallel()
+	heard := words{}
+	told := heed(heard)
+	for _, s := range []sample.State{sample.Up, sample.Down, sample.Fail, sample.Stopped, sample.Ready, sample.Drain, sample.Maint} {
+		told(sample.ID{Service: "a", Instance: "x"}, sample.Word{State: s, Reason: string(s)})
+	}
+	require.Equal(t, words{{Service: "a", Instance: "x"}: {
+		{State: check.OK, Output: "up"}, {State: check.Fail, Output: "down"}, {State: check.Fail, Output: "fail"}, {State: check.Fail, Output: "stopped"},
+		{State: check.Back, Output: "ready"}, {State: check.Leave, Output: "drain"}, {State: check.Leave, Output: "maint"},
+	}}, heard)
+}
+
+// What cannot be checked is told beside what else is wrong with the node.
+func TestProblemsOfAMonitor(t *testing.T) {
+	t.Parallel()
+	p := func(object string) []cluster.Problem { return []cluster.Problem{{Object: object, What: "bad"}} }
+	n := &nodeMonitor{troubles: []func() []cluster.Problem{func() []cluster.Problem { return p("service b") }, func() []cluster.Problem { return p("service a") }}}
+	require.Equal(t, append(p("service a"), p("service b")...), n.problems())
+	var page bytes.Buffer
+	require.NoError(t, n.writeProblems(&page))
+	require.Equal(t, "service a: bad\nservice b: bad\n", page.String())
 }

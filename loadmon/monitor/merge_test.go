@@ -8,13 +8,14 @@ import (
 
 	"github.com/weir-lb/weir/loadmon"
 	"github.com/weir-lb/weir/loadmon/check"
+	"github.com/weir-lb/weir/loadmon/sample"
 )
 
 var x = check.ID{Service: "a", Instance: "x"}
 
 func (m *merged) one(counted uint64, r check.Result) loadmon.Load {
 	loads := []loadmon.Load{{Service: "a", Instance: "x", Connections: counted, Busy: 0.5}}
-	m.add(loads, map[check.ID]check.Result{x: r})
+	m.add(loads, map[check.ID]check.Result{x: r}, nil)
 	return loads[0]
 }
 
@@ -41,10 +42,19 @@ func TestMerge(t *testing.T) {
 			Service: "a", Instance: "x", Busy: 0.5, Connections: c.connections, Failed: c.failed, FailedInRow: c.result.FailedInRow, LatencyMS: c.result.LatencyMS,
 		}, l, c.name)
 	}
-	m.add(nil, map[check.ID]check.Result{x: {Connections: 2, Failed: 1}})
+	m.add(nil, map[check.ID]check.Result{x: {}}, nil)
 	require.Equal(t, uint64(221), m.one(7, check.Result{Connections: 2, Failed: 1}).Connections, "without figures for a moment")
-	m.add(nil, nil)
+	m.add(nil, nil, nil)
 	require.Empty(t, m.tallies, "what is gone is forgotten")
+}
+
+// What it costs to ask an instance for its figures is not its clients' doing.
+func TestQuestionsAreNoClients(t *testing.T) {
+	t.Parallel()
+	var m merged
+	loads := []loadmon.Load{{Service: "a", Instance: "x", Connections: 10}}
+	m.add(loads, map[check.ID]check.Result{x: {Connections: 2}}, map[sample.ID]uint64{sample.ID(x): 3})
+	require.Equal(t, uint64(5), loads[0].Connections)
 }
 
 // Whatever the counters do that it is made from, a counter in a report never falls.

@@ -12,12 +12,33 @@ import (
 	"github.com/weir-lb/weir/cluster"
 	"github.com/weir-lb/weir/internal/runner"
 	"github.com/weir-lb/weir/loadmon"
+	"github.com/weir-lb/weir/loadmon/sample"
 )
 
 // Sampler measures this node's instances.
 type Sampler interface {
 	Sample(ctx context.Context, locals []loadmon.Local, now time.Time) (loadmon.Report, error)
 }
+
+// Asker asks instances for their own figures.
+type Asker interface {
+	// Want says whom to ask from now on.
+	Want(s *cluster.Snapshot)
+	// Run asks until the context ends, and returns nil then.
+	Run(ctx context.Context) error
+	// Add puts the figures into the loads.
+	Add(loads []loadmon.Load, now time.Time)
+	// Asked is how many connections that cost each instance: a counter.
+	Asked() map[sample.ID]uint64
+}
+
+// nobody is asked.
+type nobody struct{}
+
+func (nobody) Want(*cluster.Snapshot)        {}
+func (nobody) Run(ctx context.Context) error { <-ctx.Done(); return nil }
+func (nobody) Add([]loadmon.Load, time.Time) {}
+func (nobody) Asked() map[sample.ID]uint64   { return nil }
 
 // Store is what a monitor needs of etcd.
 type Store interface {
@@ -32,6 +53,7 @@ type Config struct {
 	Node    string
 	Sampler Sampler
 	Checker Checker
+	Asker   Asker // nil: instances are not asked for their own figures
 	Store   Store
 
 	See      func(loadmon.Report) // is shown each report; nil: nobody is
@@ -56,6 +78,9 @@ func (c Config) withDefaults() (Config, error) {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	c.Logger = c.Logger.With("node", c.Node)
+	if c.Asker == nil {
+		c.Asker = nobody{}
+	}
 	if c.See == nil {
 		c.See = func(loadmon.Report) {}
 	}
@@ -122,18 +147,23 @@ func (m *Monitor) Run(ctx context.Context) error {
 		return nil
 	case <-m.arrived: // before, it is not known whom to look at
 	}
-	m.c.Checker.Want(m.newest()) // before anything is written: it brings back what was said before
+	if err := m.follow(ctx); err != nil { // before anything is written: it brings back what was said before
+		return err
+	}
 	m.sampler.Kick()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return m.sampler.Run(ctx) })
 	g.Go(func() error { return m.follower.Run(ctx) })
 	g.Go(func() error { return m.verdicts.run(ctx) })
+	g.Go(func() error { return m.c.Asker.Run(ctx) })
 	return g.Wait()
 }
 
-// follow tells the checker whom to check from now on; of snapshots that come faster than that, the newest.
+// follow tells whom to check and to ask from now on; of snapshots that come faster than that, the newest.
 func (m *Monitor) follow(context.Context) error {
-	m.c.Checker.Want(m.newest())
+	s := m.newest()
+	m.c.Checker.Want(s) // first: what an instance says is for who knows it
+	m.c.Asker.Want(s)
 	return nil
 }
 

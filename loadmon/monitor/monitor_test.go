@@ -3,6 +3,7 @@ package monitor
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -183,9 +184,13 @@ func TestSampleFails(t *testing.T) {
 		s := &sampler{}
 		m := newMonitor(t, Config{Sampler: s})
 		defer run(t, m.Run)()
+		require.ErrorContains(t, m.WriteReport(io.Discard), "nothing has been measured yet")
 		m.Deliver(published(t, n1, []string{"192.168.1.1:80"}))
 		time.Sleep(12 * time.Second)
 		before := body(t, m, token, "GET", "/v1/load", "")
+		var page strings.Builder
+		require.NoError(t, m.WriteReport(&page))
+		require.Equal(t, before, page.String())
 		require.Contains(t, before, `"connections":`)
 		s.mu.Lock()
 		s.err = errors.New("no answer")

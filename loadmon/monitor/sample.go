@@ -3,7 +3,9 @@ package monitor
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"time"
 )
 
@@ -18,7 +20,8 @@ func (m *Monitor) sample(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	m.merged.add(report.Loads, m.c.Checker.Results())
+	m.merged.add(report.Loads, m.c.Checker.Results(), m.c.Asker.Asked())
+	m.c.Asker.Add(report.Loads, begin)
 	text, err := json.Marshal(report)
 	if err != nil {
 		return fmt.Errorf("encode the report: %w", err)
@@ -29,4 +32,16 @@ func (m *Monitor) sample(ctx context.Context) error {
 	m.report = text
 	m.mu.Unlock()
 	return nil
+}
+
+// WriteReport writes the newest report, as control centers get it.
+func (m *Monitor) WriteReport(w io.Writer) error {
+	m.mu.Lock()
+	report := m.report
+	m.mu.Unlock()
+	if report == nil {
+		return errors.New("nothing has been measured yet")
+	}
+	_, err := w.Write(report)
+	return err
 }
