@@ -36,11 +36,22 @@ func TestAdminSaysWhatChanged(t *testing.T) {
 
 func TestAdaptiveWarns(t *testing.T) {
 	t.Parallel()
-	for balance, warns := range map[string]bool{"adaptive": true, "static": false} {
+	for _, test := range []struct {
+		balance, token string
+		denied         error
+		warns          bool
+	}{
+		{"adaptive", "", nil, true},
+		{"adaptive", "a token", nil, false},
+		{"adaptive", "", cluster.ErrDenied, false},
+		{"static", "", nil, false},
+	} {
 		for _, more := range []string{"--no-wait", "--dry-run"} {
-			r := weir(t, newFake(), "controlcenter", "publish", "a", "--vip", "10.10.1.1:80", "--instance", "192.168.1.1:80", "--balance", balance, more)
+			f := newFake()
+			f.secret, f.denied = test.token, test.denied
+			r := weir(t, f, "controlcenter", "publish", "a", "--vip", "10.10.1.1:80", "--instance", "192.168.1.1:80", "--balance", test.balance, more)
 			require.Equal(t, 0, r.code, r.err)
-			require.Equal(t, warns, strings.Contains(r.err, "warning: service a: balance adaptive: nothing moves the weights by itself yet: those of the file count"), r.err)
+			require.Equal(t, test.warns, strings.Contains(r.err, "warning: service a: balance adaptive: no control center has led yet, so the weights of the file count"), r.err)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -54,7 +55,6 @@ func runPublish(ctx context.Context, o *publishOptions) error {
 	if err != nil {
 		return err
 	}
-	o.warnAdaptive(entries)
 	return o.with(ctx, func(s store) error {
 		if o.dryRun {
 			plans, err := o.planAll(ctx, s, entries)
@@ -64,6 +64,7 @@ func runPublish(ctx context.Context, o *publishOptions) error {
 			for _, p := range plans {
 				o.say("%s", p)
 			}
+			o.warnAdaptive(ctx, s, entries)
 			o.say("dry run: nothing was written")
 			return o.output.printOutcome(o.app, outcome{Plans: plans})
 		}
@@ -71,12 +72,18 @@ func runPublish(ctx context.Context, o *publishOptions) error {
 	})
 }
 
-// warnAdaptive keeps an operator from waiting for weights that nobody moves: what writes them does not exist yet.
-func (a *app) warnAdaptive(entries []controlcenter.Entry) {
-	for _, e := range entries {
-		if e.Service.Balance == cluster.BalanceAdaptive {
-			a.say("warning: service %s: balance adaptive: nothing moves the weights by itself yet: those of the file count", e.Service.Name)
-		}
+// warnAdaptive keeps an operator from waiting for weights that nobody moves. Every leader begins with the token, so that
+// without one none has ever led; whoever may not read it is told nothing.
+func (a *app) warnAdaptive(ctx context.Context, s store, entries []controlcenter.Entry) {
+	adaptive := func(e controlcenter.Entry) bool { return e.Service.Balance == cluster.BalanceAdaptive }
+	first := slices.IndexFunc(entries, adaptive)
+	if first < 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, a.etcd.timeout)
+	defer cancel()
+	if token, err := s.Secret(ctx); err == nil && token == "" {
+		a.say("warning: service %s: balance adaptive: no control center has led yet, so the weights of the file count until one does (weir controlcenter serve)", entries[first].Service.Name)
 	}
 }
 
@@ -108,6 +115,7 @@ func (o *publishOptions) publish(ctx context.Context, s store, entries []control
 		// What was written by an earlier publish may not have reached every node yet.
 		want.Revision = max(want.Revision, p.Revision, p.Plan.Service.ModRevision)
 	}
+	o.warnAdaptive(ctx, s, entries)
 	return o.finish(ctx, s, out, want)
 }
 

@@ -171,7 +171,7 @@ func (d *Service) reasons(p *page, now time.Time) {
 		if i.State == cluster.Serving {
 			continue
 		}
-		text := fmt.Sprintf("%s is %s", i.ID, i.State)
+		text := fmt.Sprintf("%s: %s", i.ID, i.State)
 		if !i.Since.IsZero() {
 			text += fmt.Sprintf(" since %s (%s)", i.Since.UTC().Format(time.RFC3339), passed(i.Since, now))
 		}
