@@ -38,6 +38,7 @@ type Checker struct {
 	services map[string]assigned
 	subjects map[ID]*subject
 	due      queue
+	wake     time.Duration // when Run looks at the queue next
 	running  int
 	programs int // that run, of these
 
@@ -91,7 +92,14 @@ func (c *Checker) Want(s *cluster.Snapshot) {
 			c.replace(name, assigned{})
 		}
 	}
-	signal(c.kicked)
+	c.hurry()
+}
+
+// hurry wakes Run where a check is due before it would look.
+func (c *Checker) hurry() {
+	if s, at := c.due.first(); s != nil && at < c.wake {
+		signal(c.kicked)
+	}
 }
 
 // assign takes up one service as it is now.
@@ -159,14 +167,17 @@ func (c *Checker) Run(ctx context.Context) error {
 		case <-c.kicked:
 		}
 		c.mu.Lock()
-		timer.Reset(c.launch(ctx, &probes))
+		sleep := c.launch(ctx, &probes)
+		c.wake = c.now() + sleep
 		c.mu.Unlock()
+		timer.Reset(sleep)
 	}
 }
 
 // launch starts the checks that are due and says how long to sleep.
 func (c *Checker) launch(ctx context.Context, probes *sync.WaitGroup) time.Duration {
-	const longest, soon = time.Minute, 50 * time.Millisecond
+	// What falls due within together begins together: each sleep costs as much as a check.
+	const longest, soon, together = time.Minute, 50 * time.Millisecond, 40 * time.Millisecond
 	now := c.now()
 	for c.running < maxProbes {
 		s, at := c.due.first()
@@ -174,7 +185,7 @@ func (c *Checker) launch(ctx context.Context, probes *sync.WaitGroup) time.Durat
 			return longest
 		}
 		if at > now {
-			return min(longest, max(at-now, time.Millisecond))
+			return min(longest, max(at-now, together))
 		}
 		program := s.check.Exec != nil
 		if program && c.programs == maxExec {
@@ -197,7 +208,7 @@ func (c *Checker) launch(ctx context.Context, probes *sync.WaitGroup) time.Durat
 func (c *Checker) ran(s *subject, t task, o Outcome) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	defer signal(c.kicked)
+	defer c.hurry()
 	c.running--
 	if t.check.Exec != nil {
 		c.programs--

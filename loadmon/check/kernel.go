@@ -91,8 +91,8 @@ func (c *Checker) watch(ctx context.Context, probes *sync.WaitGroup) {
 			s.listen(now)
 			c.tell(s)
 		}
+		c.hurry()
 		c.mu.Unlock()
-		signal(c.kicked)
 	}
 }
 

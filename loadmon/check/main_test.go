@@ -23,6 +23,9 @@ func TestMain(m *testing.M) {
 	if os.Getenv(inside) == "" {
 		os.Exit(enter())
 	}
+	if kind := os.Getenv(serving); kind != "" {
+		serve(kind)
+	}
 	if err := furnish(); err != nil {
 		fmt.Fprintln(os.Stderr, "network namespace:", err)
 		os.Exit(1)

@@ -11,7 +11,9 @@ import (
 const stopped = time.Second
 
 // run makes one check, within its timeout.
-func run(ctx context.Context, t task) Outcome {
+func run(ctx context.Context, t task) Outcome { return timed(ctx, t, probe) }
+
+func timed(ctx context.Context, t task, probe func(context.Context, task) Outcome) Outcome {
 	timeout := time.Duration(t.check.Timeout)
 	limited, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()

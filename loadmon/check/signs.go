@@ -26,7 +26,7 @@ func (c *Checker) Signs(unanswered map[netip.AddrPort]uint64) {
 			c.tell(s)
 		}
 	}
-	signal(c.kicked)
+	c.hurry()
 }
 
 // unanswered adds up what is known of an instance's ports.

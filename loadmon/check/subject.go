@@ -69,7 +69,7 @@ func (s *subject) retask(t task) {
 	}
 	s.rung.good, s.rung.bad, s.latencies, s.kernel = 0, 0, nil, kernel{}
 	if t.check == nil {
-		s.rung.verdict = "" // nobody would ever find it well again
+		s.rung.verdict, s.damper.falls = "", 0 // nobody would ever find it well again
 	}
 }
 

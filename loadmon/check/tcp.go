@@ -27,10 +27,8 @@ func abort(conn *net.TCPConn) {
 
 // probeTCP is well when the connection is accepted.
 func probeTCP(ctx context.Context, t task) Outcome {
-	_, end, err := dial(ctx, t.address)
-	if err != nil {
+	if err := accepted(ctx, t.address); err != nil {
 		return failed(ctx, err, time.Duration(t.check.Timeout))
 	}
-	end()
 	return Outcome{Kind: Good}
 }
