@@ -152,10 +152,6 @@ func serveLeader(t *trial, w *integration.World) (pid int, pages string) {
 	return c.Process.Pid, "http://" + pages
 }
 
-func roundsOf(t *trial, pages string) float64 {
-	return scrape(t, pages)["weir_leader_round_seconds_count"]
-}
-
 // endOfRound waits until one ends.
 func endOfRound(t *trial, pages string) {
 	rounds := func() float64 { return scrape(t, pages)["weir_leader_round_seconds_count"] }
