@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Members are the processes in the group.
+// Members are the processes in the group, without this one: a thread of it that has entered may not yet have ended.
 func (g Group) Members() []int {
 	var pids []int
 	for _, dir := range g.dirs() {
@@ -20,7 +20,7 @@ func (g Group) Members() []int {
 			continue // it was removed: nothing is in it
 		}
 		for _, field := range strings.Fields(string(text)) {
-			if pid, err := strconv.Atoi(field); err == nil && pid > 0 { // 0: outside of this pid namespace
+			if pid, err := strconv.Atoi(field); err == nil && pid > 0 && pid != os.Getpid() { // 0: outside of this pid namespace
 				pids = append(pids, pid)
 			}
 		}
