@@ -70,8 +70,11 @@ func TestSecondAgent(t *testing.T) {
 	require.Equal(t, 1, exitCode(lockError(syscall.EMFILE)), "that is not another agent")
 }
 
-// TestMain is weir itself for a test that needs it as another user.
+// TestMain is weir itself for a test that needs it as another user, or as a shim.
 func TestMain(m *testing.M) {
+	if len(os.Args) == 3 && os.Args[1] == shimName {
+		os.Exit(run(os.Args, strings.NewReader(""), os.Stdout, os.Stderr))
+	}
 	if line, as := os.LookupEnv("WEIR_TEST_COMMAND"); as {
 		os.Exit(run(append([]string{"weir"}, strings.Fields(line)...), strings.NewReader(""), os.Stdout, os.Stderr))
 	}
