@@ -29,7 +29,11 @@ func measureBalance(t *trial) {
 		o := b.play(t, policy)
 		outcomes[policy] = o
 		t.report(o.before.row(string(policy)+", before the hog"), o.after.row(string(policy)+", with the hog"))
+		for _, d := range o.decisions {
+			t.Logf("  %s %s", d.At.Format(time.TimeOnly), d.Reason)
+		}
 	}
+	t.report(writes(outcomes[cluster.BalanceAdaptive]))
 	t.report(verdicts(outcomes[cluster.BalanceStatic], outcomes[cluster.BalanceAdaptive])...)
 }
 
@@ -111,8 +115,10 @@ func (s *stage) play(t *trial, policy cluster.Balance) *outcome {
 	for _, w := range c.workers {
 		t.must(w.Kill())
 	}
-	s.world.Withdraw(service.Name)
 	o := &outcome{}
+	o.decisions, err = s.world.Store.Events(t.ctx, service.Name)
+	t.must(err)
+	s.world.Withdraw(service.Name)
 	o.before.busy, o.after.busy = c.busy(begin, middle, s.half), c.busy(middle, end, s.half)
 	for i, a := range answers {
 		switch due := s.due[i]; {
@@ -145,7 +151,10 @@ func (c cast) busy(from, to []time.Duration, length time.Duration) (all []float6
 }
 
 // outcome is what came of one policy.
-type outcome struct{ before, after half }
+type outcome struct {
+	before, after half
+	decisions     []cluster.Event
+}
 
 // half is a time with or without the hog.
 type half struct {

@@ -46,3 +46,8 @@ func verdicts(static, adaptive *outcome) []Row {
 		Row{What: "connections that failed under adaptive", Value: fmt.Sprint(failed), Numbers: map[string]float64{"failed": float64(failed)}}.want("0", failed == 0),
 	}
 }
+
+func writes(adaptive *outcome) Row {
+	n := float64(len(adaptive.decisions))
+	return Row{What: "weights written under adaptive, warm-up included", Value: fmt.Sprintf("%g times", n), Numbers: map[string]float64{"writes": n}}
+}

@@ -32,6 +32,7 @@ var storeCases = map[string]func(*run){
 	"C18": versions,
 	"C19": herd,
 	"C20": quietWithoutEtcd,
+	"C21": silentUnderMonitors,
 }
 
 // members is an etcd of n processes, as the distribution has it.

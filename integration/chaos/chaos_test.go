@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/weir-lb/weir/integration"
+	"github.com/weir-lb/weir/internal/lab"
 )
 
 // programVariable names a weir binary to run instead of this checkout's: make chaos-mutants hands in what it built.
@@ -24,7 +25,10 @@ const allVariable = "WEIR_CHAOS"
 // program under test.
 var program string
 
-func TestMain(m *testing.M) { os.Exit(testMain(m)) }
+func TestMain(m *testing.M) {
+	lab.BecomeWorker()
+	os.Exit(testMain(m))
+}
 
 func testMain(m *testing.M) int {
 	if program = os.Getenv(programVariable); program != "" {

@@ -198,4 +198,16 @@ var storeRows = []Row{{
 		Old: "\tb.pause = min(max(2*b.pause, shortestPause), longestPause)",
 		New: "\tb.pause = min(max(2*b.pause, shortestPause), time.Millisecond)",
 	},
+}, {
+	ID:       "C21",
+	Fault:    "etcd frozen for 30 s under load monitors that check instances, and control centers",
+	Expected: "nothing that serves is taken out and no node is declared down, neither meanwhile nor when all leases have run out at once",
+	Target:   "instances_least 3 (of 3), nodes_down 0, conn_failed 0, live_broken 0",
+	Promises: []int{1},
+	Variants: one,
+	Mutation: Mutation{
+		File: "etcd/watch.go", Why: "an etcd that does not answer is taken for an empty one",
+		Old: "\t\ts.status.away(err)\n\t\ts.log.Debug(\"watch interrupted\"",
+		New: "\t\ts.status.away(err)\n\t\tempty := cluster.NewDraft()\n\t\tempty.Ready(true)\n\t\tdeliver(empty.Snapshot(w.view.revision))\n\t\ts.log.Debug(\"watch interrupted\"",
+	},
 }}

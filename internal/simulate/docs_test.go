@@ -131,9 +131,10 @@ service that you describe to it.
 | ` + "`static`" + ` | by the weights of the service file |
 | ` + "`adaptive`" + ` | by what each instance can take, as far as its load shows |
 
-**Not there yet**: the leader that asks all nodes and writes the weights. What is here is the law by which it will decide
-(` + "`loadmon.Weights`" + `), under test, and ` + "`weir loadmon`" + `, which measures a node's instances once. Until then ` + "`adaptive`" + ` means the file's
-weights.
+Each node's load monitor measures the instances on that node. The control center that leads (` + "`weir controlcenter serve`" + `) asks them
+every 5 seconds, decides by the law below, and writes the weights of a service when they have moved. Without a leader, or after
+` + "`weir pause`" + `, weights stay as they are; before the first decision ` + "`adaptive`" + ` means the file's weights. ` + "`weir events`" + ` tells of every
+decision with its numbers. How real instances fare by it: [at the end](#real-instances).
 
 ## The law
 
