@@ -317,3 +317,57 @@ func TestNothingToShare(t *testing.T) {
 		require.NoError(t, w.leader.Live())
 	})
 }
+
+// The leader's clock, or that of every node, jumps by an hour: nothing moves, all nodes are named, and when it is right again
+// it goes on from where it was.
+func TestClocksThatJump(t *testing.T) {
+	t.Parallel()
+	for by, want := range map[time.Duration]string{
+		time.Hour:  "its figures are 1h0m0s from the future; the last good figures stay",
+		-time.Hour: "its figures are 1h0m0s old and do not count: set the clocks of that node and of this host",
+	} {
+		inWorld(t, []float64{90, 30}, func(w *world) {
+			w.after(40 * time.Second)
+			for _, i := range w.instances {
+				i.lies(func(r *loadmon.Report) error {
+					r.At = r.At.Add(by)
+					return nil
+				})
+			}
+			w.after(16 * time.Second)
+			before := w.shares()
+			w.after(10 * time.Minute)
+			require.Equal(t, before, w.shares())
+			require.Equal(t, 2, strings.Count(page(t, w.leader.WriteProblems), want), page(t, w.leader.WriteProblems))
+			require.Equal(t, 2.0, w.metric("problems"))
+			require.Contains(t, page(t, w.leader.WriteDecisions), "frozen: 2 of 2 instances have no fresh figures")
+			require.Equal(t, 2, strings.Count(w.log.String(), "level=WARN msg=problem "), "once each")
+			for _, i := range w.instances {
+				i.lies(nil)
+			}
+			w.after(5 * time.Second)
+			require.Equal(t, before, w.shares(), "no jump")
+			w.after(4 * time.Minute)
+			require.InDelta(t, 0.75, w.shares()[0], 0.02)
+			require.Empty(t, page(t, w.leader.WriteProblems))
+		})
+	}
+}
+
+// An instance that comes and goes all the time costs at most one write a round, and the others keep their traffic.
+func TestAnInstanceThatFlaps(t *testing.T) {
+	t.Parallel()
+	inWorld(t, []float64{60, 60, 60}, func(w *world) {
+		for n := range 600 { // of a second each
+			verdict := cluster.NodeHealth{"a": {id(3): {Verdict: cluster.Dead, Reason: "connection refused"}}}
+			if n%2 == 0 {
+				verdict = nil
+			}
+			w.store.change(func(d *cluster.Draft, _ int64) { d.Health("n3", verdict) })
+			w.after(time.Second)
+		}
+		require.LessOrEqual(t, w.store.written(), 121)
+		shares := w.shares()
+		require.InDelta(t, shares[0], shares[1], 0.02)
+	})
+}
