@@ -92,6 +92,19 @@ func TestEveryViewTellsTheSameOfWhoIsLeftOut(t *testing.T) {
 	}
 	require.Equal(t, want, got, "get instances")
 
+	var described struct {
+		Members []controlcenter.InstanceRow `json:"members"`
+	}
+	r = weir(t, f, "describe", "service", "a", "-o", "json")
+	require.NoError(t, json.Unmarshal([]byte(r.out), &described), r.err)
+	got = map[string]exclusion{}
+	for _, row := range described.Members {
+		if row.Weight == 0 {
+			got[row.ID] = exclusion{string(row.State), row.Reason, moment(row.Since)}
+		}
+	}
+	require.Equal(t, want, got, "describe")
+
 	var e explanation
 	r = weir(t, f, "explain", "192.0.2.1", "10.10.1.1:80", "--node", "n1", "-o", "json")
 	require.NoError(t, json.Unmarshal([]byte(r.out), &e), r.err)

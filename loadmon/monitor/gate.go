@@ -23,9 +23,10 @@ type gate struct {
 	log    *slog.Logger
 
 	mu    sync.Mutex
-	token string    // "" while none is known
-	read  time.Time // when etcd last told it
-	asked time.Time // when etcd was last asked
+	token string        // "" while none is known
+	read  time.Time     // when etcd last told it
+	asked time.Time     // when etcd was last asked
+	reply chan struct{} // closed once it has answered; nil: nobody asks at present
 }
 
 func (g *gate) admits(r *http.Request) bool {
@@ -33,35 +34,53 @@ func (g *gate) admits(r *http.Request) bool {
 	if !ok || given == "" {
 		return false
 	}
-	known, ask := g.known(given)
-	if ask {
+	known, ask, reply := g.known(given)
+	switch {
+	case ask:
 		g.ask(r.Context())
-		known, _ = g.known(given)
+	case reply != nil: // somebody else asks, and the answer may be about this token, too
+		select {
+		case <-reply:
+		case <-r.Context().Done():
+		}
+	default:
+		return known
 	}
+	known, _, _ = g.known(given)
 	return known
 }
 
-// known says whether a token is the one that is remembered, and whether etcd has to be asked: it says so to one at a time.
-func (g *gate) known(given string) (known, ask bool) {
+// known says whether a token is the one that is remembered, and whether etcd has to be asked: it says so to one at a time,
+// and the others wait for the same reply.
+func (g *gate) known(given string) (known, ask bool, reply <-chan struct{}) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	known = g.token != "" && subtle.ConstantTimeCompare([]byte(given), []byte(g.token)) == 1
 	now := time.Now()
-	if ask = now.Sub(g.asked) >= gatePause && (!known || now.Sub(g.read) >= gateTrust); ask {
-		g.asked = now
+	if known && now.Sub(g.read) < gateTrust {
+		return known, false, nil
 	}
-	return known, ask
+	if ask = g.reply == nil && now.Sub(g.asked) >= gatePause; ask {
+		g.asked, g.reply = now, make(chan struct{})
+	}
+	return known, ask, g.reply
 }
 
+// ask asks etcd, for others as well: it does not end when the one who came first goes away.
 func (g *gate) ask(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, gatePatience)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), gatePatience)
 	defer cancel()
 	token, err := g.secret(ctx)
 	if err != nil {
 		g.log.Debug("load monitor: the token is not known anew", "err", err)
-		return
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.token, g.read = token, time.Now()
+	if err == nil {
+		g.token, g.read = token, time.Now()
+	}
+	if g.reply != nil {
+		close(g.reply)
+		g.reply = nil
+	}
 }

@@ -62,8 +62,14 @@ func (t track) settling(now time.Time) bool {
 // alarm lasts while too many are gone at once, from the moment that this is no guess any more.
 func (s *State) alarm(in Sight, g guard) (a *Alarm, raised bool) {
 	if !g.blocked() || g.settled <= g.limit && !s.alarmed || in.Paused {
-		s.alarmed = false
+		s.alarmed, s.blocked = false, time.Time{}
 		return nil, false
+	}
+	if s.blocked.IsZero() {
+		s.blocked = in.Now
+	}
+	if in.Now.Sub(s.blocked) < settle {
+		return nil, false // a look that failed is made again before anybody is woken
 	}
 	raised = !s.alarmed && (s.raised.IsZero() || in.Now.Sub(s.raised) >= alarmAgain)
 	if raised {

@@ -43,7 +43,10 @@ func (t track) due() time.Time {
 	case t.seen == answers || t.seen == dead:
 		return t.looked.Add(lookAgain)
 	}
-	return t.looked.Add(lookSoon)
+	if t.seen == doubted {
+		return t.looked.Add(lookSoon)
+	}
+	return t.looked.Add(lookRetry)
 }
 
 // choose orders those that can look at a node by hash, so that each look is a different draw and none is everybody's.

@@ -15,7 +15,8 @@ const (
 	fresh    = 7 * time.Second  // a look that is older is no reason to declare a node down
 
 	lookAgain  = 5 * time.Second // at a node that is gone
-	lookSoon   = 2 * time.Second // where the last look did not settle it
+	lookSoon   = 2 * time.Second // where it answered before, and the last look found nothing
+	lookRetry  = time.Second     // where nobody could look
 	alarmAgain = 10 * time.Minute
 )
 
@@ -28,6 +29,7 @@ type State struct {
 	looks    int
 	raised   time.Time // the last time that an alarm was; zero: never
 	alarmed  bool
+	blocked  time.Time // since when too many are gone at once, and that is no guess; zero: they are not
 }
 
 // track is what is remembered of a node without a lease.
