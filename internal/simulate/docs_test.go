@@ -197,4 +197,14 @@ more than that.
   takes longer to show.
 - One seed is one run. ` + "`make balance`" + ` runs a thousand: [decision 030](decisions/030-weights-law.md) has what came out.
 - The slots are those that ` + "`rules.Build`" + ` gives a node, so rounding is included.
+
+## Real instances
+
+` + "`make bench-balance`" + ` measures the same on this machine's kernel: four nodes in network namespaces, each with an agent, its load monitor and
+one instance; a control center that leads; an etcd. The instances are processes with 30, 20, 10 and 10 %% of a processor (quotas of
+control groups), and each connection costs 2 ms of it. A client on a fifth node opens connections by a Poisson process at 55 %% of
+what the four can do together, 192 a second, the same ones for each policy, whatever became of those before; what it waits is
+counted from the moment at which a connection is due. After a minute of warm-up, in which ` + "`adaptive`" + ` begins with equal weights,
+a minute is measured; then another process takes all that is left of the second instance's quota, and a minute more is measured.
+[Performance](performance.md#balancing-real-instances) has the figures.
 `
