@@ -226,9 +226,17 @@ func (c *Checker) ran(s *subject, t task, o Outcome) {
 // tell settles what is said of an instance.
 func (c *Checker) tell(s *subject) {
 	if before, after := s.settle(c.now(), time.Now()); before != after {
-		c.o.Logger.Info("verdict", "service", s.id.Service, "instance", s.id.Instance, "verdict", string(after), "before", string(before), "reason", s.health.Reason)
+		c.o.Logger.Info("verdict", "service", s.id.Service, "instance", s.id.Instance, "verdict", word(after), "before", word(before), "reason", s.health.Reason)
 		signal(c.changed)
 	}
+}
+
+// word is a verdict as a log shows it.
+func word(v cluster.Verdict) string {
+	if v == "" {
+		return "well"
+	}
+	return string(v)
 }
 
 // Health is what this node says now: only the instances that are not well.

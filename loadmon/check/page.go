@@ -17,7 +17,7 @@ func (c *Checker) WriteChecks(w io.Writer) error {
 	now := c.now()
 	for _, id := range slices.SortedFunc(maps.Keys(c.subjects), ID.Compare) {
 		s := c.subjects[id]
-		kind, to, verdict, since := "kernel", s.where, "well", "-"
+		kind, to, since := "kernel", s.where, "-"
 		if s.check != nil {
 			kind = s.check.Kind()
 		}
@@ -25,14 +25,14 @@ func (c *Checker) WriteChecks(w io.Writer) error {
 			to = s.address.String()
 		}
 		if s.health.Verdict != "" {
-			verdict, since = string(s.health.Verdict), s.health.Since.Format(time.RFC3339)
+			since = s.health.Since.Format(time.RFC3339)
 		}
 		reason := s.health.Reason
 		if s.unknown != "" {
 			reason = "cannot be checked: " + s.unknown
 		}
 		r := s.result(now)
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d\t%d\t%.1f\t%s\n", id.Service, id.Instance, kind, to, verdict, since, r.Connections, r.Failed, r.FailedInRow, r.LatencyMS, reason)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d\t%d\t%.1f\t%s\n", id.Service, id.Instance, kind, to, word(s.health.Verdict), since, r.Connections, r.Failed, r.FailedInRow, r.LatencyMS, reason)
 	}
 	c.mu.Unlock() // before anything is sent to a reader who may be slow
 	return t.Flush()

@@ -30,6 +30,10 @@ const (
 	verdictReview   = time.Minute      // then etcd is asked whether it still says the same: it may have been wiped or restored
 	verdictRetry    = 2 * time.Second  // after a write that failed
 	verdictPatience = 10 * time.Second // for one write
+
+	// What changes together is written together: a process that ends may have been several instances, and the second one
+	// would wait for verdictPause.
+	verdictsTogether = 30 * time.Millisecond
 )
 
 // verdicts says what is wrong with this node's instances.
@@ -56,6 +60,7 @@ func (v *verdicts) run(ctx context.Context) error {
 			case <-ctx.Done():
 				return nil
 			case <-v.c.Checker.Changed():
+				runner.Sleep(ctx, verdictsTogether)
 				v.writer.Kick()
 			}
 		}

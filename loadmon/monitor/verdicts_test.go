@@ -98,7 +98,7 @@ func TestVerdictsAreWrittenAtOnceAndNotMoreOftenThanOnceASecond(t *testing.T) {
 		synctest.Wait()
 		health, writes = s.written()
 		require.Equal(t, last, health, "the newest, at last")
-		require.Equal(t, begin, writes[len(before)], "at once")
+		require.Equal(t, begin.Add(verdictsTogether), writes[len(before)], "at once, with what changes together")
 		require.InDelta(t, 11, len(writes)-len(before), 1)
 		for i := 1; i < len(writes); i++ {
 			require.GreaterOrEqual(t, writes[i].Sub(writes[i-1]), time.Second)
