@@ -80,11 +80,14 @@ func (a ask) put(ctx context.Context) (answer, error) {
 	} else {
 		given.spoken, err = a.byAgent(ctx)
 	}
+	var op *net.OpError
 	switch {
 	case err != nil && ctx.Err() != nil:
 		err = context.Cause(ctx)
 	case errors.Is(err, os.ErrDeadlineExceeded): // the dialer noticed first
 		err = errSilent
+	case errors.As(err, &op): // without the addresses: our port is another one each time, and the same trouble shall read the same
+		err = fmt.Errorf("%s: %w", op.Op, op.Err)
 	}
 	return given, err
 }

@@ -14,11 +14,10 @@ import (
 	"github.com/weir-lb/weir/loadmon"
 )
 
-// kept is how long the last good answer counts, and atOnce how many instances are asked at the same time: 200 that all do
-// not answer take four seconds.
 const (
-	kept   = 15 * time.Second
-	atOnce = 64
+	kept   = 15 * time.Second // how long the last good answer counts
+	atOnce = 64               // instances are asked at the same time: 200 that all do not answer take four seconds
+	steady = time.Minute      // a trouble reads the same at least so long: each new text is a write to etcd
 )
 
 // AskerOptions of an Asker.
@@ -50,7 +49,8 @@ type answer struct {
 	spoken
 	utilization *float64
 	at          time.Time // of the last good one
-	trouble     string    // why there is no newer one
+	trouble     string    // why there is no newer one, or what is wrong with it
+	since       time.Time // of that text
 	asked       uint64    // counter
 }
 
@@ -170,11 +170,13 @@ func (a *Asker) keep(from ask, given answer, err error, now time.Time) bool {
 	}
 	before := a.answers[from.ID]
 	if err != nil {
-		before.from, before.asked, before.trouble = from, before.asked+1, printable(err.Error())
+		before.from, before.asked = from, before.asked+1
+		before.complain(before, printable(err.Error()), now)
 		a.answers[from.ID] = before
 		return true
 	}
-	given.from, given.at, given.asked, given.trouble = from, now, before.asked+1, given.unknown
+	given.from, given.at, given.asked = from, now, before.asked+1
+	given.complain(before, given.unknown, now)
 	if given.wish == nil {
 		given.wish = before.wish // as long as it says nothing else
 	}
@@ -186,4 +188,11 @@ func (a *Asker) keep(from ask, given answer, err error, now time.Time) bool {
 		a.last[from.ID][w.State.Health()] = w.State
 	}
 	return true
+}
+
+func (a *answer) complain(before answer, what string, now time.Time) {
+	if before.trouble != "" && what != "" && now.Sub(before.since) < steady {
+		what, now = before.trouble, before.since
+	}
+	a.trouble, a.since = what, now
 }

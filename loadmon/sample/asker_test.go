@@ -63,6 +63,7 @@ func TestLastGoodAnswerIsKept(t *testing.T) {
 	for _, bad := range []string{`{"utilization": 7}`, "\x1b[2J", "<html>", strings.Repeat(" ", 10_000)} {
 		answer.Store(bad)
 		ask()
+		require.Contains(t, a.Problems()[0].What, "its utilization 7 is outside 0..1", "told once: the same trouble reads the same")
 		require.Equal(t, "utilization 0.6", own(a, time.Now()), bad)
 		problems := a.Problems()
 		require.Len(t, problems, 1, bad)
@@ -190,6 +191,6 @@ func TestAskingIsBounded(t *testing.T) {
 	require.Greater(t, most.Load(), int32(1))
 	stop()
 	done.Wait()
-	a.take(asks[0], answer{}, errors.New("\x00"), time.Now())
+	a.take(asks[0], answer{}, errors.New("\x00"), time.Now().Add(steady))
 	require.Contains(t, a.Problems()[0].What, `\x00`)
 }
