@@ -56,7 +56,7 @@ func newAgentCmd(a *app) *cobra.Command {
 		Long: `Watch etcd and keep this node's kernel equal to it: the rules, the routes to the VIPs, and the connection tracking entries
 that would hold clients to instances that are gone. Needs CAP_NET_ADMIN. Rules stay when it stops; "weir rules clean" removes them.
 
-Pages on --listen: /livez /readyz /metrics /debug/snapshot /debug/rules /debug/plan /debug/problems /debug/repairs /debug/loads.`,
+Pages on --listen: /livez /readyz /metrics /debug/snapshot /debug/rules /debug/plan /debug/problems /debug/repairs /debug/checks /debug/loads.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runAgent(cmd.Context(), a, o) },
 	}
