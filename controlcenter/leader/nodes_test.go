@@ -298,3 +298,24 @@ func TestEveryServiceIsTold(t *testing.T) {
 		require.Len(t, services, 71)
 	})
 }
+
+// What the leader before recorded is read first; until that works nothing is concluded.
+func TestTheRecordsCannotBeRead(t *testing.T) {
+	inWorld(t, speeds(3), func(w *world) {
+		w.stop()
+		w.store.mu.Lock()
+		w.store.refuse = errors.New("no space")
+		w.store.mu.Unlock()
+		w.start()
+		w.wire.set(&w.wire.cut, "192.168.0.1")
+		w.store.leave("n1")
+		w.after(time.Minute)
+		require.Empty(t, w.store.down())
+		require.Contains(t, w.log.String(), `msg="cannot look after the nodes" err="no space"`)
+		w.store.mu.Lock()
+		w.store.refuse = nil
+		w.store.mu.Unlock()
+		w.after(watched + 3*time.Second)
+		require.Equal(t, []string{"n1"}, w.store.down())
+	})
+}

@@ -52,7 +52,7 @@ func testMain(m *testing.M) int {
 // cases are what the rows do.
 func cases() map[string]func(*run) {
 	all := map[string]func(*run){}
-	for _, some := range []map[string]func(*run){processCases, kernelCases, storeCases, inputCases} {
+	for _, some := range []map[string]func(*run){processCases, kernelCases, storeCases, controlCases, inputCases} {
 		maps.Copy(all, some)
 	}
 	return all

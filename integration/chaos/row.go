@@ -59,4 +59,4 @@ var Promises = []string{
 }
 
 // Rows are all faults, in the order in which they are run and printed.
-func Rows() []Row { return slices.Concat(processRows, kernelRows, storeRows, inputRows) }
+func Rows() []Row { return slices.Concat(processRows, kernelRows, storeRows, controlRows, inputRows) }

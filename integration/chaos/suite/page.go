@@ -21,6 +21,7 @@ var kinds = []struct{ Letter, Name string }{
 	{"A", "The agent process"},
 	{"B", "The kernel's rules and their neighbours"},
 	{"C", "etcd"},
+	{"D", "The control center"},
 	{"E", "Bad input"},
 }
 

@@ -1,0 +1,60 @@
+package chaos
+
+// controlRows are faults of the control center, and of what it decides from.
+var controlRows = []Row{{
+	ID:       "D1",
+	Fault:    "kill -9 of the control center that leads, of two",
+	Expected: "the other leads after its lease (5 s) and the election; traffic does not notice",
+	Target:   "t_takeover_s < 9, conn_failed 0",
+	Variants: one,
+	Mutation: Mutation{
+		File: "cmd/weir/serve.go", Why: "a leader that is gone is waited for",
+		Old: `"lease", 5*time.Second, "a leader`,
+		New: `"lease", 60*time.Second, "a leader`,
+	},
+}, {
+	ID:       "D2",
+	Fault:    "a leader loses its lease and goes on writing; the leading one of two is frozen until the other leads, and goes on",
+	Expected: "etcd refuses all that it writes; it finds out, and waits for its turn",
+	Target:   "stale_writes 0 of 200, both_lead 0, conn_failed 0",
+	Promises: []int{6},
+	Variants: one,
+	Mutation: Mutation{
+		File: "etcd/leadership.go", Why: "a write does not ask who leads", Suite: true,
+		Old: "c.Txn(ctx).If(leading).Then(inner).Commit()",
+		New: "c.Txn(ctx).If([]clientv3.Cmp{leading}[:0]...).Then(inner).Commit()",
+	},
+}, {
+	ID:       "D4",
+	Fault:    "the control center is cut off from all nodes while an agent is stopped beside its instance",
+	Expected: "nobody can look, so nobody is declared down; once it can, the node is unwatched and keeps its traffic",
+	Target:   "removed 0, conn_failed 0",
+	Variants: one,
+	Mutation: Mutation{
+		File: "controlcenter/leader/watchman/decide.go", Why: "that nobody could look counts as having seen nothing",
+		Old: "case len(l.Silent) < t.need || t.need == 0:",
+		New: "case t.need < 0:",
+	},
+}, {
+	ID:       "D5",
+	Fault:    "the checks of three of five instances fail at once, though they serve",
+	Expected: "all five stay in use, and a Problem says why",
+	Target:   "pool_min 5 from then on, panicking 3, conn_failed 0",
+	Variants: one,
+	Mutation: Mutation{
+		File: "cluster/resolve.go", Why: "failing instances are left out, however many",
+		Old: "panicking := 2*bad > total",
+		New: "panicking := bad > total",
+	},
+}, {
+	ID:       "D6",
+	Fault:    "the check of an instance changes its mind each second for a minute",
+	Expected: "it is out sooner than in again, more so each time",
+	Target:   "changes <= 14, conn_failed 0",
+	Variants: one,
+	Mutation: Mutation{
+		File: "loadmon/check/damper.go", Why: "an instance is well as soon as it looks so",
+		Old: "return min(maxHold, time.Second<<(d.falls-1))",
+		New: "return min(0, time.Second<<(d.falls-1))",
+	},
+}}
