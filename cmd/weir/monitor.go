@@ -195,6 +195,9 @@ func (o *monitorOptions) start(f etcdFlags, w watching) (*nodeMonitor, error) {
 	}
 	server := &monitor.Server{Address: place.address, TLS: place.tls, Handler: m.Handler(), Logger: w.logger, Metrics: metrics}
 	n := &nodeMonitor{Monitor: m, checker: checker, place: place, servers: []*monitor.Server{server}, troubles: []func() []cluster.Problem{checker.Problems, asker.Problems}}
+	if sees, err := seesProcesses(); err == nil && !sees {
+		n.troubles = append(n.troubles, func() []cluster.Problem { return unseen(w.node, m.Unmeasured()) })
+	}
 	if reports.IsValid() {
 		n.servers = append(n.servers, &monitor.Server{Address: reports, Handler: check.Reports(checker), Logger: w.logger, Metrics: metrics})
 	}
@@ -211,6 +214,18 @@ func heed(to check.Teller) func(sample.ID, sample.Word) {
 		// Of an instance that has gone meanwhile there is nothing to say any more.
 		_ = to.Tell(check.ID(id), check.Word{State: states[w.State], Output: w.Reason})
 	}
+}
+
+// unseen is the Problem of instances whose processes this one may not look into.
+func unseen(node string, n int) []cluster.Problem {
+	if n == 0 {
+		return nil
+	}
+	return []cluster.Problem{{
+		Object: "node " + node, Field: "loadmon",
+		What: "instances of adaptive services here have no figures, so their weights stay, and this process may not look into those of other users",
+		Fix:  "give it CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH, or run weir loadmon with them beside an agent with --loadmon=false",
+	}}
 }
 
 // problems are what cannot be checked or asked here.

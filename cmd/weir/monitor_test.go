@@ -135,3 +135,25 @@ func TestProblemsOfAMonitor(t *testing.T) {
 	require.NoError(t, n.writeProblems(&page))
 	require.Equal(t, "service a: bad\nservice b: bad\n", page.String())
 }
+
+func TestWhoSeesProcesses(t *testing.T) {
+	t.Parallel()
+	for effective, want := range map[string]bool{
+		"0000000000001000": false, // CAP_NET_ADMIN
+		"0000000000081000": false, // and CAP_SYS_PTRACE
+		"0000000000081004": true,  // and CAP_DAC_READ_SEARCH
+		"000001ffffffffff": true,
+	} {
+		got, err := mayLook("Name:\tweir\nCapPrm:\t000001ffffffffff\nCapEff:\t" + effective + "\nCapBnd:\t000001ffffffffff\n")
+		require.NoError(t, err)
+		require.Equal(t, want, got, effective)
+	}
+	for _, text := range []string{"", "Name:\tweir\n", "x\nCapEff:\tzz\n"} {
+		_, err := mayLook(text)
+		require.Error(t, err)
+	}
+	_, err := seesProcesses()
+	require.NoError(t, err)
+	require.Empty(t, unseen("n1", 0))
+	require.Contains(t, unseen("n1", 2)[0].Error(), "CAP_SYS_PTRACE")
+}

@@ -36,6 +36,7 @@ var measurements = []measurement{
 	{name: "change", run: measureChange},
 	{name: "node", run: measureNode},
 	{name: "leader", run: measureLeader},
+	{name: "monitor", run: measureMonitor},
 	{name: "put", run: measurePut},
 	{name: "connect", run: measureConnect},
 	{name: "features", run: measureFeatures},
@@ -96,7 +97,7 @@ func parse(args []string, log io.Writer) (options, error) {
 	flags.SetOutput(log)
 	only := ""
 	flags.BoolVar(&o.quick, "quick", false, "fewer repetitions, and no large sizes: about a minute")
-	flags.StringVar(&only, "only", "", "measure these alone, separated by commas: load, change, node, leader, put, connect, features, drivers; or balance, which is measured only so")
+	flags.StringVar(&only, "only", "", "measure these alone, separated by commas: load, change, node, leader, monitor, put, connect, features, drivers; or balance, which is measured only so")
 	flags.StringVar(&o.output, "o", "text", "text or json")
 	flags.StringVar(&o.program, "weir", "bin/weir", "the program whose agents are measured")
 	flags.StringVar(&o.etcd, "etcd", "etcd", "the etcd server to run; empty: the embedded one, inside this process")

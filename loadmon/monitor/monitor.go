@@ -109,6 +109,8 @@ type Monitor struct {
 	mu       sync.Mutex // guards what follows
 	snapshot *cluster.Snapshot
 	report   []byte // the newest, as JSON; nil before the first
+	samples  int
+	without  int // instances of adaptive services that the last sample had no figures of
 }
 
 // New returns a monitor that does nothing until Run.

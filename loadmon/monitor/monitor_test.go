@@ -233,3 +233,28 @@ func TestWhatAMonitorNeeds(t *testing.T) {
 		require.EqualError(t, err, "a load monitor needs a node name, a sampler, a checker and a store")
 	}
 }
+
+// Whoever wants weights that follow the load learns that there is none to follow.
+func TestUnmeasured(t *testing.T) {
+	t.Parallel()
+	m := newMonitor(t, Config{Sampler: blind{}})
+	s := published(t, n1, []string{"192.168.1.1:80", "192.168.1.1:81", "192.168.1.2:80"}, []string{"192.168.1.1:82"})
+	in, _ := s.Services.Get("a")
+	in.Service.Balance = cluster.BalanceAdaptive
+	m.Deliver(s)
+	for range settled {
+		require.Zero(t, m.Unmeasured(), "too early to say")
+		require.NoError(t, m.sample(t.Context()))
+	}
+	require.Equal(t, 2, m.Unmeasured(), "those of this node, and of the service that follows its load")
+	m.c.Sampler = &sampler{}
+	require.NoError(t, m.sample(t.Context()))
+	require.Zero(t, m.Unmeasured())
+}
+
+// blind finds no process.
+type blind struct{}
+
+func (blind) Sample(context.Context, []loadmon.Local, time.Time) (loadmon.Report, error) {
+	return loadmon.Report{}, nil
+}

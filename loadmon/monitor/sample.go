@@ -7,6 +7,9 @@ import (
 	"fmt"
 	"io"
 	"time"
+
+	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/loadmon"
 )
 
 // sample takes the figures, and keeps them for whoever asks.
@@ -15,7 +18,8 @@ func (m *Monitor) sample(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, m.c.Deadline)
 	defer cancel()
 	begin := time.Now()
-	report, err := m.c.Sampler.Sample(ctx, m.locals.of(snapshot), begin)
+	locals := m.locals.of(snapshot)
+	report, err := m.c.Sampler.Sample(ctx, locals, begin)
 	m.c.Metrics.sample.Observe(time.Since(begin).Seconds())
 	if err != nil {
 		return err
@@ -29,9 +33,37 @@ func (m *Monitor) sample(ctx context.Context) error {
 	m.c.See(report)
 	m.c.Metrics.instances.Set(float64(len(report.Loads)))
 	m.mu.Lock()
-	m.report = text
+	m.report, m.samples, m.without = text, m.samples+1, unmeasured(snapshot, locals, report.Loads)
 	m.mu.Unlock()
 	return nil
+}
+
+// unmeasured counts the instances whose weights should follow their load, and that have no figures.
+func unmeasured(s *cluster.Snapshot, locals []loadmon.Local, loads []loadmon.Load) (n int) {
+	measured := make(map[[2]string]bool, len(loads))
+	for _, l := range loads {
+		measured[[2]string{l.Service, l.Instance}] = true
+	}
+	for _, l := range locals {
+		in, _ := s.Services.Get(l.Service)
+		if in != nil && in.Service.Balance == cluster.BalanceAdaptive && !measured[[2]string{l.Service, l.Instance}] {
+			n++
+		}
+	}
+	return n
+}
+
+// settled is how many samples it takes until an instance that runs has figures.
+const settled = 3
+
+// Unmeasured is how many instances of adaptive services there are no figures of.
+func (m *Monitor) Unmeasured() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.samples < settled {
+		return 0
+	}
+	return m.without
 }
 
 // WriteReport writes the newest report, as control centers get it.
