@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/weir-lb/weir/internal/demo"
+	"github.com/weir-lb/weir/internal/top"
 )
 
 func TestDemo(t *testing.T) {
@@ -59,6 +60,9 @@ func TestDemoInterrupted(t *testing.T) {
 			require.NoError(t, cmd.Start())
 			t.Cleanup(func() { _ = cmd.Process.Kill() })
 			for lines := bufio.NewScanner(out); lines.Scan(); {
+				if strings.Contains(lines.Text(), " top --etcd ") {
+					invited(t, strings.Fields(lines.Text()))
+				}
 				if strings.Contains(lines.Text(), at) {
 					break
 				}
@@ -73,6 +77,20 @@ func TestDemoInterrupted(t *testing.T) {
 			require.Empty(t, left)
 		})
 	}
+}
+
+// invited tries what the demo says about weir top: all load monitors answer.
+func invited(t *testing.T, line []string) {
+	out, err := exec.CommandContext(t.Context(), line[0], append(line[1:], "--once", "-o", "json")...).Output()
+	require.NoError(t, err)
+	var picture top.Frame
+	require.NoError(t, json.Unmarshal(out, &picture))
+	require.Empty(t, picture.Notes)
+	require.Len(t, picture.Nodes, 3)
+	for _, n := range picture.Nodes {
+		require.Equal(t, top.MonitorOK, n.Monitor, n.Name)
+	}
+	require.Equal(t, []any{"degraded", 2}, []any{picture.Services[0].Status, picture.Services[0].Taking}, "one is drained, one dead")
 }
 
 // namespacesOf are the named network namespaces that a demo process made.

@@ -22,9 +22,9 @@ func newDemoCmd(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Show three nodes that spread real connections, in network namespaces of this machine",
-		Long: `Build three nodes, four instances and a client in network namespaces, with an embedded etcd and three agents; publish a
-service, connect to it three thousand times from each node, and then change and break things. Nothing of the host is touched.
-It needs root. The cluster stays up to play with until Ctrl-C, and is then removed.`,
+		Long: `Build three nodes, four instances and a client in network namespaces, with an embedded etcd, three agents and a control
+center; publish a service, connect to it three thousand times from each node, and then change and break things. Nothing of the host
+is touched. It needs root. The cluster stays up to play with until Ctrl-C, and is then removed.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			program, err := os.Executable()

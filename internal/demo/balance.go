@@ -32,7 +32,7 @@ func Balance(ctx context.Context, o Options) (err error) {
 	if o.JSON {
 		show = io.Discard
 	}
-	fmt.Fprintf(show, "Three nodes, four hosts for instances and a client, each in a network namespace, on one switch.\nAn etcd on a unix socket, and an agent on each node. ")
+	fmt.Fprintf(show, "Three nodes, four hosts for instances and a client, each in a network namespace, on one switch.\nAn etcd on a unix socket, an agent on each node, and a control center beside that of n1. ")
 	started := time.Now()
 	s, err := build(ctx, o)
 	defer func() { err = errors.Join(err, s.strike()) }()
@@ -114,14 +114,19 @@ func (s *stage) balance(ctx context.Context, show io.Writer) (*Report, error) {
 			s.server.Close()
 			return "the other agents keep what they have", nil
 		}},
-		{"return", "start etcd and the agent of n2 again", func() (string, error) {
+		{"return", "start etcd and the agent of n2 again, and give the fourth instance weight 3", func() (string, error) {
 			if err := s.startStore(ctx); err != nil {
 				return "", err
 			}
 			if err := s.startAgent(1); err != nil {
 				return "", err
 			}
-			return "the agent adopts the rules that it finds", s.awaitAgents(ctx, nodes)
+			if err := s.awaitAgents(ctx, nodes); err != nil {
+				return "", err
+			}
+			weights[s.instance(3)] = 3
+			progress, err := s.publish(ctx, []int{1, 1, 1, 3})
+			return "the agent adopts the rules that it finds; then " + progress.String(), err
 		}},
 		{"kill-instance", "kill " + s.instance(2) + ", which three nodes check every second", func() (string, error) {
 			weights[s.instance(2)] = 0
@@ -180,9 +185,11 @@ The cluster stays up until Ctrl-C. In another terminal, as root:
     %[5]s controlcenter get instances -o wide %[6]s
     %[5]s controlcenter undrain %[7]s %[9]s %[6]s
     %[5]s controlcenter get nodes %[6]s
+    ip netns exec %[1]s %[5]s top %[6]s %[12]s
+    ip netns exec %[1]s %[5]s describe service %[7]s %[6]s %[12]s
   break something, and connect again:
     ip netns exec %[1]s %[11]s
   a shell on n1:
     ip netns exec %[1]s bash
-`, n1, client, frontend.Addr(), frontend.Port(), weir, etcdFlag, service, s.instance(0), s.instance(1), list, flush)
+`, n1, client, frontend.Addr(), frontend.Port(), weir, etcdFlag, service, s.instance(0), s.instance(1), list, flush, insecure)
 }

@@ -21,8 +21,8 @@ import (
 	"github.com/weir-lb/weir/internal/stats"
 )
 
-// stage is the cluster that the demo plays on: a lab, an etcd on a unix socket (which every namespace can reach), and an
-// agent process on each node.
+// stage is the cluster that the demo plays on: a lab, an etcd on a unix socket (which every namespace can reach), an
+// agent process on each node, and a control center beside one of them.
 type stage struct {
 	options Options
 	dir     string
@@ -30,7 +30,7 @@ type stage struct {
 	cluster *lab.Cluster
 	server  *embedded.Server
 	store   *etcd.Store
-	agents  map[string]*exec.Cmd
+	started map[string]*exec.Cmd // agents and the control center, by name
 	servers []*lab.Instance
 	log     io.Writer // what the agents say
 }
@@ -50,7 +50,7 @@ var (
 
 // build sets the stage up; what it has built by the time of an error is still to be struck.
 func build(ctx context.Context, o Options) (*stage, error) {
-	s := &stage{options: o, agents: map[string]*exec.Cmd{}}
+	s := &stage{options: o, started: map[string]*exec.Cmd{}}
 	var err error
 	if s.dir, err = os.MkdirTemp("", "weir-demo-"); err != nil {
 		return s, err
@@ -86,6 +86,9 @@ func build(ctx context.Context, o Options) (*stage, error) {
 			return s, err
 		}
 	}
+	if err = s.startControlCenter(); err != nil {
+		return s, err
+	}
 	return s, s.awaitAgents(ctx, nodes)
 }
 
@@ -104,13 +107,26 @@ func (s *stage) startAgent(i int) error {
 	if err := os.MkdirAll(state, 0o700); err != nil {
 		return err
 	}
-	args := []string{"agent", "--node", nodeName(i), "--etcd", s.endpoint(), "--state-dir", state, "--listen", "127.0.0.1:9646"}
-	cmd := exec.Command(s.options.Program, append(args, s.options.AgentArgs...)...)
+	loads := netip.AddrPortFrom(s.cluster.Nodes[i].Addr4, 9647)
+	args := []string{"agent", "--node", nodeName(i), "--etcd", s.endpoint(), "--state-dir", state, "--listen", "127.0.0.1:9646", "--load-listen", loads.String(), insecure}
+	return s.start(nodeName(i), s.cluster.Nodes[i], append(args, s.options.AgentArgs...))
+}
+
+// insecure lets load monitors be asked without TLS: there is nobody on the switch but us.
+const insecure = "--insecure-etcd"
+
+// startControlCenter starts a control center beside the agent of n1.
+func (s *stage) startControlCenter() error {
+	return s.start("cc1", s.cluster.Nodes[0], []string{"controlcenter", "serve", "--name", "cc1", "--etcd", s.endpoint(), insecure})
+}
+
+func (s *stage) start(name string, on *lab.Host, args []string) error {
+	cmd := exec.Command(s.options.Program, args...)
 	cmd.Stdout, cmd.Stderr = s.log, s.log
-	if err := s.cluster.Nodes[i].Start(cmd); err != nil {
+	if err := on.Start(cmd); err != nil {
 		return err
 	}
-	s.agents[nodeName(i)] = cmd
+	s.started[name] = cmd
 	return nil
 }
 
@@ -188,8 +204,8 @@ func (s *stage) connect(ctx context.Context, weights map[string]int) ([]NodeShar
 
 // kill ends an agent without warning.
 func (s *stage) kill(i int) error {
-	cmd := s.agents[nodeName(i)]
-	delete(s.agents, nodeName(i))
+	cmd := s.started[nodeName(i)]
+	delete(s.started, nodeName(i))
 	if err := cmd.Process.Kill(); err != nil {
 		return err
 	}
@@ -206,7 +222,7 @@ func (s *stage) strike() error {
 	if s.lab != nil {
 		errs = append(errs, s.lab.Close())
 	}
-	for _, cmd := range s.agents {
+	for _, cmd := range s.started {
 		_ = cmd.Wait()
 	}
 	if s.server != nil {
