@@ -1,0 +1,233 @@
+package keep
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"net/netip"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/launcher"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// store is etcd as the Keeper sees it.
+type store struct {
+	assignments chan map[string]cluster.Assignment
+
+	mu         sync.Mutex
+	away       bool
+	launched   map[string]cluster.Launched
+	registered map[string]cluster.Instance
+	writes     int
+	order      []string // what was written of instances, in order
+}
+
+func (s *store) WatchAssigned(ctx context.Context, _ string, fn func(map[string]cluster.Assignment, []cluster.Problem)) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case a := <-s.assignments:
+			fn(a, nil)
+		}
+	}
+}
+
+func (s *store) Launching(ctx context.Context, _ string, _ cluster.Launcher) error {
+	<-ctx.Done()
+	return nil
+}
+
+var errAway = errors.New("etcd is away")
+
+func (s *store) write(what string, do func()) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.away {
+		return errAway
+	}
+	s.writes++
+	s.order = append(s.order, what)
+	do()
+	return nil
+}
+
+func (s *store) Launched(_ context.Context, _, id string, l *cluster.Launched) error {
+	if l == nil {
+		return s.write("forget "+id, func() { delete(s.launched, id) })
+	}
+	return s.write(string(l.Phase)+" "+id, func() { s.launched[id] = *l })
+}
+
+func (s *store) Register(_ context.Context, node, _, id string, i *cluster.Instance) error {
+	if i == nil {
+		return s.write("hide "+id, func() { delete(s.registered, id) })
+	}
+	return s.write("show "+id, func() { s.registered[id] = *i })
+}
+
+// driver runs instances in name only.
+type driver struct {
+	mu      sync.Mutex
+	there   map[string]*launcher.Status
+	refuse  map[string]error // by id, what Ensure says
+	starts  map[string]int
+	stops   []string
+	stopErr error
+	blind   error
+}
+
+func (d *driver) Ensure(_ context.Context, spec launcher.Spec) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.refuse[spec.ID]; err != nil {
+		return err
+	}
+	if st := d.there[spec.ID]; st != nil && st.State == launcher.Running {
+		return nil
+	}
+	d.starts[spec.ID]++
+	var exits []launcher.Exit
+	if st := d.there[spec.ID]; st != nil {
+		exits = st.Exits
+	}
+	d.there[spec.ID] = &launcher.Status{ID: spec.ID, Service: spec.Service, State: launcher.Running, PID: 100 + d.starts[spec.ID], Started: time.Now(), Starts: d.starts[spec.ID], Exits: exits}
+	return nil
+}
+
+func (d *driver) Stop(_ context.Context, id string, _ time.Duration) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.stopErr != nil {
+		return d.stopErr
+	}
+	if d.there[id] != nil {
+		d.stops = append(d.stops, id)
+		delete(d.there, id)
+	}
+	return nil
+}
+
+func (d *driver) List(context.Context) ([]launcher.Status, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.blind != nil {
+		return nil, d.blind
+	}
+	var out []launcher.Status
+	for _, id := range slices.Sorted(maps.Keys(d.there)) {
+		out = append(out, *d.there[id])
+	}
+	return out, nil
+}
+
+// kill ends an instance.
+func (d *driver) kill(id string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	st := *d.there[id]
+	st.State, st.PID = launcher.Exited, 0
+	st.Exits = append(slices.Clone(st.Exits), launcher.Exit{At: time.Now(), Code: 3})
+	st.Output = []string{"out of luck"}
+	d.there[id] = &st
+}
+
+// node is a Keeper with fakes around it, in a bubble of its own time.
+type node struct {
+	*Keeper
+	store  *store
+	driver *driver
+	unwell map[netip.AddrPort]bool
+	mu     sync.Mutex
+	end    func()
+}
+
+func inBubble(t *testing.T, test func(*node)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t, &driver{there: map[string]*launcher.Status{}, refuse: map[string]error{}, starts: map[string]int{}})
+		defer n.end()
+		test(n)
+	})
+}
+
+func newNode(t *testing.T, d *driver) *node {
+	t.Helper()
+	n := &node{
+		store:  &store{assignments: make(chan map[string]cluster.Assignment), launched: map[string]cluster.Launched{}, registered: map[string]cluster.Instance{}},
+		driver: d, unwell: map[netip.AddrPort]bool{},
+	}
+	k, err := New(Config{Node: "n1", Drivers: map[string]launcher.Driver{"process": d}, Store: n.store, Probe: n.probe})
+	require.NoError(t, err)
+	n.Keeper = k
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- k.Run(ctx) }()
+	n.end = func() {
+		cancel()
+		require.NoError(t, <-ended, "Run returns nil when cancelled")
+	}
+	return n
+}
+
+func (n *node) probe(_ context.Context, _ *cluster.Check, at netip.AddrPort) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.unwell[at] {
+		return errors.New("connection refused")
+	}
+	return nil
+}
+
+// well says whether what listens at a port answers.
+func (n *node) well(port uint16, well bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.unwell[netip.AddrPortFrom(home, port)] = !well
+}
+
+var home = netip.MustParseAddr("192.168.10.1")
+
+func (n *node) assign(a map[string]cluster.Assignment) {
+	n.store.assignments <- a
+	n.after(2 * time.Second)
+}
+
+func (n *node) after(d time.Duration) {
+	time.Sleep(d) // of the bubble
+	synctest.Wait()
+}
+
+func (n *node) phase(id string) cluster.Phase {
+	n.store.mu.Lock()
+	defer n.store.mu.Unlock()
+	return n.store.launched[id].Phase
+}
+
+func (n *node) shown(id string) (cluster.Instance, bool) {
+	n.store.mu.Lock()
+	defer n.store.mu.Unlock()
+	i, ok := n.store.registered[id]
+	return i, ok
+}
+
+func (n *node) starts(id string) int {
+	n.driver.mu.Lock()
+	defer n.driver.mu.Unlock()
+	return n.driver.starts[id]
+}
+
+// assigned is one instance of service a at a port.
+func assigned(port uint16, w cluster.Wanted) cluster.Assignment {
+	return cluster.Assignment{Service: "a", Run: cluster.Run{Command: []string{"/bin/a"}}, Address: home, Ports: map[string]uint16{"": port}, Wanted: w, Version: "v1"}
+}

@@ -1,0 +1,242 @@
+package keep
+
+import (
+	"errors"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/stretchr/testify/require"
+
+	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/launcher"
+)
+
+type wanted = map[string]cluster.Assignment
+
+func TestAnInstanceIsShownOnceItIsReady(t *testing.T) {
+	inBubble(t, func(n *node) {
+		require.ErrorContains(t, n.Ready(), "has not said yet")
+		n.well(20000, false)
+		n.assign(wanted{"a-1": assigned(20000, cluster.WantServing)})
+		require.NoError(t, n.Ready())
+		require.Equal(t, cluster.PhaseStarting, n.phase("a-1"))
+		_, shown := n.shown("a-1")
+		require.False(t, shown)
+		n.well(20000, true)
+		n.after(time.Second)
+		require.Equal(t, cluster.PhaseReady, n.phase("a-1"))
+		i, _ := n.shown("a-1")
+		require.Equal(t, cluster.Instance{ID: "a-1", Addr: home, Port: 20000, Weight: 1, Node: "n1"}, i)
+
+		n.well(20000, false) // the load monitor's affair from now on
+		n.after(time.Minute)
+		require.Equal(t, cluster.PhaseReady, n.phase("a-1"))
+		writes := n.store.writes
+		n.after(10 * time.Minute)
+		require.Equal(t, writes, n.store.writes, "without news nothing is written")
+
+		n.assign(wanted{"a-1": assigned(20000, cluster.WantDrained)})
+		i, _ = n.shown("a-1")
+		require.True(t, i.Draining)
+		require.Empty(t, n.driver.stops)
+		n.assign(wanted{"a-1": assigned(20000, cluster.WantStopped)})
+		require.Equal(t, cluster.PhaseStopped, n.phase("a-1"))
+		require.Equal(t, []string{"a-1"}, n.driver.stops)
+		_, shown = n.shown("a-1")
+		require.False(t, shown)
+		require.Less(t, slices.Index(n.store.order, "hide a-1"), slices.Index(n.store.order, "stopped a-1"), "who reads that it stopped knows that nobody is sent there")
+		n.assign(wanted{})
+		require.Empty(t, n.store.launched)
+		require.Equal(t, 1, n.starts("a-1"))
+	})
+}
+
+func TestStandbyIsShownAsSuch(t *testing.T) {
+	inBubble(t, func(n *node) {
+		a := assigned(20000, cluster.WantStandby)
+		a.Ports = map[string]uint16{"web": 20000, "admin": 20001}
+		n.assign(wanted{"a-1": a})
+		i, _ := n.shown("a-1")
+		require.True(t, i.Standby)
+		require.Equal(t, a.Ports, i.Ports)
+		a.Wanted = cluster.WantServing
+		n.assign(wanted{"a-1": a})
+		i, _ = n.shown("a-1")
+		require.False(t, i.Standby)
+		require.Equal(t, 1, n.starts("a-1"), "it is not started again for that")
+	})
+}
+
+func TestACrashIsMendedAtOnceAndThenLater(t *testing.T) {
+	inBubble(t, func(n *node) {
+		n.assign(wanted{"a-1": assigned(20000, cluster.WantServing)})
+		n.driver.kill("a-1")
+		n.after(2 * time.Second)
+		require.Equal(t, cluster.PhaseReady, n.phase("a-1"), "back within 2 s")
+		require.Equal(t, 2, n.starts("a-1"))
+		n.driver.kill("a-1")
+		n.after(900 * time.Millisecond)
+		require.Equal(t, cluster.PhaseCrashed, n.phase("a-1"))
+		l := n.store.launched["a-1"]
+		require.Equal(t, "exit code 3", l.Exit)
+		require.Equal(t, []string{"out of luck"}, l.Output)
+		require.False(t, l.NextTry.IsZero())
+		_, shown := n.shown("a-1")
+		require.False(t, shown, "nobody is sent to what does not run")
+		n.after(3 * time.Second)
+		require.Equal(t, cluster.PhaseReady, n.phase("a-1"))
+
+		for range 30 { // 1 s, 1.5 s, 2.25 s, ... 300 s
+			n.driver.kill("a-1")
+			n.after(301 * time.Second)
+			require.Equal(t, cluster.PhaseReady, n.phase("a-1"))
+		}
+		n.driver.kill("a-1")
+		n.after(298 * time.Second)
+		require.Equal(t, cluster.PhaseCrashed, n.phase("a-1"), "it is started each 5 minutes at most")
+		n.after(4*time.Second + steady)
+		before := n.starts("a-1")
+		n.driver.kill("a-1")
+		n.after(2 * time.Second)
+		require.Equal(t, before+1, n.starts("a-1"), "what ran for long is started at once again")
+	})
+}
+
+func TestNothingIsStoppedWithoutAWord(t *testing.T) {
+	inBubble(t, func(n *node) {
+		n.assign(wanted{"a-1": assigned(20000, cluster.WantServing), "a-2": assigned(20001, cluster.WantServing)})
+		n.store.mu.Lock()
+		clear(n.store.launched) // the store was wiped
+		clear(n.store.registered)
+		n.store.mu.Unlock()
+		n.assign(wanted{})
+		n.after(time.Hour)
+		require.Empty(t, n.driver.stops)
+		require.Contains(t, n.store.launched["a-1"].Problem.What, "assigned to nobody", "the leader is told")
+		_, shown := n.shown("a-1")
+		require.True(t, shown, "it goes on serving")
+		n.driver.kill("a-2")
+		n.after(time.Minute)
+		require.Equal(t, 1, n.starts("a-2"), "nobody wants it started")
+		n.assign(wanted{"a-1": assigned(20000, cluster.WantServing), "a-2": assigned(20001, cluster.WantStopped)})
+		require.Equal(t, cluster.PhaseReady, n.phase("a-1"))
+		require.Equal(t, 1, n.starts("a-1"))
+		require.Equal(t, cluster.PhaseStopped, n.phase("a-2"))
+	})
+}
+
+func TestStoreAway(t *testing.T) {
+	inBubble(t, func(n *node) {
+		n.assign(wanted{"a-1": assigned(20000, cluster.WantServing)})
+		n.store.mu.Lock()
+		n.store.away = true
+		n.store.mu.Unlock()
+		n.driver.kill("a-1")
+		n.after(3 * time.Second)
+		require.Equal(t, 2, n.starts("a-1"), "no word of the store is waited for")
+		n.store.mu.Lock()
+		n.store.away = false
+		n.store.mu.Unlock()
+		n.after(3 * time.Second)
+		require.Equal(t, 2, n.store.launched["a-1"].Starts)
+	})
+}
+
+func TestAKeeperThatBeginsAnewTouchesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &driver{there: map[string]*launcher.Status{}, refuse: map[string]error{}, starts: map[string]int{}}
+		first := newNode(t, d)
+		first.assign(wanted{"a-1": assigned(20000, cluster.WantServing), "a-2": assigned(20001, cluster.WantServing)})
+		first.end()
+		second := newNode(t, d)
+		second.store.launched, second.store.registered = first.store.launched, first.store.registered
+		defer second.end()
+		second.well(20000, false)
+		d.kill("a-2")
+		second.after(time.Minute)
+		require.Equal(t, 1, d.starts["a-2"], "nothing is done before it is known what is wanted")
+		second.assign(wanted{"a-1": assigned(20000, cluster.WantServing), "a-2": assigned(20001, cluster.WantServing)})
+		second.after(time.Minute)
+		require.Equal(t, 1, d.starts["a-1"])
+		require.Equal(t, 2, d.starts["a-2"])
+		require.NotContains(t, second.store.order, "hide a-1", "it may have been ready for days")
+		require.Equal(t, cluster.PhaseReady, second.phase("a-1"))
+	})
+}
+
+func TestRefusals(t *testing.T) {
+	inBubble(t, func(n *node) {
+		n.driver.refuse["a-1"] = launcher.Refuse([]cluster.Problem{{Object: "instance a-1", Field: "user", What: "root is not allowed", Fix: "x"}})
+		n.driver.refuse["a-2"] = launcher.ErrPortBusy
+		n.driver.refuse["a-3"] = errors.New("fork: no memory")
+		odd := assigned(20003, cluster.WantServing)
+		odd.Run.Driver = "hook"
+		n.assign(wanted{"a-1": assigned(20000, cluster.WantServing), "a-2": assigned(20001, cluster.WantServing), "a-3": assigned(20002, cluster.WantServing), "a-4": odd, "a-5": assigned(20004, cluster.WantServing)})
+		require.Equal(t, cluster.PhaseRefused, n.phase("a-1"))
+		require.Equal(t, "root is not allowed", n.store.launched["a-1"].Problem.What)
+		require.Equal(t, cluster.PhaseRefused, n.phase("a-2"))
+		require.Equal(t, uint16(20001), n.store.launched["a-2"].PortBusy)
+		require.Equal(t, cluster.PhaseCrashed, n.phase("a-3"))
+		require.Contains(t, n.store.launched["a-3"].Problem.What, "no memory")
+		require.Equal(t, cluster.PhaseRefused, n.phase("a-4"))
+		require.Contains(t, n.store.launched["a-4"].Problem.What, "no driver hook")
+		require.Equal(t, cluster.PhaseReady, n.phase("a-5"), "the others are unaffected")
+		n.driver.mu.Lock()
+		clear(n.driver.refuse)
+		n.driver.mu.Unlock()
+		n.after(time.Minute)
+		require.Zero(t, n.starts("a-1")+n.starts("a-2"), "they are placed elsewhere by now")
+		require.Equal(t, 1, n.starts("a-3"))
+	})
+}
+
+func TestStopThatFailsIsTriedAgain(t *testing.T) {
+	inBubble(t, func(n *node) {
+		n.assign(wanted{"a-1": assigned(20000, cluster.WantServing)})
+		n.driver.mu.Lock()
+		n.driver.stopErr = errors.New("it does not end")
+		n.driver.mu.Unlock()
+		n.assign(wanted{"a-1": assigned(20000, cluster.WantStopped)})
+		require.Equal(t, cluster.PhaseStopping, n.phase("a-1"))
+		require.Contains(t, n.store.launched["a-1"].Problem.What, "it does not end")
+		n.driver.mu.Lock()
+		n.driver.stopErr = nil
+		n.driver.mu.Unlock()
+		n.after(2 * time.Second)
+		require.Equal(t, cluster.PhaseStopped, n.phase("a-1"))
+		n.assign(wanted{"a-2": assigned(20000, cluster.WantStopped)})
+		require.Equal(t, cluster.PhaseStopped, n.phase("a-2"), "what never ran is stopped already")
+	})
+}
+
+func TestADriverThatSeesNothingSaysNothing(t *testing.T) {
+	inBubble(t, func(n *node) {
+		n.assign(wanted{"a-1": assigned(20000, cluster.WantServing)})
+		n.driver.mu.Lock()
+		n.driver.blind = errors.New("input/output error")
+		n.driver.mu.Unlock()
+		n.after(time.Minute)
+		require.ErrorContains(t, n.Ready(), "driver process: input/output error")
+		require.Equal(t, cluster.PhaseReady, n.phase("a-1"))
+		require.Equal(t, 1, n.starts("a-1"))
+	})
+}
+
+func TestNewRefuses(t *testing.T) {
+	_, err := New(Config{Node: "N 1"})
+	require.ErrorContains(t, err, "node: name")
+	require.ErrorContains(t, err, "no driver")
+	require.ErrorContains(t, err, "a store and a probe")
+}
+
+func TestMetricsAreNamedAsTheyShould(t *testing.T) {
+	r := prometheus.NewRegistry()
+	NewMetrics(r)
+	problems, err := testutil.GatherAndLint(r)
+	require.NoError(t, err)
+	require.Empty(t, problems)
+}

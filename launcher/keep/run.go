@@ -1,0 +1,206 @@
+package keep
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"maps"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/launcher"
+)
+
+// start starts an instance that does not run, when it is time to.
+func (w *ward) start(ctx context.Context, n news) time.Duration {
+	a := n.assignment
+	if end := lastEnd(n.status); end.After(w.ended) {
+		w.ended, w.ready, w.asked = end, false, time.Time{}
+		w.crashes.ended(n.status.Started, end)
+		w.retry = end.Add(w.crashes.pause())
+		w.keeper.c.Metrics.crashes.Inc()
+		w.keeper.c.Logger.Warn("an instance ended by itself", "service", a.Service, "instance", w.id, "exit", lastExit(n.status), "next", w.crashes.pause().String())
+	}
+	if left := w.asked.Add(3 * w.keeper.c.Look).Sub(n.now); left > 0 {
+		return left // what is known of it may be older than its start
+	}
+	if wait := w.retry.Sub(n.now); wait > 0 {
+		w.told(a, n, cluster.PhaseCrashed, func(l *cluster.Launched) { l.NextTry = w.retry.UTC() })
+		return wait
+	}
+	err := w.keeper.c.Drivers[orProcess(a.Run.Driver)].Ensure(ctx, specOf(w.id, a))
+	switch {
+	case ctx.Err() != nil:
+		return idle
+	case err == nil, errors.Is(err, launcher.ErrDiffers): // only in what says nothing to an instance that runs
+		w.mine, w.ready, w.asked = true, false, time.Now()
+		w.told(a, n, cluster.PhaseStarting, nil)
+		w.keeper.c.Metrics.starts.Inc()
+		return probing
+	case errors.Is(err, launcher.ErrPortBusy):
+		w.refuse(a, problem(w.id, "run", err), firstPort(a))
+		return idle
+	case errors.Is(err, launcher.ErrRefused):
+		w.refuse(a, cmp.Or(firstProblem(err), problem(w.id, "run", err)), 0)
+		return idle
+	}
+	w.crashes.failed()
+	w.retry = time.Now().Add(w.crashes.pause())
+	p := problem(w.id, "run", err)
+	w.told(a, n, cluster.PhaseCrashed, func(l *cluster.Launched) { l.NextTry, l.Problem = w.retry.UTC(), &p })
+	return time.Until(w.retry)
+}
+
+// tend looks whether an instance that runs is ready, and shows it to the nodes as it is wanted.
+func (w *ward) tend(ctx context.Context, n news) time.Duration {
+	if !w.ready {
+		limited, cancel := context.WithTimeout(ctx, time.Second)
+		err := w.keeper.c.Probe(limited, n.assignment.Check, checkAddress(n.assignment, n.status))
+		cancel()
+		if err != nil || ctx.Err() != nil {
+			if w.mine { // else it may have been ready for days, and nodes send connections to it
+				w.told(n.assignment, n, cluster.PhaseStarting, nil)
+			}
+			return probing
+		}
+		w.ready = true
+		w.keeper.c.Logger.Info("an instance is ready", "service", n.assignment.Service, "instance", w.id)
+	}
+	w.told(n.assignment, n, cluster.PhaseReady, nil)
+	return idle
+}
+
+// stop ends an instance. It is taken back from the nodes first.
+func (w *ward) stop(ctx context.Context, n news) time.Duration {
+	a := n.assignment
+	if w.launched.Phase == cluster.PhaseStopped && n.status == nil {
+		return idle
+	}
+	w.ready = false
+	w.told(a, n, cluster.PhaseStopping, nil)
+	for name, driver := range w.keeper.c.Drivers {
+		if err := driver.Stop(ctx, w.id, time.Duration(a.Run.Grace)); err != nil {
+			if ctx.Err() == nil {
+				w.keeper.c.Logger.Error("stop an instance", "instance", w.id, "driver", name, "err", err)
+				p := problem(w.id, "", err)
+				w.told(a, n, cluster.PhaseStopping, func(l *cluster.Launched) { l.Problem = &p })
+			}
+			return time.Second
+		}
+	}
+	w.mu.Lock()
+	clear(w.mailbox.statuses)
+	w.mu.Unlock()
+	n.status = nil
+	w.told(a, n, cluster.PhaseStopped, nil)
+	return idle
+}
+
+// refuse says that this node does not run an instance.
+func (w *ward) refuse(a *cluster.Assignment, p cluster.Problem, busy uint16) {
+	w.told(a, news{now: time.Now()}, cluster.PhaseRefused, func(l *cluster.Launched) { l.Problem, l.PortBusy = &p, busy })
+}
+
+// told says how the instance is, and shows it to the nodes while it is ready.
+func (w *ward) told(a *cluster.Assignment, n news, phase cluster.Phase, and func(*cluster.Launched)) {
+	l := cluster.Launched{Service: a.Service, Phase: phase, Version: a.Version, Since: w.launched.Since}
+	if phase != w.launched.Phase {
+		l.Since = n.now.UTC().Truncate(time.Millisecond)
+	}
+	if st := n.status; st != nil {
+		l.PID, l.Starts, l.Exit = st.PID, st.Starts, lastExit(st)
+		if phase == cluster.PhaseCrashed {
+			l.Output = st.Output
+		}
+		if len(st.Problems) > 0 {
+			l.Problem = &st.Problems[0]
+		}
+	}
+	if and != nil {
+		and(&l)
+	}
+	w.launched = l
+	var shown *cluster.Instance
+	if phase == cluster.PhaseReady {
+		shown = instanceOf(w.id, w.keeper.c.Node, a, n.status)
+	}
+	w.keeper.herald.tell(w.id, a.Service, &l, shown)
+}
+
+// instanceOf is the instance as every node sees it.
+func instanceOf(id, node string, a *cluster.Assignment, st *launcher.Status) *cluster.Instance {
+	i := &cluster.Instance{
+		ID: id, Addr: addressOf(a, st), Weight: 1, Node: node,
+		Standby: a.Wanted == cluster.WantStandby, Draining: a.Wanted == cluster.WantDrained,
+	}
+	if port, only := a.Ports[""]; only && len(a.Ports) == 1 {
+		i.Port = port
+	} else {
+		i.Ports = a.Ports
+	}
+	return i
+}
+
+// addressOf is where a driver says that the instance is, or else its node's.
+func addressOf(a *cluster.Assignment, st *launcher.Status) netip.Addr {
+	if st != nil && st.Host.IsValid() {
+		return st.Host
+	}
+	return a.Address
+}
+
+// checkAddress is the port that its check is for, or else the first.
+func checkAddress(a *cluster.Assignment, st *launcher.Status) netip.AddrPort {
+	port := firstPort(a)
+	if a.Check != nil && a.Check.Port != "" {
+		port = a.Ports[a.Check.Port]
+	}
+	return netip.AddrPortFrom(addressOf(a, st), port)
+}
+
+func firstPort(a *cluster.Assignment) uint16 {
+	for _, name := range slices.Sorted(maps.Keys(a.Ports)) {
+		return a.Ports[name]
+	}
+	return 0
+}
+
+// specOf is the assignment in the words of a driver.
+func specOf(id string, a *cluster.Assignment) launcher.Spec {
+	s := launcher.Spec{
+		ID: id, Service: a.Service, Command: a.Run.Command, Env: a.Run.Env, Host: a.Address, LogAddress: a.Run.Log,
+		Resources: launcher.Resources{CPU: a.Run.Resources.CPU, Memory: uint64(a.Run.Resources.Memory)},
+		User:      a.Run.User, WorkDir: a.Run.Dir, Grace: a.Run.Grace,
+	}
+	for _, name := range slices.Sorted(maps.Keys(a.Ports)) {
+		s.Ports = append(s.Ports, cluster.Port{Name: name, Port: a.Ports[name], Protocol: cluster.TCP})
+	}
+	return s
+}
+
+func lastEnd(st *launcher.Status) time.Time {
+	if st == nil || len(st.Exits) == 0 {
+		return time.Time{}
+	}
+	return st.Exits[len(st.Exits)-1].At
+}
+
+func lastExit(st *launcher.Status) string {
+	if len(st.Exits) == 0 {
+		return ""
+	}
+	return st.Exits[len(st.Exits)-1].String()
+}
+
+func problem(id, field string, err error) cluster.Problem {
+	return cluster.Problem{Object: "instance " + id, Field: field, What: launcher.Printable(err.Error(), 1000), Fix: "see weir logs and the launcher's log on that node"}
+}
+
+func firstProblem(err error) cluster.Problem {
+	for _, p := range launcher.Problems(err) {
+		return p
+	}
+	return cluster.Problem{}
+}

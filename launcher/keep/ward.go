@@ -1,0 +1,188 @@
+package keep
+
+import (
+	"context"
+	"maps"
+	"reflect"
+	"sync"
+	"time"
+
+	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/launcher"
+)
+
+// ward is one instance that is looked after. Its goroutine alone starts and stops it; what it learns from others lies in the
+// mailbox.
+type ward struct {
+	keeper *Keeper
+	id     string
+
+	mu      sync.Mutex
+	mailbox mailbox
+	wake    chan struct{} // of size one: something new lies there
+
+	// Owned by the ward's goroutine.
+	launched cluster.Launched // as it was last told
+	service  string
+	ready    bool      // its check has passed since it was started
+	mine     bool      // this Keeper started what runs
+	asked    time.Time // when it was last to be started
+	ended    time.Time // when it last ended, as far as that was counted
+	retry    time.Time // not to be started before
+	crashes  crashes
+}
+
+// mailbox is what the store and the drivers said last.
+type mailbox struct {
+	assignment *cluster.Assignment // nil: it is not assigned
+	statuses   map[string]*launcher.Status
+	looked     map[string]bool // drivers that were asked since it is looked after
+}
+
+func newWard(k *Keeper, id string) *ward {
+	return &ward{keeper: k, id: id, wake: make(chan struct{}, 1), mailbox: mailbox{statuses: map[string]*launcher.Status{}, looked: map[string]bool{}}}
+}
+
+// assign says what is wanted; nil: nothing is assigned any more.
+func (w *ward) assign(a *cluster.Assignment) {
+	w.mu.Lock()
+	w.mailbox.assignment = a
+	w.mu.Unlock()
+	w.nudge()
+}
+
+// see says what a driver knows of it; nil: nothing.
+func (w *ward) see(driver string, st *launcher.Status) {
+	w.mu.Lock()
+	same := w.mailbox.looked[driver] && reflect.DeepEqual(w.mailbox.statuses[driver], st)
+	w.mailbox.looked[driver] = true
+	if st == nil {
+		delete(w.mailbox.statuses, driver)
+	} else {
+		w.mailbox.statuses[driver] = st
+	}
+	w.mu.Unlock()
+	if !same {
+		w.nudge()
+	}
+}
+
+// empty says whether there is nothing to look after.
+func (w *ward) empty() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.mailbox.assignment == nil && len(w.mailbox.statuses) == 0
+}
+
+func (w *ward) nudge() {
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+}
+
+// news is what lies in the mailbox, for one step.
+type news struct {
+	now        time.Time
+	assignment *cluster.Assignment
+	status     *launcher.Status // of the driver that has it; nil: none has
+	looked     map[string]bool
+}
+
+func (w *ward) take() news {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n := news{now: time.Now(), assignment: w.mailbox.assignment, looked: maps.Clone(w.mailbox.looked)}
+	for _, st := range w.mailbox.statuses {
+		n.status = st
+	}
+	return n
+}
+
+// run looks after the instance until it is neither assigned nor there, or the context ends.
+func (w *ward) run(ctx context.Context) {
+	for {
+		again, done := w.step(ctx, w.take())
+		if done {
+			return
+		}
+		timer := time.NewTimer(again)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		case <-w.wake:
+			timer.Stop()
+		case <-timer.C:
+		}
+	}
+}
+
+const (
+	// probing is how often an instance that starts is asked whether it is ready.
+	probing = 250 * time.Millisecond
+	// idle is how often nothing is done.
+	idle = time.Minute
+)
+
+// step does what is to be done now, and says when to look again at the latest. Done means that there is nothing to look
+// after any more.
+func (w *ward) step(ctx context.Context, n news) (again time.Duration, done bool) {
+	a := n.assignment
+	switch {
+	case a == nil && !w.keeper.told():
+		return idle, false // what is to become of it will be known in a moment
+	case a == nil && n.status == nil:
+		w.forget()
+		return 0, true
+	case a == nil:
+		return w.orphan(n), false
+	}
+	w.service = a.Service
+	if a.Wanted == cluster.WantStopped {
+		return w.stop(ctx, n), false
+	}
+	driver := orProcess(a.Run.Driver)
+	if w.keeper.c.Drivers[driver] == nil {
+		w.refuse(a, cluster.Problem{Object: "instance " + w.id, Field: "run.driver", What: "this node has no driver " + driver, Fix: "see the launcher's configuration"}, 0)
+		return idle, false
+	}
+	switch {
+	case w.launched.Phase == cluster.PhaseRefused:
+		return idle, false // the leader places it elsewhere, so it must not begin to run here after all
+	case !n.looked[driver]:
+		return idle, false // it may run already
+	case n.status == nil || n.status.State == launcher.Exited || n.status.State == launcher.Absent:
+		return w.start(ctx, n), false
+	}
+	return w.tend(ctx, n), false
+}
+
+func orProcess(driver string) string {
+	if driver == "" {
+		return cluster.DriverProcess
+	}
+	return driver
+}
+
+// forget takes back what was said of an instance that is gone.
+func (w *ward) forget() {
+	if w.service != "" {
+		w.keeper.herald.tell(w.id, w.service, nil, nil)
+	}
+}
+
+// orphan is an instance that runs and that nobody assigned: the store lost it, or the node was forgotten. It runs on, and is
+// told of, so that the leader can say what becomes of it.
+func (w *ward) orphan(n news) time.Duration {
+	w.service = n.status.Service
+	l := w.launched
+	l.Service, l.PID, l.Starts = n.status.Service, n.status.PID, n.status.Starts
+	if l.Phase == "" {
+		l.Phase, l.Since = cluster.PhaseStarting, n.now.UTC()
+	}
+	l.Problem = &cluster.Problem{Object: "instance " + w.id, What: "it runs here and is assigned to nobody", Fix: "the leader takes it back or stops it; without one it runs on"}
+	w.launched = l
+	w.keeper.herald.again(w.id, l)
+	return idle
+}
