@@ -17,6 +17,7 @@ func newRootCmd(a *app) *cobra.Command {
 		newExplainCmd(a),
 		newGetCmd(a),
 		newGuardCmd(a),
+		newLauncherCmd(a, nil),
 		newLoadmonCmd(a, nil),
 		newNodeCmd(a),
 		newPauseCmd(a, nil),

@@ -54,6 +54,7 @@ var allowed = map[string][]string{
 	"launcher/external":       {"launcher", "cluster"},
 	"launcher/hook":           {"launcher", "launcher/internal/turns", "cluster"},
 	"launcher/allow":          {"launcher", "cluster"},
+	"launcher/keep":           {"launcher", "cluster", "internal/runner"},
 
 	"integration/bench":       anything,
 	"rules/rulestest/traffic": {"rules", "rules/rulestest", "cluster", "internal/lab"},

@@ -1,0 +1,244 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/procfs"
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/weir-lb/weir/agent"
+	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/etcd"
+	"github.com/weir-lb/weir/internal/ops"
+	"github.com/weir-lb/weir/launcher"
+	"github.com/weir-lb/weir/launcher/allow"
+	"github.com/weir-lb/weir/launcher/keep"
+	"github.com/weir-lb/weir/launcher/process"
+	"github.com/weir-lb/weir/loadmon/check"
+)
+
+type launcherOptions struct {
+	*app
+	node     string
+	list     string
+	stateDir string
+	nodeIP   string
+	ports    string
+	cpus     float64
+	memory   string
+	user     string
+	pages    pageFlags
+	logs     logOptions
+}
+
+func newLauncherCmd(a *app, runF func(context.Context, *launcherOptions) error) *cobra.Command {
+	o := &launcherOptions{app: a}
+	c := &cobra.Command{
+		Use:   "launcher",
+		Short: "Start and supervise the instances that the control center assigns to this node",
+		Long: `Watch what the control center assigns to this node, and keep it running: start it, wait until its check passes, show it to all
+nodes, start it anew when it ends, stop it when that is asked for. Instances run on when this ends or is started anew.
+
+It runs nothing but what the list allows, a file that belongs to root: drivers, users, paths and services. It refuses an etcd
+that does not ask who writes there: whoever could write to it would run programs here.
+
+Pages on --listen: /livez /readyz /metrics.`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := o.check(); err != nil {
+				return err
+			}
+			if runF != nil {
+				return runF(c.Context(), o)
+			}
+			return runLauncher(c.Context(), o)
+		},
+	}
+	name, _ := os.Hostname()
+	f := c.Flags()
+	f.StringVar(&o.node, "node", name, "this node's name in the cluster")
+	f.StringVar(&o.list, "list", "/etc/weir/launcher.yaml", "file of root's that says which drivers, users, paths and services may be launched")
+	f.StringVar(&o.stateDir, "state-dir", "/var/lib/weir-launcher", "where instances' states and output are kept")
+	f.StringVar(&o.nodeIP, "node-ip", "", "address at which instances are reached; default: the node's first")
+	f.StringVar(&o.ports, "ports", "20000-29999", "ports that instances may get")
+	f.Float64Var(&o.cpus, "cpus", 0, "processors for all instances together; 0: all that there are")
+	f.StringVar(&o.memory, "memory", "", "memory for all instances together, as in 8GiB; default: nine tenths of the host's")
+	f.StringVar(&o.user, "user", "", "who instances run as that name nobody; they are refused without")
+	o.pages.register(f, "127.0.0.1:9650")
+	o.logs.addTo(c)
+	return c
+}
+
+// check finds what can be known before anything is opened.
+func (o *launcherOptions) check() error {
+	var errs []error
+	if why := cluster.ValidName(o.node); why != "" {
+		errs = append(errs, fmt.Errorf("--node: %s", why))
+	}
+	if o.nodeIP != "" {
+		if _, err := netip.ParseAddr(o.nodeIP); err != nil {
+			errs = append(errs, fmt.Errorf("--node-ip %q: want an address: %w", o.nodeIP, err))
+		}
+	}
+	if err := new(cluster.PortRange).UnmarshalText([]byte(o.ports)); err != nil {
+		errs = append(errs, fmt.Errorf("--ports: %w", err))
+	}
+	if o.memory != "" {
+		if err := new(cluster.Bytes).UnmarshalText([]byte(o.memory)); err != nil {
+			errs = append(errs, fmt.Errorf("--memory: %w", err))
+		}
+	}
+	if o.cpus < 0 {
+		errs = append(errs, fmt.Errorf("--cpus %g is negative", o.cpus))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return &usageError{err}
+	}
+	if err := o.etcd.authenticated(); err != nil {
+		return err
+	}
+	return o.pages.check()
+}
+
+// authenticated refuses an etcd that does not ask who writes. Loopback alone is not enough: every user of the host could
+// write there.
+func (f etcdFlags) authenticated() error {
+	c, err := f.config()
+	if err != nil {
+		return &usageError{err}
+	}
+	if c.Cert != "" || c.User != "" || c.Insecure && c.Local() {
+		return nil
+	}
+	return fmt.Errorf("%w: a launcher runs what etcd says, and %s does not ask who writes there: use --etcd-cert and --etcd-key, or --etcd-user; "+
+		"only for an etcd on loopback --insecure-etcd permits it", cluster.ErrUnsafe, strings.Join(c.Endpoints, ", "))
+}
+
+func runLauncher(ctx context.Context, o *launcherOptions) error {
+	logger, err := o.logs.logger(o.err)
+	if err != nil {
+		return err
+	}
+	list, err := allow.Read(o.list)
+	if err != nil {
+		return fmt.Errorf("%w: %w", cluster.ErrUnsafe, err)
+	}
+	store, err := o.etcd.open(ctx, logger)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	self, err := o.self(list)
+	if err != nil {
+		return err
+	}
+	drivers, done, err := o.drivers(list)
+	if err != nil {
+		return err
+	}
+	defer done()
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	k, err := keep.New(keep.Config{
+		Node: o.node, Self: self, Drivers: drivers, Store: store, Probe: check.Once, Logger: logger.With("node", o.node), Metrics: keep.NewMetrics(registry),
+	})
+	if err != nil {
+		return err
+	}
+	logger.Info("starting", "node", o.node, "version", versionOf(), "drivers", strings.Join(self.Drivers, ","), "address", self.Address.String())
+	return serveLauncher(ctx, o, k, store, registry, logger)
+}
+
+func serveLauncher(ctx context.Context, o *launcherOptions, k *keep.Keeper, store *etcd.Store, registry *prometheus.Registry, logger *slog.Logger) error {
+	g, ctx := errgroup.WithContext(ctx)
+	server, err := o.pages.open(registry)
+	if err != nil {
+		return err
+	}
+	if server != nil {
+		server.Ready("instances", k.Ready)
+		g.Go(func() error { return server.Run(ctx) })
+	}
+	g.Go(func() error { return k.Run(ctx) })
+	if err := ops.NotifyReady(); err != nil {
+		logger.Warn("systemd", "err", err)
+	}
+	err = g.Wait()
+	if notifyErr := ops.NotifyStopping(); notifyErr != nil {
+		logger.Warn("systemd", "err", notifyErr)
+	}
+	return err
+}
+
+// drivers are those that the list names.
+func (o *launcherOptions) drivers(list *allow.List) (out map[string]launcher.Driver, done func(), err error) {
+	out, done = map[string]launcher.Driver{}, func() {}
+	for _, name := range list.Drivers {
+		if name != cluster.DriverProcess {
+			return nil, nil, fmt.Errorf("%s allows driver %q, which this version cannot start with: remove it", o.list, name)
+		}
+		d, err := process.Open(process.Config{Dir: o.stateDir, Group: process.DefaultGroup, User: o.user})
+		if err != nil {
+			return nil, nil, err
+		}
+		out[name], done = list.Guard(name, d), func() { _ = d.Close() }
+	}
+	return out, done, nil
+}
+
+// self is what the node tells of its launcher.
+func (o *launcherOptions) self(list *allow.List) (l cluster.Launcher, err error) {
+	l = cluster.Launcher{Drivers: list.Drivers, Version: versionOf(), Since: time.Now().UTC().Truncate(time.Second)}
+	if len(list.Services) != 1 || list.Services[0] != "*" {
+		l.Services = list.Services
+	}
+	if err := l.Ports.UnmarshalText([]byte(o.ports)); err != nil {
+		return l, err
+	}
+	l.Capacity.CPU = cmp.Or(o.cpus, float64(runtime.NumCPU()))
+	if o.memory != "" {
+		if err := l.Capacity.Memory.UnmarshalText([]byte(o.memory)); err != nil {
+			return l, err
+		}
+	} else {
+		l.Capacity.Memory = hostMemory() / 10 * 9
+	}
+	if o.nodeIP != "" {
+		l.Address, err = netip.ParseAddr(o.nodeIP)
+		return l, err
+	}
+	addresses, err := agent.Addresses()
+	if err != nil {
+		return l, err
+	}
+	if len(addresses) == 0 {
+		return l, errors.New("this node has no address at which its instances could be reached: give --node-ip")
+	}
+	l.Address = addresses[0]
+	return l, nil
+}
+
+// hostMemory is 0, no limit, where it is not known.
+func hostMemory() cluster.Bytes {
+	fs, err := procfs.NewDefaultFS()
+	if err != nil {
+		return 0
+	}
+	m, err := fs.Meminfo()
+	if err != nil || m.MemTotalBytes == nil {
+		return 0
+	}
+	return cluster.Bytes(*m.MemTotalBytes)
+}
