@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/controlcenter/leader/foreman"
 	"github.com/weir-lb/weir/controlcenter/leader/watchman"
 	"github.com/weir-lb/weir/loadmon"
 )
@@ -28,6 +29,9 @@ type Store interface {
 	Lead(ctx context.Context, name string, lease time.Duration, lead func(context.Context, Writer) error) error
 
 	watchman.Store // which nodes are alive, and what a leader before made of those that are gone
+
+	// WatchOperations tells fn what nodes and launchers say, until the context ends.
+	WatchOperations(ctx context.Context, fn func(*cluster.Operations)) error
 
 	// Secret is the token that load monitors ask for, "" where there is none yet.
 	Secret(ctx context.Context) (string, error)
@@ -83,11 +87,13 @@ type Leader struct {
 	metrics *Metrics
 
 	mu       sync.Mutex
-	snapshot *cluster.Snapshot  // the newest that the watch delivered
-	term     *term              // nil: it does not lead
-	round    *roundReport       // the last one of this leadership, nil before
-	watchman *watchman.Watchman // of this leadership; nil: none
-	rounding time.Time          // when the present one began; zero: none is under way
+	snapshot *cluster.Snapshot // the newest that the watch delivered
+	term     *term             // nil: it does not lead
+	foreman  *foreman.Foreman
+	heard    map[string]map[string]loadmon.Measured // what load monitors said in the last round
+	round    *roundReport                           // the last one of this leadership, nil before
+	watchman *watchman.Watchman                     // of this leadership; nil: none
+	rounding time.Time                              // when the present one began; zero: none is under way
 }
 
 // New checks the configuration; nothing runs before Run.
@@ -142,4 +148,11 @@ func (l *Leader) newest() *cluster.Snapshot {
 	}
 	l.term.base = nil
 	return l.snapshot
+}
+
+// measured is what load monitors said in the last round.
+func (l *Leader) measured() map[string]map[string]loadmon.Measured {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.heard
 }

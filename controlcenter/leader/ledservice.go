@@ -92,7 +92,7 @@ func (l ledService) policy() loadmon.Policy {
 }
 
 // hosting are the nodes that run an instance whose figures a decision needs, in the order of their names.
-func hosting(led []ledService) []string {
+func hosting(led []ledService, s *cluster.Snapshot) []string {
 	names := map[string]bool{}
 	for _, l := range led {
 		if !l.decides() {
@@ -100,6 +100,14 @@ func hosting(led []ledService) []string {
 		}
 		for _, node := range l.nodes {
 			names[node] = true
+		}
+	}
+	for _, in := range s.Services.All() {
+		if in.Service.Run == nil && in.Service.Scale == nil {
+			continue
+		}
+		for _, host := range in.Hosts { // how many there should be depends on their load, too
+			names[host.Node] = true
 		}
 	}
 	return slices.Sorted(maps.Keys(names))

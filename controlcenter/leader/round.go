@@ -43,13 +43,14 @@ func (b *balance) once(ctx context.Context) error {
 	r := &roundReport{began: time.Now(), snapshot: s, paused: paused(s)}
 	errs := []error{b.secret(ctx)}
 	led := ledServices(s)
-	r.answers = b.fetch(ctx, s, hosting(led))
+	r.answers = b.fetch(ctx, s, hosting(led, s))
 	if ctx.Err() != nil {
 		return nil
 	}
 	for _, a := range r.answers {
 		r.problems = append(r.problems, a.problems...)
 	}
+	b.hear(r.answers)
 	if b.pause(r.paused); !r.paused {
 		problems, err := b.decideAll(ctx, s, led, r.answers)
 		r.problems, errs = append(r.problems, problems...), append(errs, err)
@@ -57,6 +58,14 @@ func (b *balance) once(ctx context.Context) error {
 	r.services, r.took, r.err = b.services(led), time.Since(r.began), errors.Join(errs...)
 	b.tell(r)
 	return r.err
+}
+
+// hear lets others know what was measured.
+func (b *balance) hear(answers []answer) {
+	measured := merged(answers)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.heard = measured
 }
 
 // busy marks the time in which a round is under way.

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/controlcenter/leader/foreman"
 	"github.com/weir-lb/weir/controlcenter/leader/watchman"
 )
 
@@ -40,7 +41,11 @@ func (l *Leader) lead(ctx context.Context, w Writer) error {
 		})
 		loops = append(loops, nodes.Run)
 	}
-	l.begin(t, nodes)
+	hands := foreman.New(foreman.Config{
+		Name: l.config.Name, Store: l.config.Store, Writer: t, Snapshot: l.Snapshot, Measured: l.measured, Interval: l.config.Interval, Logger: l.log,
+	})
+	loops = append(loops, hands.Run)
+	l.begin(t, nodes, hands)
 	defer l.end()
 	g, ctx := errgroup.WithContext(ctx)
 	for _, loop := range loops {
@@ -49,10 +54,10 @@ func (l *Leader) lead(ctx context.Context, w Writer) error {
 	return g.Wait()
 }
 
-func (l *Leader) begin(t *term, nodes *watchman.Watchman) {
+func (l *Leader) begin(t *term, nodes *watchman.Watchman, hands *foreman.Foreman) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.term, l.watchman = t, nodes
+	l.term, l.watchman, l.foreman = t, nodes, hands
 	l.round = nil
 	l.metrics.leading.Set(1)
 }
@@ -60,7 +65,8 @@ func (l *Leader) begin(t *term, nodes *watchman.Watchman) {
 func (l *Leader) end() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.term, l.watchman = nil, nil
+	l.term, l.watchman, l.foreman = nil, nil, nil
+	l.heard = nil
 	l.round = nil
 	l.metrics.ended()
 }

@@ -51,6 +51,11 @@ func (m *memory) change(edit func(d *cluster.Draft, revision int64)) {
 	m.changed = make(chan struct{})
 }
 
+func (m *memory) WatchOperations(ctx context.Context, _ func(*cluster.Operations)) error {
+	<-ctx.Done()
+	return nil
+}
+
 func (m *memory) Snapshot(context.Context) (*cluster.Snapshot, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

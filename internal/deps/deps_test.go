@@ -42,7 +42,7 @@ var allowed = map[string][]string{
 	"loadmon/sample":                {"loadmon", "cluster", "internal/conntrack", "internal/runner"},
 	"loadmon/check":                 {"cluster", "internal/runner", "internal/conntrack"},
 	"loadmon/monitor":               {"cluster", "loadmon", "loadmon/sample", "loadmon/check", "internal/runner"},
-	"controlcenter/leader":          {"cluster", "loadmon", "internal/runner", "controlcenter/leader/watchman"},
+	"controlcenter/leader":          {"cluster", "loadmon", "internal/runner", "controlcenter/leader/watchman", "controlcenter/leader/foreman"},
 	"controlcenter/leader/watchman": {"cluster", "internal/runner"},
 
 	"launcher":                {"cluster"},
@@ -61,8 +61,10 @@ var allowed = map[string][]string{
 	"integration/chaos":       anything,
 	"integration/chaos/suite": anything,
 	"controlcenter/placement": {"cluster", "loadmon"}, // for loadmon.Victims
-	"controlcenter/storetest": {"controlcenter", "cluster"},
-	"internal/conntrack":      {},
+
+	"controlcenter/leader/foreman": {"cluster", "controlcenter/placement", "loadmon", "internal/runner"},
+	"controlcenter/storetest":      {"controlcenter", "cluster"},
+	"internal/conntrack":           {},
 }
 
 var anything = []string{"*"}

@@ -1,0 +1,240 @@
+package foreman
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/controlcenter/placement"
+	"github.com/weir-lb/weir/internal/runner"
+	"github.com/weir-lb/weir/loadmon"
+)
+
+// Store is what the foreman reads of etcd.
+type Store interface {
+	// WatchOperations tells fn what nodes and launchers say, at once and at each change, until the context ends.
+	WatchOperations(ctx context.Context, fn func(*cluster.Operations)) error
+}
+
+// Writer writes decisions of one leadership.
+type Writer interface {
+	Write(ctx context.Context, decisions ...cluster.Decision) (int64, error)
+}
+
+// Config is what a foreman needs.
+type Config struct {
+	Name     string // of the control center: events tell it
+	Store    Store
+	Writer   Writer
+	Snapshot func() *cluster.Snapshot                      // the newest; nil: none yet
+	Measured func() map[string]map[string]loadmon.Measured // what load monitors said last, by service and instance
+	Interval time.Duration                                 // from one decision about the number of instances to the next
+	Logger   *slog.Logger
+}
+
+// Foreman looks after launched instances during one leadership.
+type Foreman struct {
+	c      Config
+	runner *runner.Runner
+
+	// Of the loop alone.
+	placed  placement.State
+	scales  map[string]*scaled
+	wrote   int64 // the revision of the last write
+	wroteOn int64 // that of the last write that a snapshot shows
+
+	mu     sync.Mutex
+	ops    *cluster.Operations // nil: not told yet
+	report Report
+}
+
+// Report is what the foreman last found.
+type Report struct {
+	Revision int64             `json:"revision"`
+	Services []ServiceReport   `json:"services"`
+	Pending  []string          `json:"pending"` // what was decided in the last round
+	Problems []cluster.Problem `json:"problems"`
+}
+
+// ServiceReport compares what a service should have with what there is.
+type ServiceReport struct {
+	Service string `json:"service"`
+	Want    int    `json:"want"`
+	By      string `json:"by,omitempty"` // who or what says so
+	Reason  string `json:"reason,omitempty"`
+	Serving int    `json:"serving"`
+	Standby int    `json:"standby"`
+	Waiting int    `json:"waiting"` // assigned, and not ready
+	Leaving int    `json:"leaving"`
+}
+
+// New makes one for one leadership; nothing runs before Run.
+func New(c Config) *Foreman {
+	f := &Foreman{c: c, scales: map[string]*scaled{}}
+	if f.c.Logger == nil {
+		f.c.Logger = slog.New(slog.DiscardHandler)
+	}
+	f.runner = runner.New(f.once, runner.Options{Min: 50 * time.Millisecond, Max: 500 * time.Millisecond, Failed: func(err error, retry time.Duration) {
+		f.c.Logger.Warn("cannot look after launched instances", "err", err, "retry", retry)
+	}})
+	return f
+}
+
+// Run looks after instances until the context, and with it the leadership, ends, and returns nil then.
+func (f *Foreman) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return f.runner.Run(ctx) })
+	g.Go(func() error {
+		err := f.c.Store.WatchOperations(ctx, f.hear)
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	})
+	return g.Wait()
+}
+
+func (f *Foreman) hear(ops *cluster.Operations) {
+	f.mu.Lock()
+	f.ops = ops
+	f.mu.Unlock()
+	f.runner.Kick()
+}
+
+// once decides once, and writes what was decided.
+func (f *Foreman) once(ctx context.Context) error {
+	f.mu.Lock()
+	ops := f.ops
+	f.mu.Unlock()
+	s := f.c.Snapshot()
+	if s == nil || ops == nil || ops.Revision < f.wrote || s.Revision < f.wroteOn {
+		return nil // what was written last would be decided again
+	}
+	if s.Config != nil && s.Config.Paused {
+		return nil
+	}
+	want, err := f.wants(ctx, s, ops)
+	if err != nil {
+		return err
+	}
+	next, actions, problems := placement.Plan(f.placed, placement.Input{
+		Now: time.Now(), Snapshot: s, Operations: ops, Want: counts(want), Connections: f.connections(),
+	})
+	f.tell(s, ops, want, actions, problems)
+	f.placed = next
+	for _, a := range actions {
+		if err := f.carry(ctx, a); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// carry writes one action whole.
+func (f *Foreman) carry(ctx context.Context, a placement.Action) error {
+	decisions := a.Decisions
+	if a.Event.What != "" {
+		e := a.Event
+		e.By = f.c.Name
+		decisions = append(slices.Clone(decisions), e)
+	}
+	revision, err := f.c.Writer.Write(ctx, decisions...)
+	if err != nil {
+		return err
+	}
+	f.wrote = max(f.wrote, revision)
+	if slices.ContainsFunc(a.Decisions, shown) {
+		f.wroteOn = max(f.wroteOn, revision)
+	}
+	if a.Event.What != "" {
+		f.c.Logger.Info(a.Event.What, "service", a.Event.Service, "reason", a.Event.Reason)
+	}
+	return nil
+}
+
+// shown says whether a snapshot shows a decision.
+func shown(d cluster.Decision) bool {
+	_, ok := d.(cluster.Acknowledge)
+	return ok
+}
+
+func (f *Foreman) connections() map[string]map[string]float64 {
+	out := map[string]map[string]float64{}
+	for service, instances := range f.c.Measured() {
+		out[service] = map[string]float64{}
+		for id, m := range instances {
+			out[service][id] = float64(m.Active)
+		}
+	}
+	return out
+}
+
+func (f *Foreman) tell(s *cluster.Snapshot, ops *cluster.Operations, want map[string]wish, actions []placement.Action, problems []cluster.Problem) {
+	r := Report{Revision: ops.Revision, Services: []ServiceReport{}, Pending: []string{}, Problems: append([]cluster.Problem{}, problems...)}
+	r.Problems = append(r.Problems, ops.Problems...)
+	for _, a := range actions {
+		if a.Event.What != "" {
+			r.Pending = append(r.Pending, a.Event.What+" "+a.Event.Service+": "+a.Event.Reason)
+		}
+	}
+	by := map[string]*ServiceReport{}
+	for _, name := range slices.Sorted(maps.Keys(want)) {
+		r.Services = append(r.Services, ServiceReport{Service: name, Want: want[name].count, By: want[name].by, Reason: want[name].reason})
+	}
+	for i := range r.Services {
+		by[r.Services[i].Service] = &r.Services[i]
+	}
+	for node, assigned := range ops.Assigned {
+		for id, a := range assigned {
+			if one := by[a.Service]; one != nil {
+				one.count(a.Wanted, ops.Launched[node][id].Phase)
+			}
+		}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.report = r
+}
+
+func (r *ServiceReport) count(w cluster.Wanted, phase cluster.Phase) {
+	switch {
+	case w == cluster.WantDrained || w == cluster.WantStopped:
+		r.Leaving++
+	case phase != cluster.PhaseReady:
+		r.Waiting++
+	case w == cluster.WantStandby:
+		r.Standby++
+	default:
+		r.Serving++
+	}
+}
+
+// Report is what was found last.
+func (f *Foreman) Report() Report {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.report
+}
+
+// ErrNothingYet says that the foreman has not looked yet.
+var ErrNothingYet = errors.New("this control center does not lead, or has not looked yet")
+
+// WriteReport writes it as JSON.
+func (f *Foreman) WriteReport(w io.Writer) error {
+	r := f.Report()
+	if r.Services == nil {
+		return ErrNothingYet
+	}
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return e.Encode(r)
+}

@@ -1,0 +1,406 @@
+package foreman_test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/controlcenter/leader/foreman"
+	"github.com/weir-lb/weir/etcd"
+	"github.com/weir-lb/weir/etcd/embedded"
+	"github.com/weir-lb/weir/launcher"
+	"github.com/weir-lb/weir/launcher/keep"
+	"github.com/weir-lb/weir/loadmon"
+)
+
+// host runs instances as plain processes of the test: what a driver does, with as little as it takes.
+type host struct {
+	mu    sync.Mutex
+	there map[string]*running
+}
+
+type running struct {
+	status launcher.Status
+	cmd    *exec.Cmd
+}
+
+func (h *host) Ensure(_ context.Context, spec launcher.Spec) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if r := h.there[spec.ID]; r != nil && r.status.State == launcher.Running {
+		return nil
+	}
+	port := spec.Ports[0].Port
+	cmd := exec.Command(os.Args[0], "listen", fmt.Sprintf("127.0.0.1:%d", port))
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	r := h.there[spec.ID]
+	if r == nil {
+		r = &running{status: launcher.Status{ID: spec.ID, Service: spec.Service}}
+		h.there[spec.ID] = r
+	}
+	r.cmd = cmd
+	r.status.State, r.status.PID, r.status.Started = launcher.Running, cmd.Process.Pid, time.Now()
+	r.status.Starts++
+	go func() {
+		_ = cmd.Wait()
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		r.status.State, r.status.PID = launcher.Exited, 0
+		r.status.Exits = append(slices.Clone(r.status.Exits), launcher.Exit{At: time.Now(), Code: -1, Signal: "killed"})
+	}()
+	return nil
+}
+
+func (h *host) Stop(_ context.Context, id string, _ time.Duration) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if r := h.there[id]; r != nil {
+		if r.status.State == launcher.Running {
+			_ = r.cmd.Process.Kill()
+		}
+		delete(h.there, id)
+	}
+	return nil
+}
+
+func (h *host) List(context.Context) (out []launcher.Status, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, r := range h.there {
+		out = append(out, r.status)
+	}
+	return out, nil
+}
+
+func (h *host) kill(t *testing.T, id string) {
+	t.Helper()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	require.NoError(t, h.there[id].cmd.Process.Kill())
+}
+
+func TestMain(m *testing.M) {
+	if len(os.Args) == 3 && os.Args[1] == "listen" {
+		listen(os.Args[2])
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// listen is an instance: it accepts until it is killed, or its parent is gone.
+func listen(address string) {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		os.Exit(1)
+	}
+	go func() {
+		for parent := os.Getppid(); os.Getppid() == parent; {
+			time.Sleep(100 * time.Millisecond)
+		}
+		os.Exit(0)
+	}()
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			os.Exit(1)
+		}
+		_ = c.Close()
+	}
+}
+
+// lab is an etcd with launchers on two nodes and a leader.
+type lab struct {
+	t        *testing.T
+	store    *etcd.Store
+	hosts    map[string]*host
+	mu       sync.Mutex
+	newest   *cluster.Snapshot
+	measured map[string]map[string]loadmon.Measured
+}
+
+func newLab(t *testing.T) *lab {
+	t.Helper()
+	server, err := embedded.Start(t.Context(), embedded.Options{Dir: t.TempDir(), Listen: "unix://" + filepath.Join(t.TempDir(), "etcd.sock"), NoSync: true})
+	require.NoError(t, err)
+	t.Cleanup(server.Close)
+	l := &lab{t: t, store: open(t, server.Endpoint()), hosts: map[string]*host{}}
+	for i, node := range []string{"n1", "n2"} {
+		l.node(node, i, open(t, server.Endpoint()))
+	}
+	l.during(func(ctx context.Context) error {
+		return l.store.Watch(ctx, etcd.WatchOptions{}, func(s *cluster.Snapshot) { l.mu.Lock(); defer l.mu.Unlock(); l.newest = s })
+	})
+	return l
+}
+
+func open(t *testing.T, endpoint string) *etcd.Store {
+	t.Helper()
+	s, err := etcd.Open(t.Context(), etcd.Config{Endpoints: []string{endpoint}})
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+func (l *lab) during(run func(context.Context) error) (stop func()) {
+	ctx, cancel := context.WithCancel(l.t.Context())
+	var going sync.WaitGroup
+	going.Go(func() {
+		if err := run(ctx); err != nil && ctx.Err() == nil {
+			l.t.Error(err)
+		}
+	})
+	stop = sync.OnceFunc(func() { cancel(); going.Wait() })
+	l.t.Cleanup(stop)
+	return stop
+}
+
+// node has a launcher and an agent that says that it has applied everything.
+func (l *lab) node(name string, number int, s *etcd.Store) {
+	address := netip.AddrFrom4([4]byte{192, 168, 10, byte(number + 1)})
+	require.NoError(l.t, s.Join(l.t.Context(), name, &cluster.Node{Addresses: []netip.Addr{address}}))
+	l.during(func(ctx context.Context) error { return s.Alive(ctx, name) })
+	l.during(func(ctx context.Context) error {
+		return s.Watch(ctx, etcd.WatchOptions{}, func(snapshot *cluster.Snapshot) {
+			_ = s.Applied(ctx, name, cluster.Applied{Revision: snapshot.Revision, FlowsRevision: snapshot.Revision})
+		})
+	})
+	h := &host{there: map[string]*running{}}
+	l.hosts[name] = h
+	first := 0
+	for _, port := range ports(l.t, 20) {
+		if first == 0 {
+			first = port
+		}
+	}
+	k, err := keep.New(keep.Config{
+		Node: name, Drivers: map[string]launcher.Driver{"process": h}, Store: s, Look: 50 * time.Millisecond,
+		Self: cluster.Launcher{Drivers: []string{"process"}, Ports: cluster.PortRange{From: uint16(first), To: uint16(first + 19)}, Address: address},
+		// Instances listen on loopback: the nodes' addresses are nobody's here.
+		Probe: func(ctx context.Context, _ *cluster.Check, at netip.AddrPort) error {
+			c, err := new(net.Dialer).DialContext(ctx, "tcp", "127.0.0.1:"+strconv.Itoa(int(at.Port())))
+			if err == nil {
+				_ = c.Close()
+			}
+			return err
+		},
+	})
+	require.NoError(l.t, err)
+	l.during(k.Run)
+	l.t.Cleanup(func() {
+		for id := range h.there {
+			_ = h.Stop(context.Background(), id, 0)
+		}
+	})
+}
+
+// ports are so many in a row that are free just now.
+func ports(t *testing.T, n int) (out []int) {
+	t.Helper()
+	for range 100 {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		first := l.Addr().(*net.TCPAddr).Port
+		_ = l.Close()
+		out = out[:0]
+		for port := first; port < first+n && port < 65536; port++ {
+			if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+				_ = l.Close()
+				out = append(out, port)
+			}
+		}
+		if len(out) == n {
+			return out
+		}
+	}
+	t.Fatal("no ports")
+	return nil
+}
+
+// lead runs a leader until it is stopped.
+func (l *lab) lead(name string) (stop func(), f func() *foreman.Foreman) {
+	var mu sync.Mutex
+	var hands *foreman.Foreman
+	stop = l.during(func(ctx context.Context) error {
+		return l.store.Lead(ctx, etcd.Candidate{Name: name}, func(ctx context.Context, leadership *etcd.Leadership) error {
+			base, err := l.store.Snapshot(ctx)
+			if err != nil {
+				return err
+			}
+			one := foreman.New(foreman.Config{
+				Name: name, Store: l.store, Writer: leadership, Interval: 100 * time.Millisecond,
+				Snapshot: func() *cluster.Snapshot {
+					l.mu.Lock()
+					defer l.mu.Unlock()
+					if l.newest == nil || l.newest.Revision < base.Revision {
+						return base
+					}
+					return l.newest
+				},
+				Measured: func() map[string]map[string]loadmon.Measured {
+					l.mu.Lock()
+					defer l.mu.Unlock()
+					return l.measured
+				},
+			})
+			mu.Lock()
+			hands = one
+			mu.Unlock()
+			return one.Run(ctx)
+		})
+	})
+	return stop, func() *foreman.Foreman {
+		mu.Lock()
+		defer mu.Unlock()
+		return hands
+	}
+}
+
+func (l *lab) publish(change func(*cluster.Service)) {
+	l.t.Helper()
+	snapshot, err := l.store.Snapshot(l.t.Context())
+	require.NoError(l.t, err)
+	s := &cluster.Service{Name: "a", VIPs: []netip.Addr{netip.MustParseAddr("10.10.1.1")}, Ports: []cluster.Port{{Port: 80, Protocol: cluster.TCP}}, Run: &cluster.Run{Command: []string{"/bin/a"}}}
+	var previous *cluster.Service
+	if in, ok := snapshot.Services.Get("a"); ok {
+		previous = in.Service
+		next := *previous
+		s = &next
+	}
+	change(s)
+	_, err = l.store.Commit(l.t.Context(), cluster.Publish{Service: s, Previous: previous})
+	require.NoError(l.t, err)
+}
+
+// serving are the instances that take new connections, by node.
+func (l *lab) serving() map[string][]string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	out := map[string][]string{}
+	if in, ok := l.newest.Services.Get("a"); ok {
+		for _, s := range cluster.Resolve(in).Instances {
+			if s.Takes() {
+				out[s.Node] = append(out[s.Node], s.Instance.ID)
+			}
+		}
+	}
+	return out
+}
+
+func (l *lab) until(what string, fits func(map[string][]string) bool) map[string][]string {
+	l.t.Helper()
+	require.Eventually(l.t, func() bool { return fits(l.serving()) }, 30*time.Second, 10*time.Millisecond, what)
+	return l.serving()
+}
+
+func total(m map[string][]string) (n int) {
+	for _, ids := range m {
+		n += len(ids)
+	}
+	return n
+}
+
+func TestInstancesAreLaunchedReplacedAndMoved(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	stop, _ := l.lead("cc1")
+	three := 3
+	l.publish(func(s *cluster.Service) { s.Replicas = &three })
+	serving := l.until("three serve", func(m map[string][]string) bool { return total(m) == 3 })
+	require.Len(t, serving, 2, "on both nodes")
+
+	id := serving["n1"][0]
+	l.hosts["n1"].kill(t, id)
+	l.until("one is gone", func(m map[string][]string) bool { return total(m) == 2 })
+	l.until("it is back", func(m map[string][]string) bool { return total(m) == 3 })
+	require.Contains(t, l.serving()["n1"], id, "the same one")
+
+	// Another leader starts none twice.
+	stop()
+	_, hands := l.lead("cc2")
+	require.Eventually(t, func() bool { return hands() != nil && len(hands().Report().Services) == 1 }, 30*time.Second, 10*time.Millisecond)
+	var page strings.Builder
+	require.NoError(t, hands().WriteReport(&page))
+	require.Contains(t, page.String(), `"serving": 3`)
+	require.Equal(t, 3, total(l.serving()))
+
+	_, err := l.store.Commit(t.Context(), cluster.SetNodeAdmin{Node: "n1", Admin: &cluster.NodeAdmin{Drain: true}})
+	require.NoError(t, err)
+	l.until("all on the other node", func(m map[string][]string) bool {
+		require.GreaterOrEqual(t, total(m), 3, "never fewer than are wanted")
+		return len(m["n1"]) == 0 && total(m) == 3
+	})
+	_, err = l.store.Commit(t.Context(), cluster.SetNodeAdmin{Node: "n1"})
+	require.NoError(t, err)
+	_, err = l.store.Commit(t.Context(), cluster.SetScaled{Service: "a", Scaled: &cluster.Scaled{Replicas: 5, Pinned: true}})
+	require.NoError(t, err)
+	l.until("an operator's word", func(m map[string][]string) bool { return total(m) == 5 && len(m["n1"]) > 0 })
+	_, err = l.store.Commit(t.Context(), cluster.SetConfig{Config: &cluster.Config{Paused: true}})
+	require.NoError(t, err)
+	_, err = l.store.Commit(t.Context(), cluster.SetScaled{Service: "a", Scaled: &cluster.Scaled{Replicas: 1, Pinned: true}})
+	require.NoError(t, err)
+	time.Sleep(time.Second)
+	require.Equal(t, 5, total(l.serving()), "paused")
+	_, err = l.store.Commit(t.Context(), cluster.SetConfig{Config: &cluster.Config{}})
+	require.NoError(t, err)
+	l.until("resumed", func(m map[string][]string) bool { return total(m) == 1 })
+	events, err := l.store.Events(t.Context(), "a")
+	require.NoError(t, err)
+	kinds := map[string]bool{}
+	for _, e := range events {
+		kinds[e.What] = true
+		require.NotEmpty(t, e.Reason)
+		require.NotEmpty(t, e.By)
+	}
+	require.Equal(t, map[string]bool{"placed": true, "drained": true, "stopped": true}, kinds)
+}
+
+func TestTheLoadDecidesHowMany(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	l.lead("cc1")
+	l.publish(func(s *cluster.Service) {
+		s.Scale = &cluster.Scale{Min: 2, Max: 6, Metrics: []cluster.ScaleMetric{{Metric: "connections", Target: 100}}}
+	})
+	l.until("the least", func(m map[string][]string) bool { return total(m) == 2 })
+	// 600 connections, over those that serve.
+	l.during(func(ctx context.Context) error {
+		for i := uint64(1); ctx.Err() == nil; i++ {
+			measured := map[string]loadmon.Measured{}
+			serving := l.serving()
+			for node, ids := range serving {
+				for _, id := range ids {
+					measured[id] = loadmon.Measured{
+						Load: loadmon.Load{Service: "a", Instance: id, Connections: i * 10, Active: uint64(600 / max(total(serving), 1)), Busy: 0.5},
+						Node: node, At: time.Now(), Uptime: time.Duration(i) * 50 * time.Millisecond,
+					}
+				}
+			}
+			l.mu.Lock()
+			l.measured = map[string]map[string]loadmon.Measured{"a": measured}
+			l.mu.Unlock()
+			time.Sleep(50 * time.Millisecond)
+		}
+		return nil
+	})
+	l.until("six", func(m map[string][]string) bool { return total(m) == 6 })
+	events, err := l.store.Events(t.Context(), "a")
+	require.NoError(t, err)
+	i := slices.IndexFunc(events, func(e cluster.Event) bool { return e.What == cluster.EventScaled && e.Out["service"]["to"] == 6 })
+	require.GreaterOrEqual(t, i, 0, "%v", events)
+	require.Contains(t, events[i].Reason, "connections:")
+}

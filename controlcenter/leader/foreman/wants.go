@@ -1,0 +1,131 @@
+package foreman
+
+import (
+	"context"
+	"time"
+
+	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/loadmon"
+)
+
+// wish is how many instances of a service there should be, and who says so.
+type wish struct {
+	count      int
+	by, reason string
+}
+
+func counts(wishes map[string]wish) map[string]int {
+	out := make(map[string]int, len(wishes))
+	for name, w := range wishes {
+		out[name] = w.count
+	}
+	return out
+}
+
+// scaled is what is remembered of a service whose number follows its load.
+type scaled struct {
+	created int64 // the service's: another one of the same name begins anew
+	at      time.Time
+	state   loadmon.ScaleState
+	figures loadmon.State
+}
+
+// wants finds how many instances of each launched service there should be, and writes what the load made of it.
+func (f *Foreman) wants(ctx context.Context, s *cluster.Snapshot, ops *cluster.Operations) (map[string]wish, error) {
+	out := map[string]wish{}
+	for name, in := range s.Services.All() {
+		service := in.Service
+		if service.Run == nil || service.Run.Driver == cluster.DriverExternal {
+			continue
+		}
+		written, there := ops.Scaled[name]
+		switch {
+		case there && written.Pinned:
+			out[name] = wish{written.Replicas, "operator", written.Reason}
+		case service.Scale != nil:
+			w, err := f.scale(ctx, in, written, there, ops)
+			if err != nil {
+				return nil, err
+			}
+			out[name] = w
+		case service.Replicas != nil:
+			out[name] = wish{*service.Replicas, "file", ""}
+		default:
+			out[name] = wish{1, "file", "nothing is said of replicas"}
+		}
+	}
+	for name := range f.scales {
+		if in, ok := s.Services.Get(name); !ok || in.Service.Scale == nil {
+			delete(f.scales, name)
+		}
+	}
+	return out, nil
+}
+
+// scale lets the load decide, once an interval; in between what was decided stays.
+func (f *Foreman) scale(ctx context.Context, in *cluster.Inputs, written cluster.Scaled, there bool, ops *cluster.Operations) (wish, error) {
+	name, now := in.Service.Name, time.Now()
+	m := f.scales[name]
+	if m == nil || m.created != in.Service.CreateRevision {
+		m = &scaled{created: in.Service.CreateRevision}
+		f.scales[name] = m
+	}
+	policy := loadmon.ScalePolicyOf(in.Service.Scale)
+	if !there {
+		written.Replicas = max(policy.Min, 1)
+	}
+	_, wake := ops.Wakes[name]
+	if there && now.Sub(m.at) < f.c.Interval && !(wake && written.Replicas == 0) {
+		return wish{written.Replicas, written.By, written.Reason}, nil
+	}
+	m.at = now
+	ready, measured := f.ready(in), f.c.Measured()[name]
+	m.figures, _ = loadmon.Weights(m.figures, loadmon.Input{Service: name, Now: now, Instances: candidates(ready), Measured: measured, Policy: loadmon.DefaultPolicy()})
+	state, d := loadmon.Scale(m.state, loadmon.ScaleInput{
+		Now: now, Desired: written.Replicas, Ready: ready, Figures: m.figures.Figures(), Wake: wake, Policy: policy,
+	})
+	m.state = state
+	if there && d.Want == written.Replicas && !wake {
+		return wish{written.Replicas, written.By, written.Reason}, nil
+	}
+	return wish{d.Want, d.By, d.Reason}, f.writeScaled(ctx, name, d, written, wake)
+}
+
+func (f *Foreman) writeScaled(ctx context.Context, name string, d loadmon.ScaleDecision, before cluster.Scaled, wake bool) error {
+	now := time.Now().UTC()
+	next := cluster.Scaled{Replicas: d.Want, By: d.By, Reason: d.Reason, Since: now, ModRevision: before.ModRevision}
+	decisions := []cluster.Decision{cluster.SetScaled{Service: name, Scaled: &next}}
+	if wake {
+		decisions = append(decisions, cluster.ClearWake{Service: name})
+	}
+	if d.Want != before.Replicas || before.ModRevision == 0 {
+		decisions = append(decisions, cluster.Event{
+			At: now, Service: name, What: cluster.EventScaled, Reason: d.Reason, By: f.c.Name,
+			In:  cluster.Figures{"service": d.Numbers},
+			Out: cluster.Figures{"service": {"from": float64(before.Replicas), "to": float64(d.Want)}},
+		})
+		f.c.Logger.Info("scaled", "service", name, "from", before.Replicas, "to", d.Want, "reason", d.Reason)
+	}
+	revision, err := f.c.Writer.Write(ctx, decisions...)
+	if err == nil {
+		f.wrote = max(f.wrote, revision)
+	}
+	return err
+}
+
+// ready are the instances that take new connections.
+func (f *Foreman) ready(in *cluster.Inputs) (ids []string) {
+	for _, s := range cluster.Resolve(in).Instances {
+		if s.Takes() {
+			ids = append(ids, s.Instance.ID)
+		}
+	}
+	return ids
+}
+
+func candidates(ids []string) (out []loadmon.Candidate) {
+	for _, id := range ids {
+		out = append(out, loadmon.Candidate{ID: id, Weight: 1})
+	}
+	return out
+}
