@@ -204,7 +204,8 @@ more than that.
 one instance; a control center that leads; an etcd. The instances are processes with 30, 20, 10 and 10 %% of a processor (quotas of
 control groups), and each connection costs 2 ms of it. A client on a fifth node opens connections by a Poisson process at 55 %% of
 what the four can do together, 192 a second, the same ones for each policy, whatever became of those before; what it waits is
-counted from the moment at which a connection is due. After a minute of warm-up, in which ` + "`adaptive`" + ` begins with equal weights,
-a minute is measured; then another process takes all that is left of the second instance's quota, and a minute more is measured.
+counted from the moment at which a connection is due. ` + "`static`" + `, which has the true weights, and ` + "`adaptive`" + ` are measured at the same
+time, each with instances of its own. After a minute of warm-up, in which ` + "`adaptive`" + ` begins with equal weights, two and a half minutes
+are measured; then another process takes all that is left of the second instance's quota, and a minute more is measured.
 [Performance](performance.md#balancing-real-instances) has the figures.
 `
