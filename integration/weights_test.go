@@ -87,3 +87,47 @@ func (w *World) health(service string, of *Worker) cluster.State {
 	require.Fail(w.t, "no such instance", of.Address)
 	return cluster.State{}
 }
+
+// TestWishesReachTheKernel lets an agent beside each of two instances say what part of its weight it wants, as agents for
+// HAProxy do.
+func TestWishesReachTheKernel(t *testing.T) {
+	t.Parallel()
+	w := world(t, Options{Nodes: 3, AgentArgs: LoadsForAll})
+	w.StartControlCenters(1)
+	one, _ := w.Serve(w.Nodes[0], 80, false)
+	two, _ := w.Serve(w.Nodes[1], 80, false)
+	for i, says := range []string{"25%\n", "up 100%\r\n"} {
+		l, err := w.Nodes[i].Listen("tcp", ":8081")
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = l.Close() })
+		go func() {
+			for {
+				conn, err := l.Accept()
+				if err != nil {
+					return
+				}
+				_, _ = conn.Write([]byte(says))
+				_ = conn.Close()
+			}
+		}()
+	}
+	f := w.Frontend(cluster.TCP, false)
+	s := Service("wishing", f, one, two)
+	s.Load = &cluster.LoadSource{Agent: 8081}
+	w.Publish(s)
+	share := func() float64 {
+		r := w.Flood(w.Nodes[2], f, 1000)
+		return float64(r.ByID[one]) / float64(r.Connections)
+	}
+	w.Eventually(40*time.Second, "one connection of five", func() bool { return share() < 0.25 })
+	require.InDelta(t, 0.2, share(), 0.05)
+	told := w.lastEvent("wishing")
+	require.Equal(t, "instance "+one+" wishes 25 % of its weight", told.Reason)
+	require.InDelta(t, 20, told.Out[one]["share"], 0.1)
+
+	// When it is asked no more, the file's weights are back.
+	s = Service("wishing", f, one, two)
+	w.Publish(s)
+	w.Eventually(20*time.Second, "half", func() bool { return share() > 0.45 })
+	require.Equal(t, "balance is static: the weights are those of the file", w.lastEvent("wishing").Reason)
+}
