@@ -82,7 +82,6 @@ func (c *Client) Look(ctx context.Context, name string, n *cluster.Node, address
 const (
 	maxAnswer  = 64 << 10 // of a look
 	maxRefusal = 256      // of what a monitor says that does not do what it was asked
-	connecting = time.Second
 )
 
 // question is one request to one node.
@@ -219,7 +218,7 @@ func (c *Client) open() {
 		c.Timeout = 3 * time.Second
 	}
 	if c.Dial == nil {
-		c.Dial = (&net.Dialer{Timeout: connecting}).DialContext
+		c.Dial = (&net.Dialer{Timeout: c.Timeout}).DialContext
 	}
 	c.http = &http.Client{
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -241,7 +240,7 @@ func (c *Client) dialTLS(ctx context.Context) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, 2*connecting) // it does not end with the question
+	ctx, cancel := context.WithTimeout(ctx, c.Timeout) // it does not end with the question
 	defer cancel()
 	plain, err := c.Dial(ctx, "tcp", t.address.String())
 	if err != nil {

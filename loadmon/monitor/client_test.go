@@ -38,7 +38,7 @@ func measured(t testing.TB, s *store) *Monitor {
 
 func client(t testing.TB, tokens ...string) *Client {
 	t.Helper()
-	c := &Client{Loopback: true, Token: func(context.Context) (string, error) {
+	c := &Client{Loopback: true, Timeout: time.Minute, Token: func(context.Context) (string, error) {
 		next := tokens[0]
 		if len(tokens) > 1 {
 			tokens = tokens[1:]
