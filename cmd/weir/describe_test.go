@@ -22,7 +22,7 @@ func TestDescribeService(t *testing.T) {
 		"service a\n  frontends  10.10.1.1:80\n  status     degraded: 2 of 3 instances take connections\n",
 		"not as they should be\n  192.168.1.1:80: dead since 2026-01-02T11:55:00Z (5m ago): evil\\u001b[2J\\nrow \\u202e\n",
 		"events\n  2026-01-02T12:00:00Z  weights  its load\n",
-		"notes\n  loads are not shown: no node tells where its load monitor answers\n",
+		"notes\n  loads are not shown: no node that could know them tells where its load monitor answers\n",
 		"file\n  instances:\n  - address: 192.168.1.1:80\n",
 	} {
 		require.Contains(t, r.out, want)

@@ -74,7 +74,7 @@ func (o *describeOptions) known(ctx context.Context, s store) (k describe.Known,
 	if k.Events, err = o.events(ctx, s); err != nil {
 		return k, err
 	}
-	past, notes := o.measured(ctx, s, k.Snapshot)
+	past, notes := o.measured(ctx, s, k.Snapshot, hosting(k.Snapshot, o.name))
 	k.Loads, k.Notes, k.Now = map[string]loadmon.Load{}, notes, o.now()
 	for id, host := range in.Hosts {
 		if load, ok := past.Load(host.Node, o.name, id, k.Now); ok {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -71,13 +72,13 @@ func (o *getOptions) list(ctx context.Context, s store, snapshot *cluster.Snapsh
 	case "services":
 		rows, err := controlcenter.Services(snapshot, o.name)
 		if err == nil && o.whole() {
-			addLoads(o.picture(ctx, s, snapshot), rows, nil, nil)
+			addLoads(o.picture(ctx, s, snapshot, hosting(snapshot, o.name)), rows, nil, nil)
 		}
 		return servicesListing(rows), err
 	case "instances":
 		rows, err := controlcenter.Instances(snapshot, o.name, o.now())
 		if err == nil && o.whole() {
-			addLoads(o.picture(ctx, s, snapshot), nil, rows, nil)
+			addLoads(o.picture(ctx, s, snapshot, hosting(snapshot, o.name)), nil, rows, nil)
 			controlcenter.AddHave(rows, snapshot, sampleCounts(ctx, o.sample))
 		}
 		return instancesListing(rows), err
@@ -88,7 +89,8 @@ func (o *getOptions) list(ctx context.Context, s store, snapshot *cluster.Snapsh
 	}
 	rows, err := controlcenter.Nodes(snapshot, fleet, o.name, o.now())
 	if err == nil && o.whole() {
-		addLoads(o.picture(ctx, s, snapshot), nil, nil, rows)
+		asked := slices.DeleteFunc(top.Asked(snapshot), func(node string) bool { return o.name != "" && node != o.name })
+		addLoads(o.picture(ctx, s, snapshot, asked), nil, nil, rows)
 	}
 	return nodesListing(rows), err
 }
@@ -97,8 +99,8 @@ func (o *getOptions) list(ctx context.Context, s store, snapshot *cluster.Snapsh
 func (o *getOptions) whole() bool { return o.output.format != "table" && o.output.format != "name" }
 
 // picture is what the load monitors say; what they do not is a warning, for the rest is worth showing.
-func (o *getOptions) picture(ctx context.Context, s store, snapshot *cluster.Snapshot) top.Frame {
-	past, notes := o.measured(ctx, s, snapshot)
+func (o *getOptions) picture(ctx context.Context, s store, snapshot *cluster.Snapshot, asked []string) top.Frame {
+	past, notes := o.measured(ctx, s, snapshot, asked)
 	for _, note := range notes {
 		o.say("warning: %s", note)
 	}

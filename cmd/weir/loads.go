@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -36,7 +37,7 @@ func (l *asker) Close() { l.client.Close() }
 // none says why nobody can be asked; "" when somebody can.
 func (l *asker) none(ctx context.Context, asked []string) string {
 	if len(asked) == 0 {
-		return "loads are not shown: no node tells where its load monitor answers"
+		return "loads are not shown: no node that could know them tells where its load monitor answers"
 	}
 	ctx, cancel := context.WithTimeout(ctx, loadPatience)
 	defer cancel()
@@ -50,10 +51,8 @@ func (l *asker) none(ctx context.Context, asked []string) string {
 	return ""
 }
 
-// ask asks every node that tells where its load monitor answers, and hands each answer on as it comes, one at a time. It
-// says why none of them was asked, where that is so.
-func (l *asker) ask(ctx context.Context, s *cluster.Snapshot, hear func(node string, a top.Answer)) (note string) {
-	asked := top.Asked(s)
+// ask asks nodes, and hands each answer on as it comes, one at a time. It says why none of them was asked, where that is so.
+func (l *asker) ask(ctx context.Context, s *cluster.Snapshot, asked []string, hear func(node string, a top.Answer)) (note string) {
 	if note := l.none(ctx, asked); note != "" {
 		return note
 	}
@@ -76,16 +75,30 @@ func (l *asker) ask(ctx context.Context, s *cluster.Snapshot, hear func(node str
 	return ""
 }
 
-// measured is what the nodes' load monitors say now. What cannot be known is said, and not shown.
-func (a *app) measured(ctx context.Context, s store, snapshot *cluster.Snapshot) (past *top.Past, notes []string) {
+// measured is what the load monitors of nodes say now. What cannot be known is said, and not shown.
+func (a *app) measured(ctx context.Context, s store, snapshot *cluster.Snapshot, asked []string) (past *top.Past, notes []string) {
 	l := a.asker(s)
 	defer l.Close()
 	past = &top.Past{}
-	note := l.ask(ctx, snapshot, func(node string, answer top.Answer) { past.Hear(node, answer, snapshot, a.now()) })
+	note := l.ask(ctx, snapshot, asked, func(node string, answer top.Answer) { past.Hear(node, answer, snapshot, a.now()) })
 	if note != "" {
 		return past, []string{note}
 	}
 	return past, top.Silence(top.Nodes(top.Scene{Snapshot: snapshot, Past: past, Now: a.now()}))
+}
+
+// hosting are those of the nodes that can be asked on which instances run: of the service that is named, or of any for "".
+func hosting(s *cluster.Snapshot, service string) []string {
+	hosts := map[string]bool{}
+	for name, in := range s.Services.All() {
+		if service != "" && name != service {
+			continue
+		}
+		for _, host := range in.Hosts {
+			hosts[host.Node] = true
+		}
+	}
+	return slices.DeleteFunc(top.Asked(s), func(node string) bool { return !hosts[node] })
 }
 
 // addLoads completes what "get" lists by what the load monitors measured.

@@ -155,6 +155,10 @@ func TestViewsWithoutLoads(t *testing.T) {
 	require.Equal(t, 0, r.code)
 	require.Contains(t, r.err, "warning: loads are missing: ask the load monitor of node n4 at http://127.0.0.1:1: ")
 	require.Contains(t, r.out, "25%")
+	for _, line := range []string{"describe service a", "get instances a -o wide --sample=0", "get services -o wide", "get nodes n1 -o wide"} {
+		r := c.run(t, strings.Fields(line)...)
+		require.NotContains(t, r.out+r.err, "n4", "it has nothing to do with it, and is not asked: %s", line)
+	}
 
 	c.flags = []string{"--etcd-user", "weir-viewer", "--etcd-password-file", c.authenticate(t, "n1")}
 	for _, line := range []string{"get instances -o wide --sample=0", "get services -o json", "get nodes -o wide"} {
@@ -175,7 +179,8 @@ func TestViewsWithoutLoads(t *testing.T) {
 func TestViewsWithoutToken(t *testing.T) {
 	t.Parallel()
 	f := cast(t)
-	require.Contains(t, weir(t, f, "top", "--once").out, "note: loads are not shown: no node tells where its load monitor answers")
+	require.Contains(t, weir(t, f, "top", "--once").out, "note: loads are not shown: no node that could know them tells where its load monitor answers")
+	require.Contains(t, weir(t, f, "get", "nodes", "-o", "wide").err, "loads are not shown: no node that could know them tells")
 	f.Edit(func(d *cluster.Draft) { d.Node("n1", &cluster.Node{Monitor: "http://127.0.0.1:1"}) })
 	require.Contains(t, weir(t, f, "top", "--once").out, "note: loads are not shown: there is no token in ops/secret yet")
 	require.Contains(t, weir(t, f, "get", "nodes", "-o", "wide").err, "there is no token in ops/secret yet")

@@ -95,7 +95,7 @@ func (w *observer) ask(ctx context.Context) (asked bool) {
 	w.mu.Lock()
 	snapshot := w.snapshot
 	w.mu.Unlock()
-	note := w.asker.ask(ctx, snapshot, func(node string, a top.Answer) {
+	note := w.asker.ask(ctx, snapshot, top.Asked(snapshot), func(node string, a top.Answer) {
 		if ctx.Err() != nil {
 			return
 		}

@@ -43,7 +43,7 @@ func TestTopAsText(t *testing.T) {
 	r := weir(t, f, "top", "--once", "--sort", "name")
 	require.Equal(t, 0, r.code, r.err)
 	require.Equal(t, "weir  12:00:00Z  2 services (1 degraded, 1 empty)  2/3 instances taking  - new/s  2 nodes  revision 104\n"+
-		"note: loads are not shown: no node tells where its load monitor answers\n\n"+
+		"note: loads are not shown: no node that could know them tells where its load monitor answers\n\n"+
 		"NODE  STATE  CPU  MEMORY  CONNTRACK  NEW/S  INSTANCES  APPLIED  LAG  REPAIRS  PROBLEMS  LOADS\n"+
 		"n1    alive    -       -          -      -          1      104    0       30         0  none\n"+
 		"n2    alive    -       -          -      -          0      104    0        0         0  none\n\n"+
