@@ -40,7 +40,7 @@ var allowed = map[string][]string{
 	"internal/simulate":             {"cluster", "loadmon", "rules"},
 	"loadmon":                       {"cluster"},
 	"loadmon/sample":                {"loadmon", "cluster", "internal/conntrack", "internal/runner"},
-	"loadmon/check":                 {"cluster", "internal/runner", "internal/conntrack"},
+	"loadmon/check":                 {"cluster", "internal/runner"},
 	"loadmon/monitor":               {"cluster", "loadmon", "loadmon/sample", "loadmon/check", "internal/runner"},
 	"controlcenter/leader":          {"cluster", "loadmon", "internal/runner", "controlcenter/leader/watchman", "controlcenter/leader/foreman"},
 	"controlcenter/leader/watchman": {"cluster", "internal/runner"},
