@@ -67,8 +67,8 @@ func New(o Options) *Checker {
 
 func (c *Checker) now() time.Duration { return time.Since(c.start) }
 
-// Want says what to check from now on. The first one also restores what this node said before, so that verdicts outlive a
-// restart of the monitor.
+// Want says what to check from now on. What this node said before is restored for instances of which nothing was seen yet, so
+// that verdicts outlive a restart of the monitor.
 func (c *Checker) Want(s *cluster.Snapshot) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -115,9 +115,7 @@ func (c *Checker) assign(in *cluster.Inputs, first bool) {
 		s := c.subjects[t.id]
 		if s == nil {
 			s = newSubject(t, c.now())
-			if h, told := in.Health[t.id.Instance]; told && first {
-				s.restore(h)
-			} else if !first {
+			if !first {
 				s.rung.grace = c.now() + grace(t)
 			}
 			c.subjects[t.id] = s
@@ -125,6 +123,8 @@ func (c *Checker) assign(in *cluster.Inputs, first bool) {
 			s.retask(t)
 			c.tell(s)
 		}
+		h, told := in.Health[t.id.Instance]
+		s.restore(h, told)
 		c.due.put(s, c.o.Node, c.now())
 	}
 	c.replace(name, next)

@@ -169,6 +169,19 @@ func TestVerdictsOutliveARestart(t *testing.T) {
 	require.NotContains(t, c.Health()["a"], well.String(), "later snapshots only repeat what was said")
 }
 
+// The first snapshot may be that of a file, older than the last verdicts: those of the next one count, too.
+func TestVerdictsOfALaterSnapshot(t *testing.T) {
+	t.Parallel()
+	gone := cluster.Health{Verdict: cluster.Dead, Reason: "its process does not listen any more"}
+	d := world(service("a", nil, mineAt, netip.MustParseAddrPort(host+":81")))
+	c := New(Options{Node: "n1"})
+	c.Want(d.Snapshot(1))
+	require.NoError(t, c.Tell(ID{"a", host + ":81"}, Word{State: OK}))
+	d.Health("n1", cluster.NodeHealth{"a": {mine.Instance: gone, host + ":81": gone}})
+	c.Want(d.Snapshot(2))
+	require.Equal(t, cluster.NodeHealth{"a": {mine.Instance: gone}}, c.Health(), "of the other one more is known")
+}
+
 // Instances of other nodes, refused ones, and those outside the configured networks are never connected to.
 func TestNeverDialled(t *testing.T) {
 	t.Parallel()

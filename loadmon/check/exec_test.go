@@ -2,6 +2,7 @@ package check
 
 import (
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -98,4 +99,29 @@ func TestExecThatCannotBeStarted(t *testing.T) {
 	require.Eventually(t, func() bool { return len(c.Problems()) == 1 }, 20*time.Second, 10*time.Millisecond)
 	require.Contains(t, c.Problems()[0].Error(), "node n1 cannot check it, so its last verdict stays: the program cannot be started")
 	require.Empty(t, c.Health())
+}
+
+// Programs are processes: only so many run at a time, and all get their turn.
+func TestProgramsAreBounded(t *testing.T) {
+	t.Parallel()
+	check := &cluster.Check{Exec: &cluster.ExecCheck{Command: []string{"/bin/sleep", "0.2"}}, Interval: cluster.Duration(time.Second)}
+	var addresses []netip.AddrPort
+	for i := range uint16(3 * maxExec) {
+		addresses = append(addresses, netip.AddrPortFrom(mineAt.Addr(), 100+i))
+	}
+	c := running(t, Options{AllowExec: true}, world(service("a", check, addresses...)).Snapshot(1))
+	most := 0
+	require.Eventually(t, func() bool {
+		c.mu.Lock()
+		most = max(most, c.programs)
+		c.mu.Unlock()
+		for _, r := range c.Results() {
+			if r.Connections == 0 {
+				return false
+			}
+		}
+		return true
+	}, 30*time.Second, time.Millisecond)
+	require.LessOrEqual(t, most, maxExec)
+	require.Greater(t, most, 1)
 }

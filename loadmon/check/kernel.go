@@ -44,6 +44,7 @@ func (s *subject) look(listening map[netip.AddrPort]bool) (try, ask bool) {
 	}
 	switch {
 	case there:
+		s.judged = true
 		ask = k.gone > 0 && s.rung.verdict == cluster.Dead
 		k.gone, k.lost = 0, false
 	case k.lost || len(k.heard) > 0:
@@ -58,7 +59,7 @@ func (s *subject) look(listening map[netip.AddrPort]bool) (try, ask bool) {
 // else now, as through a port mapping: its sockets here say nothing any more.
 func (s *subject) tried(o Outcome) {
 	k := &s.kernel
-	k.trying = false
+	k.trying, s.judged = false, true
 	switch {
 	case o.Kind == Good:
 		*k = kernel{}

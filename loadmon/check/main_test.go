@@ -61,7 +61,7 @@ func furnish() error {
 		return err
 	}
 	for _, a := range []string{host, "192.168.70.2", "192.168.71.1"} {
-		if err := netlink.AddrAdd(lo, &netlink.Addr{IPNet: &net.IPNet{IP: net.ParseIP(a), Mask: net.CIDRMask(32, 32)}}); err != nil {
+		if err := netlink.AddrReplace(lo, &netlink.Addr{IPNet: &net.IPNet{IP: net.ParseIP(a), Mask: net.CIDRMask(32, 32)}}); err != nil {
 			return err
 		}
 	}

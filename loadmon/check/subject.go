@@ -12,6 +12,7 @@ type subject struct {
 	rung    rung
 	kernel  kernel
 	said    said
+	judged  bool // something was seen of it, or heard
 	wasDead bool // its process ended, as far as was seen
 	damper  damper
 	health  cluster.Health // what is told; without a verdict: well
@@ -44,8 +45,12 @@ func grace(t task) time.Duration {
 	return time.Duration(t.check.Grace)
 }
 
-// restore takes up what was said before the monitor's start. Each source goes on from its own part of it.
-func (s *subject) restore(h cluster.Health) {
+// restore takes up what was said before the monitor's start, unless more is known by now: the first snapshot may have been an
+// old one, of the file. Each source goes on from its own part of it.
+func (s *subject) restore(h cluster.Health, told bool) {
+	if !told || s.judged || s.health.Verdict != "" {
+		return
+	}
 	s.health, s.damper.told = h, h.Verdict
 	why := Outcome{Reason: h.Reason, Output: h.Output}
 	switch {
@@ -85,6 +90,7 @@ func (s *subject) see(o Outcome, now time.Duration) {
 		s.inRow++
 	}
 	if o.Kind != Unknown {
+		s.judged = true
 		s.made++
 		s.unknown, s.unknowns = "", 0
 	} else if s.unknowns++; s.unknowns >= s.pace().Fall {

@@ -59,6 +59,7 @@ func (c *Checker) Tell(id ID, w Word) error {
 }
 
 func (s *subject) hear(w Word, now time.Duration) error {
+	s.judged = true
 	switch w.State {
 	case OK:
 		s.said.failing, s.said.ok = false, now
@@ -91,6 +92,7 @@ func (s *subject) listen(now time.Duration) {
 	if now-s.said.ok <= ttl || now < s.rung.grace && !s.rung.started || s.rung.verdict == cluster.Failing {
 		return
 	}
+	s.judged = true
 	s.failed++
 	s.inRow++
 	s.rung.good, s.rung.verdict = 0, cluster.Failing
