@@ -162,7 +162,14 @@ func (s State) move(in Input) string {
 		t.weight = w
 		s.tracks[movable[i]] = t
 	}
-	return fmt.Sprintf("instance %s can take %+.1f %% of what it gets", movable[who], 100*math.Expm1(off[who]))
+	return fmt.Sprintf("instance %s can take %.1f %% %s than it gets", movable[who], 100*math.Abs(math.Expm1(off[who])), moreOrLess(off[who]))
+}
+
+func moreOrLess(off float64) string {
+	if off > 0 {
+		return "more"
+	}
+	return "less"
 }
 
 // off is how far, as a logarithm, each instance's capacity is from its weight, compared with the others. Of these the

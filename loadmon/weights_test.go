@@ -105,7 +105,7 @@ func TestFollowsCapacity(t *testing.T) {
 	s.decide()
 	s.steps(2)
 	require.True(t, s.decision.Write)
-	require.Contains(t, s.decision.Reason, "instance a can take +4")
+	require.Contains(t, s.decision.Reason, "instance a can take 4")
 	require.Equal(t, []string{"a", "b", "c"}, []string{s.decision.Changes[0].Instance, s.decision.Changes[1].Instance, s.decision.Changes[2].Instance})
 	require.Equal(t, 333_333, s.decision.Changes[1].From)
 	require.InDelta(t, 88, s.decision.Changes[0].Rate, 1)

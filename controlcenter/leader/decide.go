@@ -115,6 +115,7 @@ func (b *balance) put(ctx context.Context, l ledService, m *memory, w *cluster.W
 		m.tried = w
 		return fmt.Errorf("write the weights of service %s: %w", l.name(), err)
 	}
+	b.progress(time.Now())
 	m.weights, m.tried, m.revision, m.lastAt = w, nil, revision, e.At
 	b.log.Info("weights written", "service", l.name(), "revision", revision, "reason", e.Reason)
 	return nil

@@ -93,7 +93,7 @@ type Leader struct {
 	heard    map[string]map[string]loadmon.Measured // what load monitors said in the last round
 	round    *roundReport                           // the last one of this leadership, nil before
 	watchman *watchman.Watchman                     // of this leadership; nil: none
-	rounding time.Time                              // when the present one began; zero: none is under way
+	rounding time.Time                              // when the present one began or wrote last; zero: none is under way
 }
 
 // New checks the configuration; nothing runs before Run.

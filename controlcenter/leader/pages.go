@@ -21,7 +21,7 @@ func (l *Leader) Live() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if took := time.Since(l.rounding); !l.rounding.IsZero() && took > hung {
-		return fmt.Errorf("a round has been under way for %s", took.Round(time.Second))
+		return fmt.Errorf("a round has come no further for %s", took.Round(time.Second))
 	}
 	return nil
 }

@@ -70,13 +70,15 @@ func (b *balance) hear(answers []answer) {
 
 // busy marks the time in which a round is under way.
 func (l *Leader) busy() (done func()) {
-	set := func(t time.Time) {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		l.rounding = t
-	}
-	set(time.Now())
-	return func() { set(time.Time{}) }
+	l.progress(time.Now())
+	return func() { l.progress(time.Time{}) }
+}
+
+// progress notes that a round has begun or come further: one with many writes may take its time.
+func (l *Leader) progress(at time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.rounding = at
 }
 
 // pause notes whether decisions are stopped; the log is told when that changes.
@@ -91,7 +93,7 @@ func (b *balance) pause(now bool) {
 }
 
 // decideAll decides about one service after the other. That one cannot be written does not stop the others, unless
-// somebody else leads.
+// somebody else leads or etcd is away.
 func (b *balance) decideAll(ctx context.Context, s *cluster.Snapshot, led []ledService, answers []answer) (problems []cluster.Problem, err error) {
 	measured := merged(answers)
 	var errs []error
@@ -101,8 +103,8 @@ func (b *balance) decideAll(ctx context.Context, s *cluster.Snapshot, led []ledS
 		m := b.recall(l, s.Revision)
 		more, err := b.decide(ctx, l, m, measured[l.name()])
 		problems = append(problems, more...)
-		if errors.Is(err, cluster.ErrNotLeading) || ctx.Err() != nil {
-			return problems, err
+		if errors.Is(err, cluster.ErrNotLeading) || errors.Is(err, cluster.ErrUnreachable) || ctx.Err() != nil {
+			return problems, err // the others could not be written either; the next round decides
 		}
 		errs = append(errs, err)
 	}

@@ -28,7 +28,7 @@ func TestWeightsFollowTheLoad(t *testing.T) {
 			require.Equal(t, "a", e.Service)
 			require.Equal(t, cluster.EventWeights, e.What)
 			require.Equal(t, "cc1", e.By)
-			require.Regexp(t, `^instance 192\.168\.0\.[123]:80 can take [+-]\d+\.\d % of what it gets$`, e.Reason)
+			require.Regexp(t, `^instance 192\.168\.0\.[123]:80 can take \d+\.\d % (more|less) than it gets$`, e.Reason)
 			require.Len(t, e.In, 3)
 			require.Positive(t, e.In[id(1)]["busy"])
 			require.Positive(t, e.In[id(1)]["capacity"])
@@ -286,6 +286,24 @@ func TestAWriteThatFails(t *testing.T) {
 		w.after(4 * time.Minute)
 		require.InDelta(t, 0.75, w.shares()[0], 0.02)
 		require.NoError(t, w.leader.Ready())
+	})
+}
+
+// A round that hangs makes the process unfit to live, one that writes much does not.
+func TestARoundThatHangs(t *testing.T) {
+	t.Parallel()
+	inWorld(t, []float64{90, 30}, func(w *world) {
+		w.after(6 * time.Second)
+		release := make(chan struct{})
+		w.instances[0].lies(func(*loadmon.Report) error { <-release; return nil })
+		w.after(30 * time.Second)
+		require.NoError(t, w.leader.Live())
+		w.after(time.Minute)
+		require.ErrorContains(t, w.leader.Live(), "a round has come no further for")
+		w.instances[0].falsify = nil
+		close(release)
+		w.after(10 * time.Second)
+		require.NoError(t, w.leader.Live())
 	})
 }
 
