@@ -80,7 +80,7 @@ func (c *Checker) Want(s *cluster.Snapshot) {
 	c.wanted = s
 	if !first && before.Observers != s.Observers {
 		for _, in := range s.Services.All() {
-			if len(in.Hosts) < len(in.Service.Instances)+len(in.Registered) { // some run on no node of ours
+			if homeless(in) {
 				c.assign(in, false)
 			}
 		}
@@ -105,6 +105,10 @@ func (c *Checker) hurry() {
 // assign takes up one service as it is now.
 func (c *Checker) assign(in *cluster.Inputs, first bool) {
 	name := in.Service.Name
+	if !homeless(in) && !hosts(in, c.o.Node) { // most are, in a large cluster
+		c.replace(name, assigned{})
+		return
+	}
 	observes := func(instance string) bool {
 		return slices.Contains(c.wanted.Observers.Of(name, instance), c.o.Node)
 	}

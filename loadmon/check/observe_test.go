@@ -221,3 +221,21 @@ func TestPortOfTheCheck(t *testing.T) {
 	require.Zero(t, c.Results()[ID{"a", "other"}].Connections)
 	require.Empty(t, c.Health())
 }
+
+// A service whose instances all run elsewhere is none of this node's business, also when it was before.
+func TestServiceOfAnotherNode(t *testing.T) {
+	t.Parallel()
+	d := world(service("a", tcp(), mineAt))
+	c := New(Options{Node: "n1"})
+	c.Want(d.Snapshot(1))
+	require.NoError(t, c.Tell(mine, Word{State: Leave}))
+	require.Len(t, c.Results(), 1)
+	d.Node("n2", &cluster.Node{Addresses: []netip.Addr{mineAt.Addr()}})
+	d.Node("n1", &cluster.Node{Monitor: "http://" + host + ":9647"})
+	c.Want(d.Snapshot(2))
+	require.Empty(t, c.Results())
+	require.Empty(t, c.Health())
+	d.Node("n2", nil)
+	c.Want(d.Snapshot(3))
+	require.Len(t, c.Results(), 1, "it runs on no node of ours, and this one is its only observer")
+}

@@ -95,6 +95,21 @@ func listeners(s *cluster.Service, inst cluster.Instance) (out []netip.AddrPort)
 	return out
 }
 
+// homeless says whether some instances of a service run on no node of ours.
+func homeless(in *cluster.Inputs) bool {
+	return len(in.Hosts) < len(in.Service.Instances)+len(in.Registered)
+}
+
+// hosts says whether some run on this one.
+func hosts(in *cluster.Inputs, node string) bool {
+	for _, h := range in.Hosts {
+		if h.Node == node {
+			return true
+		}
+	}
+	return false
+}
+
 func notRun(s *cluster.Service, node string) cluster.Problem {
 	return cluster.Problem{
 		Object: "service " + s.Name, Field: "check." + s.Check.Kind(),
