@@ -158,11 +158,16 @@ func hosted(s *cluster.Snapshot, node string) (out []*cluster.Inputs) {
 
 // without is a service's inputs as if a node were down, or not.
 func without(in *cluster.Inputs, node string, down *cluster.Down) *cluster.Inputs {
+	return altered(in, node, func(h *cluster.Host) { h.Down = down })
+}
+
+// altered is a service's inputs with something else said of a node.
+func altered(in *cluster.Inputs, node string, change func(*cluster.Host)) *cluster.Inputs {
 	after := *in
 	after.Hosts = maps.Clone(in.Hosts)
 	for id, h := range after.Hosts {
 		if h.Node == node {
-			h.Down = down
+			change(&h)
 			after.Hosts[id] = h
 		}
 	}

@@ -3,6 +3,7 @@ package controlcenter_test
 import (
 	"net/netip"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -99,4 +100,49 @@ func TestPlanForget(t *testing.T) {
 	require.Equal(t, cluster.ForgetNode{Node: "n1", Alive: true}, p.Change)
 	_, err = controlcenter.PlanForget(snapshot(t, f), fleet, controlcenter.NodeWord{Node: "n9"}, noon)
 	require.Error(t, err)
+}
+
+func TestPlanNodeDrain(t *testing.T) {
+	t.Parallel()
+	f, fleet := hosts(t)
+	launched := storetest.Service(t, "c", "10.10.1.3:80")
+	launched.Run = &cluster.Run{Command: []string{"/bin/c"}}
+	f.Put(t, launched)
+	f.Edit(func(d *cluster.Draft) {
+		d.Instance("n2", "c", "c-1", &cluster.Instance{Addr: netip.MustParseAddr("192.168.1.2"), Port: 82, Weight: 1})
+	})
+	word := controlcenter.NodeWord{Node: "n2", Reason: "new kernel"}
+	_, err := controlcenter.PlanNodeDrain(snapshot(t, f), fleet, word, noon)
+	require.ErrorIs(t, err, cluster.ErrUnsafe)
+	require.ErrorContains(t, err, "no instance of service b would take new connections", "and c, which moves, is not named")
+	word.Force = true
+	p, err := controlcenter.PlanNodeDrain(snapshot(t, f), fleet, word, noon)
+	require.NoError(t, err)
+	require.Equal(t, cluster.SetNodeAdmin{Node: "n2", Admin: &cluster.NodeAdmin{Drain: true, Reason: "new kernel", Since: noon}}, p.Change)
+	require.Equal(t, "node n2 is drained\n"+
+		"  - service a: 1 of the 2 instances that take new connections\n"+
+		"  - service b: 1 of the 1 instances that take new connections\n"+
+		"  ~ service c: 1 launched instances: this node -> others, each once its substitute is ready", p.String())
+	_, err = f.Commit(t.Context(), p.Change)
+	require.NoError(t, err)
+	p, err = controlcenter.PlanNodeDrain(snapshot(t, f), fleet, word, noon)
+	require.NoError(t, err)
+	require.True(t, p.Nothing())
+
+	p, err = controlcenter.PlanNodeCordon(snapshot(t, f), fleet, controlcenter.NodeWord{Node: "n2"}, noon)
+	require.NoError(t, err)
+	require.Equal(t, cluster.SetNodeAdmin{Node: "n2", Admin: &cluster.NodeAdmin{Drain: true, Cordon: true, Since: noon}}, p.Change, "it stays drained")
+	p, err = controlcenter.PlanNodeUncordon(snapshot(t, f), fleet, controlcenter.NodeWord{Node: "n2"}, noon)
+	require.NoError(t, err)
+	require.Equal(t, cluster.SetNodeAdmin{Node: "n2"}, p.Change)
+	require.Contains(t, p.String(), "+ service a: 1 instances take new connections again")
+	p, err = controlcenter.PlanNodeUncordon(snapshot(t, f), fleet, controlcenter.NodeWord{Node: "n1"}, noon)
+	require.NoError(t, err)
+	require.True(t, p.Nothing())
+	for _, plan := range []func(*cluster.Snapshot, controlcenter.Fleet, controlcenter.NodeWord, time.Time) (controlcenter.NodePlan, error){
+		controlcenter.PlanNodeDrain, controlcenter.PlanNodeCordon, controlcenter.PlanNodeUncordon,
+	} {
+		_, err := plan(snapshot(t, f), fleet, controlcenter.NodeWord{Node: "n9"}, noon)
+		require.ErrorContains(t, err, "n9")
+	}
 }

@@ -14,6 +14,7 @@ import (
 var program, plain string
 
 func TestMain(m *testing.M) {
+	lab.BecomeLaunched()
 	lab.BecomeWorker()
 	os.Exit(run(m))
 }

@@ -39,6 +39,7 @@ type launcherOptions struct {
 	cpus     float64
 	memory   string
 	user     string
+	cgroup   string
 	pages    pageFlags
 	logs     logOptions
 }
@@ -75,6 +76,7 @@ Pages on --listen: /livez /readyz /metrics.`,
 	f.StringVar(&o.ports, "ports", "20000-29999", "ports that instances may get")
 	f.Float64Var(&o.cpus, "cpus", 0, "processors for all instances together; 0: all that there are")
 	f.StringVar(&o.memory, "memory", "", "memory for all instances together, as in 8GiB; default: nine tenths of the host's")
+	f.StringVar(&o.cgroup, "cgroup", process.DefaultGroup, "control group above those of the instances; empty: none are made, and nothing is limited")
 	f.StringVar(&o.user, "user", "", "who instances run as that name nobody; they are refused without")
 	o.pages.register(f, "127.0.0.1:9650")
 	o.logs.addTo(c)
@@ -189,7 +191,7 @@ func (o *launcherOptions) drivers(list *allow.List) (out map[string]launcher.Dri
 		if name != cluster.DriverProcess {
 			return nil, nil, fmt.Errorf("%s allows driver %q, which this version cannot start with: remove it", o.list, name)
 		}
-		d, err := process.Open(process.Config{Dir: o.stateDir, Group: process.DefaultGroup, User: o.user})
+		d, err := process.Open(process.Config{Dir: o.stateDir, Group: o.cgroup, User: o.user})
 		if err != nil {
 			return nil, nil, err
 		}

@@ -23,7 +23,10 @@ type nodeOptions struct {
 type runNodeFunc func(context.Context, *nodeOptions) error
 
 func newNodeCmd(a *app) *cobra.Command {
-	return a.group("node", "Say that a node is down, or forget it",
+	return a.group("node", "Take a node out of service, say that it is down, or forget it",
+		newNodeDrainCmd(a, nil),
+		newNodeCordonCmd(a, nil),
+		newNodeUncordonCmd(a, nil),
 		newNodeDownCmd(a, nil),
 		newNodeForgetCmd(a, nil),
 	)

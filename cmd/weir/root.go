@@ -25,6 +25,7 @@ func newRootCmd(a *app) *cobra.Command {
 		newReportCmd(a, nil),
 		newResumeCmd(a, nil),
 		newRulesCmd(a),
+		newScaleCmd(a, nil),
 		newSimulateCmd(a, nil),
 		newTopCmd(a, nil),
 		newTraceCmd(a),

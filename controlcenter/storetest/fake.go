@@ -83,6 +83,8 @@ func (f *Fake) apply(change cluster.Change) error {
 		f.draft.Service(c.Service.Name, nil)
 	case cluster.SetAdmin:
 		f.draft.Admin(c.Service, c.ID, c.Admin)
+	case cluster.SetNodeAdmin:
+		f.draft.NodeAdmin(c.Node, c.Admin)
 	case cluster.SetConfig:
 		f.draft.Config(c.Config)
 	case cluster.SetDown:

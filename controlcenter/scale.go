@@ -1,0 +1,106 @@
+package controlcenter
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/weir-lb/weir/cluster"
+)
+
+// ScaleWord is what an operator says of the number of a service's instances.
+type ScaleWord struct {
+	Service  string
+	Replicas int
+	Auto     bool // take a number back: the load, or the file, decides again
+	Reason   string
+	Force    bool
+}
+
+// ScalePlan is what such a word would change. It is printable, and nothing has been written yet.
+type ScalePlan struct {
+	Service string         `json:"service"`
+	From    string         `json:"from"`
+	To      string         `json:"to"`
+	Change  cluster.Change `json:"-"` // nil: it already is so
+}
+
+// String is one line.
+func (p ScalePlan) String() string {
+	if p.Change == nil {
+		return fmt.Sprintf("service %s: %s already", p.Service, p.To)
+	}
+	return fmt.Sprintf("service %s: %s -> %s", p.Service, p.From, p.To)
+}
+
+// PlanScale says what an operator's word would change. A service that is not launched is refused; so is, unless forced, a
+// number outside of what its file permits, and one that would stop more than half of all launched instances.
+func PlanScale(s *cluster.Snapshot, ops *cluster.Operations, word ScaleWord, now time.Time) (ScalePlan, error) {
+	p := ScalePlan{Service: word.Service}
+	in, err := find(s, word.Service)
+	if err != nil {
+		return p, err
+	}
+	if in.Service.Run == nil {
+		return p, fmt.Errorf("service %s is not launched by Weir: give its file a run, or publish instances by hand", word.Service)
+	}
+	before, there := ops.Scaled[word.Service]
+	p.From = pinned(before, there)
+	if word.Auto {
+		p.To = "as the load or the file says"
+		if there && before.Pinned {
+			p.Change = cluster.SetScaled{Service: word.Service, Scaled: &cluster.Scaled{Replicas: before.Replicas, By: "operator", Reason: "the number is free again", Since: now}}
+		}
+		return p, nil
+	}
+	if word.Replicas < 0 || word.Replicas > cluster.MaxInstances {
+		return p, fmt.Errorf("%d replicas are outside 0..%d", word.Replicas, cluster.MaxInstances)
+	}
+	after := cluster.Scaled{Replicas: word.Replicas, By: "operator", Reason: word.Reason, Since: now, Pinned: true}
+	p.To = pinned(after, true)
+	if there && before.Pinned && before.Replicas == word.Replicas {
+		return p, nil
+	}
+	if c := in.Service.Scale; c != nil && !word.Force && (word.Replicas < c.Min || word.Replicas > c.Max) {
+		return p, fmt.Errorf("%w: %d is outside of the %d..%d that the service's file permits: change the file, or use --force", cluster.ErrUnsafe, word.Replicas, c.Min, c.Max)
+	}
+	if err := Halves(ops, map[string]int{word.Service: word.Replicas}); err != nil && !word.Force {
+		return p, err
+	}
+	p.Change = cluster.SetScaled{Service: word.Service, Scaled: &after}
+	return p, nil
+}
+
+func pinned(s cluster.Scaled, there bool) string {
+	switch {
+	case !there:
+		return "as the file says"
+	case s.Pinned:
+		return fmt.Sprintf("%d by an operator", s.Replicas)
+	}
+	return fmt.Sprintf("%d by %s", s.Replicas, s.By)
+}
+
+// Halves refuses, with cluster.ErrUnsafe, numbers of services' instances that would stop more than half of all that are
+// launched. Of a few nothing is said.
+func Halves(ops *cluster.Operations, replicas map[string]int) error {
+	total, have := 0, map[string]int{}
+	for _, assigned := range ops.Assigned {
+		for _, a := range assigned {
+			if a.Wanted == cluster.WantServing || a.Wanted == cluster.WantStandby {
+				total++
+				have[a.Service]++
+			}
+		}
+	}
+	stopped := 0
+	for service, n := range replicas {
+		stopped += max(have[service]-n, 0)
+	}
+	if total > fewLaunched && 2*stopped > total {
+		return fmt.Errorf("%w: it would stop %d of all %d launched instances, more than half: if that is meant, use --force", cluster.ErrUnsafe, stopped, total)
+	}
+	return nil
+}
+
+// fewLaunched are so few instances that half of them is no disaster.
+const fewLaunched = 4

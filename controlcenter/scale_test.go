@@ -1,0 +1,77 @@
+package controlcenter_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/controlcenter"
+	"github.com/weir-lb/weir/controlcenter/storetest"
+)
+
+// assigned is so many serving instances of each service, on one node.
+func assigned(services map[string]int) *cluster.Operations {
+	ops := &cluster.Operations{Assigned: map[string]map[string]cluster.Assignment{"n1": {}}, Scaled: map[string]cluster.Scaled{}}
+	for name, n := range services {
+		for i := range n {
+			ops.Assigned["n1"][fmt.Sprintf("%s-%d", name, i)] = cluster.Assignment{Service: name, Wanted: cluster.WantServing}
+		}
+	}
+	return ops
+}
+
+func TestPlanScale(t *testing.T) {
+	t.Parallel()
+	f := storetest.New()
+	a, b := storetest.Service(t, "a", "10.10.1.1:80"), storetest.Service(t, "b", "10.10.1.2:80", "192.168.1.1:80")
+	a.Run, a.Scale = &cluster.Run{Command: []string{"/bin/a"}}, &cluster.Scale{Min: 2, Max: 8}
+	f.Put(t, a, b)
+	ops := assigned(map[string]int{"a": 4, "c": 2})
+	plan := func(w controlcenter.ScaleWord) (controlcenter.ScalePlan, error) {
+		return controlcenter.PlanScale(snapshot(t, f), ops, w, noon)
+	}
+	p, err := plan(controlcenter.ScaleWord{Service: "a", Replicas: 6, Reason: "launch day"})
+	require.NoError(t, err)
+	require.Equal(t, cluster.SetScaled{Service: "a", Scaled: &cluster.Scaled{Replicas: 6, By: "operator", Reason: "launch day", Since: noon, Pinned: true}}, p.Change)
+	require.Equal(t, "service a: as the file says -> 6 by an operator", p.String())
+	for says, w := range map[string]controlcenter.ScaleWord{
+		"service b is not launched by Weir": {Service: "b", Replicas: 1},
+		"x":                                 {Service: "x", Replicas: 1},
+		"1001 replicas are outside 0..1000": {Service: "a", Replicas: 1001},
+		"-1 replicas are outside":           {Service: "a", Replicas: -1, Force: true},
+		"9 is outside of the 2..8":          {Service: "a", Replicas: 9},
+		"1 is outside of the 2..8 that":     {Service: "a", Replicas: 1},
+	} {
+		_, err := plan(w)
+		require.ErrorContains(t, err, says)
+	}
+	p, err = plan(controlcenter.ScaleWord{Service: "a", Replicas: 9, Force: true})
+	require.NoError(t, err)
+	require.NotNil(t, p.Change)
+
+	ops.Scaled["a"] = cluster.Scaled{Replicas: 6, Pinned: true}
+	p, err = plan(controlcenter.ScaleWord{Service: "a", Replicas: 6})
+	require.NoError(t, err)
+	require.Equal(t, "service a: 6 by an operator already", p.String())
+	p, err = plan(controlcenter.ScaleWord{Service: "a", Auto: true})
+	require.NoError(t, err)
+	require.Equal(t, 6, p.Change.(cluster.SetScaled).Scaled.Replicas, "the load goes on from where it is")
+	require.False(t, p.Change.(cluster.SetScaled).Scaled.Pinned)
+	ops.Scaled["a"] = cluster.Scaled{Replicas: 6, By: "busy"}
+	p, err = plan(controlcenter.ScaleWord{Service: "a", Auto: true})
+	require.NoError(t, err)
+	require.Nil(t, p.Change)
+}
+
+func TestHalves(t *testing.T) {
+	t.Parallel()
+	ops := assigned(map[string]int{"a": 6, "b": 4})
+	require.NoError(t, controlcenter.Halves(ops, map[string]int{"a": 1}))
+	err := controlcenter.Halves(ops, map[string]int{"a": 0})
+	require.ErrorIs(t, err, cluster.ErrUnsafe)
+	require.ErrorContains(t, err, "it would stop 6 of all 10 launched instances")
+	require.ErrorIs(t, controlcenter.Halves(ops, map[string]int{"a": 3, "b": 1}), cluster.ErrUnsafe)
+	require.NoError(t, controlcenter.Halves(assigned(map[string]int{"a": 4}), map[string]int{"a": 0}), "of a few nothing is said")
+}

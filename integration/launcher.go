@@ -1,0 +1,102 @@
+package integration
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/internal/lab"
+)
+
+// Launcher is the launcher of one node, as a process.
+type Launcher struct {
+	*Daemon
+	StateDir string
+}
+
+// StartLaunchers starts one on each node. What they start ends with the World.
+func (w *World) StartLaunchers() (all []*Launcher) {
+	w.t.Helper()
+	list := filepath.Join(w.Dir, "launcher.yaml")
+	command, err := lab.LaunchedCommand()
+	require.NoError(w.t, err)
+	allowed := fmt.Sprintf("drivers: [process]\nusers: [root]\nservices: [\"*\"]\npaths: [%q, /bin, /usr/bin]\n", filepath.Dir(command[0]))
+	require.NoError(w.t, os.WriteFile(list, []byte(allowed), 0o600))
+	for i, host := range w.Nodes {
+		name := fmt.Sprintf("n%d", i+1)
+		l := &Launcher{Daemon: w.daemon("launcher", name, host, "127.0.0.1:9650"), StateDir: filepath.Join(w.Dir, name+"-launcher")}
+		l.Args = []string{
+			"launcher", "--node", name, "--list", list, "--state-dir", l.StateDir, "--node-ip", host.Addr4.String(), "--etcd", w.Endpoint(), "--insecure-etcd",
+			"--cgroup", "", "--user", "root", "--ports", "20000-20199",
+		}
+		all = append(all, l)
+		w.t.Cleanup(func() { l.finish(); l.reap() })
+		l.Start()
+	}
+	for _, l := range all {
+		l.AwaitReady(20 * time.Second)
+	}
+	return all
+}
+
+// reap ends what the launcher left running.
+func (l *Launcher) reap() {
+	processes, _ := filepath.Glob("/proc/[0-9]*")
+	for _, dir := range processes {
+		pid, _ := strconv.Atoi(filepath.Base(dir))
+		line, _ := os.ReadFile(filepath.Join(dir, "cmdline"))
+		environment, _ := os.ReadFile(filepath.Join(dir, "environ"))
+		if strings.Contains(string(line), l.StateDir) || strings.Contains(string(environment), "WEIR_ENV_FILE="+l.StateDir) {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+	}
+}
+
+// Launched makes a service whose instances are started by launchers.
+func (w *World) Launched(name string, f cluster.Frontend, change func(*cluster.Service)) *cluster.Service {
+	w.t.Helper()
+	command, err := lab.LaunchedCommand()
+	require.NoError(w.t, err)
+	s := Service(name, f)
+	s.Run = &cluster.Run{Command: command, User: "root", Grace: cluster.Duration(5 * time.Second)}
+	if change != nil {
+		change(s)
+	}
+	return s
+}
+
+// Serving are the ids of a service's instances that take new connections, by node.
+func (w *World) Serving(service string) map[string][]string {
+	w.t.Helper()
+	snapshot, err := w.Store.Snapshot(w.t.Context())
+	require.NoError(w.t, err)
+	out := map[string][]string{}
+	if in, ok := snapshot.Services.Get(service); ok {
+		for _, s := range cluster.Resolve(in).Instances {
+			if s.Takes() {
+				out[s.Node] = append(out[s.Node], s.Instance.ID)
+			}
+		}
+	}
+	return out
+}
+
+// AwaitServing waits until so many instances of a service take new connections, and returns their ids.
+func (w *World) AwaitServing(service string, n int, within time.Duration) (ids []string) {
+	w.t.Helper()
+	w.Eventually(within, fmt.Sprintf("%d instances of %s serve", n, service), func() bool {
+		ids = nil
+		for _, there := range w.Serving(service) {
+			ids = append(ids, there...)
+		}
+		return len(ids) == n
+	})
+	return ids
+}
