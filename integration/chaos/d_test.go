@@ -3,8 +3,11 @@ package chaos
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"net/netip"
+	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -20,11 +23,13 @@ import (
 )
 
 var controlCases = map[string]func(*run){
-	"D1": leaderDies,
-	"D2": zombieLeader,
-	"D4": controlCutOff,
-	"D5": mostChecksFail,
-	"D6": flappingCheck,
+	"D1":  leaderDies,
+	"D2":  zombieLeader,
+	"D3":  controlWithoutEtcd,
+	"D4":  controlCutOff,
+	"D5":  mostChecksFail,
+	"D6":  flappingCheck,
+	"D17": nodeAndLeaderDie,
 }
 
 // checked is a service whose instances run on the nodes themselves, each with a page of its own that says whether it is
@@ -201,12 +206,41 @@ func (r *run) staleWrites(w *integration.World, n int) (taken int) {
 	return taken
 }
 
-// controlCutOff runs the control center on a host of its own, whose cable is pulled.
-func controlCutOff(r *run) {
+// controlWithoutEtcd has the control center reach etcd by a way of its own, which falls silent.
+func controlWithoutEtcd(r *run) {
 	w := r.world(integration.Options{AgentArgs: integration.LoadsForAll})
 	c := r.checked(w, 3, cluster.Check{})
-	host := w.Instances[3]
-	cc := w.NewControlCenter("cc1", host)
+	socket := filepath.Join(w.Dir, "cc.sock")
+	l, err := net.Listen("unix", socket)
+	require.NoError(r, err)
+	way := lab.StartProxy(l, func() (net.Conn, error) { return net.Dial("unix", strings.TrimPrefix(w.Endpoint(), "unix://")) })
+	r.Cleanup(func() { _ = way.Close() })
+	cc := w.NewControlCenter("cc1", w.Client)
+	cc.Args[slices.Index(cc.Args, w.Endpoint())] = "unix://" + socket
+	r.join(w, cc)
+	time.Sleep(14 * time.Second) // from here on it may conclude something
+	way.Freeze(true)
+	begin := time.Now()
+	_, err = c.probe.Stop()
+	require.NoError(r, err)
+	r.cable(w.Agents[2].Host, "down")
+	w.Agents[2].Stop()
+	r.figure("t_stops_s", w.Eventually(12*time.Second, "it says that it does not lead", func() bool { return !cc.Leads() }).Seconds())
+	code, _ := cc.Get("/readyz")
+	require.NotEqual(r, http.StatusOK, code)
+	actions := 3 - c.least(15*time.Second-time.Since(begin))
+	r.figure("actions", float64(actions))
+	way.Freeze(false)
+	way.Cut()
+	w.AwaitLeader(20 * time.Second)
+	w.Eventually(25*time.Second, "it decides again", func() bool { return c.pool() == 2 })
+	require.Zero(r, actions)
+	require.Less(r, r.line.Figures["t_stops_s"], 7.0)
+}
+
+// join starts a control center of the world's, and waits until one leads.
+func (r *run) join(w *integration.World, cc *integration.ControlCenter) {
+	r.Helper()
 	w.ControlCenters = append(w.ControlCenters, cc)
 	cc.Start()
 	r.Cleanup(func() {
@@ -215,17 +249,22 @@ func controlCutOff(r *run) {
 		}
 	})
 	w.AwaitLeader(20 * time.Second)
-	cable := func(state string) {
-		out, err := host.Output("ip", "link", "set", "eth0", state)
-		require.NoError(r, err, string(out))
-	}
-	cable("down")
+}
+
+// controlCutOff runs the control center on a host of its own, whose cable is pulled.
+func controlCutOff(r *run) {
+	w := r.world(integration.Options{AgentArgs: integration.LoadsForAll})
+	c := r.checked(w, 3, cluster.Check{})
+	host := w.Instances[3]
+	cc := w.NewControlCenter("cc1", host)
+	r.join(w, cc)
+	r.cable(host, "down")
 	w.Agents[2].Stop()
 	least := c.least(25 * time.Second) // the leader watches for 13 s first
 	r.figure("removed", float64(3-least))
 	said, _ := r.weir(w, "get", "nodes")
 	require.Contains(r, said, "could not be asked", "the operator is told")
-	cable("up")
+	r.cable(host, "up")
 	r.repaired(w.Eventually(20*time.Second, "it is found to serve", func() bool {
 		gone, err := w.Store.Gone(r.Context())
 		require.NoError(r, err)
@@ -295,4 +334,34 @@ func flappingCheck(r *run) {
 	c.unharmed()
 	require.Positive(r, n, "it was never out")
 	require.LessOrEqual(r, n, 14)
+}
+
+func nodeAndLeaderDie(r *run) {
+	w := r.controlled(2)
+	c := r.checked(w, 3, cluster.Check{})
+	leader, node := w.AwaitLeader(20*time.Second), w.Agents[2]
+	begin := time.Now()
+	leader.Kill()
+	r.cable(node.Host, "down")
+	node.Kill()
+	w.Eventually(60*time.Second, "its instance is out", func() bool { return c.pool() == 2 })
+	r.figure("t_out_s", time.Since(begin).Seconds())
+	_, err := c.probe.Stop() // what failed until then went to the node that was dead
+	require.NoError(r, err)
+	w.Flood(w.Client, c.front, 300)
+	r.cable(node.Host, "up")
+	node.Start()
+	r.figure("t_in_s", w.Eventually(20*time.Second, "it is in again", func() bool { return c.pool() == 3 }).Seconds())
+	got := w.Flood(w.Client, c.front, 300)
+	require.Len(r, got.ByID, 3)
+	r.line.Conns = 600
+	require.Less(r, r.line.Figures["t_out_s"], 27.0)
+	require.Less(r, r.line.Figures["t_in_s"], 5.0)
+}
+
+// cable plugs a host in, or pulls its cable.
+func (r *run) cable(host *lab.Host, state string) {
+	r.Helper()
+	out, err := host.Output("ip", "link", "set", "eth0", state)
+	require.NoError(r, err, string(out))
 }

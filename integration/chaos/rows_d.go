@@ -25,6 +25,17 @@ var controlRows = []Row{{
 		New: "c.Txn(ctx).If([]clientv3.Cmp{leading}[:0]...).Then(inner).Commit()",
 	},
 }, {
+	ID:       "D3",
+	Fault:    "the control center that leads gets no answer from etcd for 15 s, while a node dies",
+	Expected: "it says that it does not lead, and is not ready; it decides nothing meanwhile, and leads again afterwards",
+	Target:   "t_stops_s < 7, actions 0",
+	Variants: one,
+	Mutation: Mutation{
+		File: "etcd/lead.go", Why: "a leader that hears nothing of etcd goes on leading",
+		Old: "t.silence.Reset(time.Until(sent.Add(t.candidate.TTL)))",
+		New: "t.silence.Reset(time.Until(sent.Add(time.Hour)))",
+	},
+}, {
 	ID:       "D4",
 	Fault:    "the control center is cut off from all nodes while an agent is stopped beside its instance",
 	Expected: "nobody can look, so nobody is declared down; once it can, the node is unwatched and keeps its traffic",
@@ -56,5 +67,16 @@ var controlRows = []Row{{
 		File: "loadmon/check/damper.go", Why: "an instance is well as soon as it looks so",
 		Old: "return min(maxHold, time.Second<<(d.falls-1))",
 		New: "return min(0, time.Second<<(d.falls-1))",
+	},
+}, {
+	ID:       "D17",
+	Fault:    "a node dies, and in the same moment the control center that leads, of two",
+	Expected: "the new leader watches for a lease's time first; then the node's instance is out, and it is in again when the node is back",
+	Target:   "t_out_s < 27, t_in_s < 5; then conn_failed 0",
+	Variants: one,
+	Mutation: Mutation{
+		File: "controlcenter/leader/watchman/decide.go", Why: "no node is declared down",
+		Old: "if g.blocked() || in.Paused {",
+		New: "if g.blocked() || in.Paused || g.hosts > 0 {",
 	},
 }}
