@@ -226,8 +226,10 @@ func controlWithoutEtcd(r *run) {
 	r.cable(w.Agents[2].Host, "down")
 	w.Agents[2].Stop()
 	r.figure("t_stops_s", w.Eventually(12*time.Second, "it says that it does not lead", func() bool { return !cc.Leads() }).Seconds())
-	code, _ := cc.Get("/readyz")
-	require.NotEqual(r, http.StatusOK, code)
+	w.Eventually(8*time.Second, "it is not ready", func() bool {
+		code, _ := cc.Get("/readyz")
+		return code == http.StatusServiceUnavailable
+	})
 	actions := 3 - c.least(15*time.Second-time.Since(begin))
 	r.figure("actions", float64(actions))
 	way.Freeze(false)
