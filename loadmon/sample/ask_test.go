@@ -60,7 +60,7 @@ func TestWhoIsAsked(t *testing.T) {
 	require.NotContains(t, a.services, "first")
 }
 
-func addressOf(t *testing.T, a net.Addr) netip.AddrPort {
+func addressOf(t testing.TB, a net.Addr) netip.AddrPort {
 	t.Helper()
 	return a.(*net.TCPAddr).AddrPort()
 }

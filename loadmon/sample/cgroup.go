@@ -1,11 +1,8 @@
 package sample
 
 import (
-	"bytes"
 	"cmp"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -14,13 +11,17 @@ import (
 	"time"
 )
 
-// Cgroups reads what processes use. The zero value is not usable: see FindCgroups.
+// Cgroups reads what processes use. The zero value is not usable: see FindCgroups. One goroutine uses it.
 type Cgroups struct {
+	files   files
 	proc    string
 	unified string            // mount point of version 2; "": none
 	legacy  map[string]string // mount points of version 1, by controller
 	self    map[string]string // our own groups, by controller: what shares one with us has none of its own
 	sizes   bool              // the size of the directory fd is the number of files (Linux 6.2)
+
+	above   memo[limits] // of groups above others: many instances have the same ones
+	mayOpen memo[uint64] // how many files a process may open, which hardly ever changes
 }
 
 // FindCgroups looks for the control group file systems, of which a host may have version 2, version 1, both or none.
@@ -62,7 +63,8 @@ func (c *Cgroups) Usage(pid int) (Usage, error) {
 	if err != nil {
 		return Usage{}, fmt.Errorf("usage of process %d: %w", pid, err)
 	}
-	u := Usage{Quota: c.quota(groups)}
+	above := c.limits(groups)
+	u := Usage{Quota: above.processors}
 	members := c.members(pid, groups)
 	switch {
 	case c.unifiedCPU(groups, &u), c.legacyCPU(groups, &u):
@@ -73,11 +75,11 @@ func (c *Cgroups) Usage(pid int) (Usage, error) {
 		}
 	}
 	switch {
-	case c.unifiedMemory(groups, &u), c.legacyMemory(groups, &u):
+	case c.unifiedMemory(groups, above, &u), c.legacyMemory(groups, &u):
 	default:
 		u.Memory = c.resident(members)
 	}
-	u.Files, u.FilesLimit = c.files(members)
+	u.Files, u.FilesLimit = c.openFiles(members)
 	return u, nil
 }
 
@@ -99,13 +101,13 @@ func (c *Cgroups) unifiedCPU(groups map[string]string, u *Usage) bool {
 	if !ok {
 		return false
 	}
-	used, err := valueOf(filepath.Join(dir, "cpu.stat"), "usage_usec")
+	used, err := c.files.value(filepath.Join(dir, "cpu.stat"), "usage_usec")
 	if err != nil {
 		return false
 	}
 	u.CPU, u.Source = time.Duration(used)*time.Microsecond, "cgroup v2"
 	// A kernel without pressure has no such file, and a group is not worse for it.
-	u.Waited, _ = pressure(filepath.Join(dir, "cpu.pressure"))
+	u.Waited, _ = c.pressure(filepath.Join(dir, "cpu.pressure"))
 	return true
 }
 
@@ -114,14 +116,14 @@ func (c *Cgroups) legacyCPU(groups map[string]string, u *Usage) bool {
 	if !ok {
 		return false
 	}
-	used, err := number(filepath.Join(dir, "cpuacct.usage"))
+	used, err := c.files.number(filepath.Join(dir, "cpuacct.usage"))
 	u.CPU, u.Source = time.Duration(used), "cgroup v1"
 	return err == nil
 }
 
 // groups are those of a process, by controller; version 2 is "".
 func (c *Cgroups) groups(pid string) (map[string]string, error) {
-	text, err := os.ReadFile(filepath.Join(c.proc, pid, "cgroup"))
+	text, err := c.files.read(filepath.Join(c.proc, pid, "cgroup"))
 	if err != nil {
 		return nil, err
 	}
@@ -141,46 +143,76 @@ func (c *Cgroups) groups(pid string) (map[string]string, error) {
 // below says whether a group lies below the root.
 func below(group string) bool { return group != "" && group != "/" && group != "." }
 
-// quota is the smallest of the group and those above it, in processors; 0: none.
-func (c *Cgroups) quota(groups map[string]string) float64 {
-	least := 0.0
-	take := func(quota, period int64, err error) {
-		if err == nil && quota > 0 && period > 0 {
-			if q := float64(quota) / float64(period); least == 0 || q < least {
-				least = q
-			}
-		}
-	}
-	for group := groups[""]; c.unified != "" && below(group); group = path.Dir(group) {
-		take(unifiedQuota(filepath.Join(c.unified, group, "cpu.max")))
-	}
-	for group := groups["cpu"]; c.legacy["cpu"] != "" && below(group); group = path.Dir(group) {
-		dir := filepath.Join(c.legacy["cpu"], group)
-		quota, err := number(filepath.Join(dir, "cpu.cfs_quota_us"))
-		period, perr := number(filepath.Join(dir, "cpu.cfs_period_us"))
-		take(quota, period, errors.Join(err, perr))
-	}
-	return least
+// limits are those of one group or of several: of several, the smallest of each. 0: none.
+type limits struct {
+	processors float64
+	memory     uint64
 }
 
-// unifiedQuota reads "QUOTA PERIOD" or "max PERIOD".
-func unifiedQuota(file string) (quota, period int64, err error) {
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return 0, 0, err
+func (l limits) with(m limits) limits {
+	if m.processors > 0 && (l.processors == 0 || m.processors < l.processors) {
+		l.processors = m.processors
 	}
-	fields := strings.Fields(string(text))
-	if len(fields) != 2 || fields[0] == "max" {
-		return 0, 0, nil
+	if m.memory > 0 && (l.memory == 0 || m.memory < l.memory) {
+		l.memory = m.memory
 	}
-	quota, err = strconv.ParseInt(fields[0], 10, 64)
-	period, perr := strconv.ParseInt(fields[1], 10, 64)
-	return quota, period, errors.Join(err, perr)
+	return l
+}
+
+// limits are those of a process's group and of those above it.
+func (c *Cgroups) limits(groups map[string]string) (sum limits) {
+	now := time.Now()
+	walk := func(mount, group string, read func(dir string) limits) {
+		if mount == "" || !below(group) {
+			return
+		}
+		sum = sum.with(read(filepath.Join(mount, group)))
+		for group = path.Dir(group); below(group); group = path.Dir(group) {
+			dir := filepath.Join(mount, group)
+			sum = sum.with(c.above.get(dir, now, time.Second, func() limits { return read(dir) }))
+		}
+	}
+	walk(c.unified, groups[""], c.unifiedLimits)
+	walk(c.legacy["cpu"], groups["cpu"], c.legacyLimits)
+	return sum
+}
+
+// unifiedLimits reads "QUOTA PERIOD" or "max PERIOD", and a number or "max".
+func (c *Cgroups) unifiedLimits(dir string) (l limits) {
+	if text, err := c.files.read(filepath.Join(dir, "cpu.max")); err == nil {
+		fields := strings.Fields(string(text))
+		if len(fields) == 2 {
+			l.processors = quotient(fields[0], fields[1])
+		}
+	}
+	if memory, err := c.files.number(filepath.Join(dir, "memory.max")); err == nil {
+		l.memory = limited(memory)
+	}
+	return l
+}
+
+func (c *Cgroups) legacyLimits(dir string) limits {
+	quota, err := c.files.number(filepath.Join(dir, "cpu.cfs_quota_us"))
+	period, perr := c.files.number(filepath.Join(dir, "cpu.cfs_period_us"))
+	if err != nil || perr != nil || quota <= 0 || period <= 0 {
+		return limits{}
+	}
+	return limits{processors: float64(quota) / float64(period)}
+}
+
+// quotient is the quota in processors; 0: it is none.
+func quotient(quota, period string) float64 {
+	q, err := strconv.ParseInt(quota, 10, 64)
+	p, perr := strconv.ParseInt(period, 10, 64)
+	if err != nil || perr != nil || q <= 0 || p <= 0 {
+		return 0
+	}
+	return float64(q) / float64(p)
 }
 
 // pressure reads the total of the line "full".
-func pressure(file string) (time.Duration, error) {
-	text, err := os.ReadFile(file)
+func (c *Cgroups) pressure(file string) (time.Duration, error) {
+	text, err := c.files.read(file)
 	if err != nil {
 		return 0, err
 	}
@@ -191,26 +223,4 @@ func pressure(file string) (time.Duration, error) {
 		}
 	}
 	return 0, fmt.Errorf("%s has no line \"full\"", file)
-}
-
-func number(file string) (int64, error) {
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return 0, err
-	}
-	return strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
-}
-
-// valueOf reads "KEY VALUE" lines.
-func valueOf(file, key string) (int64, error) {
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return 0, err
-	}
-	for line := range bytes.Lines(text) {
-		if value, ok := bytes.CutPrefix(line, []byte(key+" ")); ok {
-			return strconv.ParseInt(string(bytes.TrimSpace(value)), 10, 64)
-		}
-	}
-	return 0, fmt.Errorf("%s has no %s: %w", file, key, fs.ErrNotExist)
 }

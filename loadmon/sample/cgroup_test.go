@@ -29,7 +29,7 @@ func host(t *testing.T, files map[string]string) *Cgroups {
 
 const stat = "17 (a b) c)) S 1 17 17 0 -1 4194304 1 0 0 0 240 40 10 10 20 0 1 0 1 1 1\n"
 
-const limits = "Limit                     Soft Limit           Hard Limit           Units     \nMax open files            1024                 4096                 files     \n"
+const limitsText = "Limit                     Soft Limit           Hard Limit           Units     \nMax open files            1024                 4096                 files     \n"
 
 func TestUsageOnEveryKindOfHost(t *testing.T) {
 	t.Parallel()
@@ -49,9 +49,9 @@ func TestUsageOnEveryKindOfHost(t *testing.T) {
 			"cg/system.slice/a.service/memory.max":   "max\n", "cg/system.slice/a.service/memory.current": "700\n",
 			"cg/system.slice/a.service/memory.stat":  "anon 500\nactive_file 100\ninactive_file 200\n",
 			"cg/system.slice/a.service/cgroup.procs": "0\n16\n17\n18\n", // 0: of another namespace
-			"proc/16/fd/0":                           "", "proc/16/limits": limits,
-			"proc/17/fd/0": "", "proc/17/fd/1": "", "proc/17/limits": limits,
-			"proc/18/fd/0": "", "proc/18/fd/1": "", "proc/18/fd/2": "", "proc/18/limits": strings.ReplaceAll(limits, "1024 ", "unlimited "),
+			"proc/16/fd/0":                           "", "proc/16/limits": limitsText,
+			"proc/17/fd/0": "", "proc/17/fd/1": "", "proc/17/limits": limitsText,
+			"proc/18/fd/0": "", "proc/18/fd/1": "", "proc/18/fd/2": "", "proc/18/limits": strings.ReplaceAll(limitsText, "1024 ", "unlimited "),
 		}, Usage{CPU: 1500 * time.Millisecond, Waited: 250 * time.Millisecond, Quota: 0.5, Source: "cgroup v2", Memory: 500, MemoryLimit: 900, Files: 3}},
 		"hybrid: CPU of 2, quota and memory of 1": {map[string]string{
 			"proc/self/mounts":               "cgroup ROOT/cpu cgroup rw,cpu,cpuacct 0 0\ncgroup2 ROOT/unified cgroup2 rw 0 0\ncgroup ROOT/memory cgroup rw,memory 0 0\n",
@@ -73,14 +73,14 @@ func TestUsageOnEveryKindOfHost(t *testing.T) {
 			"memory/a/memory.usage_in_bytes": "700\n",
 			"memory/a/memory.stat":           "hierarchical_memory_limit 9223372036854771712\ntotal_inactive_file 0\n",
 			"memory/a/cgroup.procs":          "17\n",
-			"proc/17/fd/0":                   "", "proc/17/limits": limits,
+			"proc/17/fd/0":                   "", "proc/17/limits": limitsText,
 		}, Usage{CPU: 42, Source: "cgroup v1", Memory: 700, Files: 1, FilesLimit: 1024}},
 		"root group: the process and its children": {map[string]string{
 			"proc/self/mounts": "cgroup2 ROOT/cg cgroup2 rw 0 0\n",
 			"proc/self/cgroup": "0::/\n",
 			"proc/17/cgroup":   "0::/\n",
-			"proc/17/stat":     stat, "proc/17/statm": "100 30 10 1 0 50 0\n", "proc/17/task/17/children": "18 19 ", "proc/17/fd/0": "", "proc/17/limits": limits,
-			"proc/18/stat": stat, "proc/18/statm": "100 30 20 1 0 50 0\n", "proc/18/task/18/children": "20 ", "proc/18/fd/0": "", "proc/18/fd/1": "", "proc/18/limits": limits,
+			"proc/17/stat":     stat, "proc/17/statm": "100 30 10 1 0 50 0\n", "proc/17/task/17/children": "18 19 ", "proc/17/fd/0": "", "proc/17/limits": limitsText,
+			"proc/18/stat": stat, "proc/18/statm": "100 30 20 1 0 50 0\n", "proc/18/task/18/children": "20 ", "proc/18/fd/0": "", "proc/18/fd/1": "", "proc/18/limits": limitsText,
 			"proc/20/stat": stat, "proc/20/statm": "100 5 5 1 0 50 0\n", // 19 ended meanwhile
 			"cg/cpu.stat": "usage_usec 999\n",
 		}, Usage{CPU: 9 * time.Second, Source: "process", Memory: 40 * uint64(os.Getpagesize()), Files: 2, FilesLimit: 1024}},

@@ -14,6 +14,7 @@ import (
 // machine reads a node's own figures. What cannot be read is 0: the instances are sampled without it.
 type machine struct {
 	fs        procfs.FS
+	files     files
 	proc, sys string
 
 	at      time.Time
@@ -72,7 +73,7 @@ func used(before, after procfs.CPUStat) float64 {
 }
 
 func (m *machine) count(name string) uint64 {
-	n, err := number(filepath.Join(m.proc, "sys/net/netfilter", name))
+	n, err := m.files.number(filepath.Join(m.proc, "sys/net/netfilter", name))
 	if err != nil {
 		return 0
 	}

@@ -2,7 +2,6 @@ package sample
 
 import (
 	"os"
-	"path"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -13,22 +12,18 @@ const unlimited = 1 << 50
 
 // unifiedMemory is the working set, as Kubernetes takes it: what the group uses without the pages of files that nobody has
 // used lately. With those, an instance that reads files would seem to be full always.
-func (c *Cgroups) unifiedMemory(groups map[string]string, u *Usage) bool {
+func (c *Cgroups) unifiedMemory(groups map[string]string, all limits, u *Usage) bool {
 	dir, ok := c.own(groups, "")
 	if !ok {
 		return false
 	}
-	used, err := number(filepath.Join(dir, "memory.current"))
+	used, err := c.files.number(filepath.Join(dir, "memory.current"))
 	if err != nil {
 		return false // version 2 does not have the controller, as on a hybrid host
 	}
-	idle, _ := valueOf(filepath.Join(dir, "memory.stat"), "inactive_file") // not there: all of it is used
+	idle, _ := c.files.value(filepath.Join(dir, "memory.stat"), "inactive_file") // not there: all of it is used
 	u.Memory = uint64(max(0, used-idle))
-	for group := groups[""]; below(group); group = path.Dir(group) { // the smallest limit binds
-		if limit, err := number(filepath.Join(c.unified, group, "memory.max")); err == nil {
-			u.limitMemory(limit) // "max" is no number
-		}
-	}
+	u.MemoryLimit = all.memory
 	return true
 }
 
@@ -37,29 +32,31 @@ func (c *Cgroups) legacyMemory(groups map[string]string, u *Usage) bool {
 	if !ok {
 		return false
 	}
-	used, err := number(filepath.Join(dir, "memory.usage_in_bytes"))
+	used, err := c.files.number(filepath.Join(dir, "memory.usage_in_bytes"))
 	if err != nil {
 		return false
 	}
-	idle, _ := valueOf(filepath.Join(dir, "memory.stat"), "total_inactive_file")
+	idle, _ := c.files.value(filepath.Join(dir, "memory.stat"), "total_inactive_file")
 	u.Memory = uint64(max(0, used-idle))
-	if limit, err := valueOf(filepath.Join(dir, "memory.stat"), "hierarchical_memory_limit"); err == nil {
-		u.limitMemory(limit)
+	if limit, err := c.files.value(filepath.Join(dir, "memory.stat"), "hierarchical_memory_limit"); err == nil {
+		u.MemoryLimit = limited(limit)
 	}
 	return true
 }
 
-func (u *Usage) limitMemory(limit int64) {
-	if limit > 0 && limit < unlimited && (u.MemoryLimit == 0 || uint64(limit) < u.MemoryLimit) {
-		u.MemoryLimit = uint64(limit)
+// limited is a limit of memory; 0: it is none.
+func limited(limit int64) uint64 {
+	if limit <= 0 || limit >= unlimited {
+		return 0
 	}
+	return uint64(limit)
 }
 
 // resident is the memory of some processes: all of the first, and what the others do not share with anybody.
 func (c *Cgroups) resident(pids []int) (bytes uint64) {
 	page := uint64(os.Getpagesize())
 	for i, pid := range pids {
-		text, err := os.ReadFile(filepath.Join(c.proc, strconv.Itoa(pid), "statm"))
+		text, err := c.files.read(filepath.Join(c.proc, strconv.Itoa(pid), "statm"))
 		fields := strings.Fields(string(text))
 		if err != nil || len(fields) < 3 {
 			continue // it ended meanwhile

@@ -22,7 +22,7 @@ func (c *Cgroups) members(pid int, groups map[string]string) []int {
 		if !ok {
 			continue
 		}
-		if text, err := os.ReadFile(filepath.Join(dir, "cgroup.procs")); err == nil { // it fails where threads are grouped one by one
+		if text, err := c.files.read(filepath.Join(dir, "cgroup.procs")); err == nil { // it fails where threads are grouped one by one
 			return c.with([]int{pid}, string(text))
 		}
 	}
@@ -30,7 +30,7 @@ func (c *Cgroups) members(pid int, groups map[string]string) []int {
 	for i := 0; i < len(out) && len(out) < maxMembers; i++ {
 		parent := strconv.Itoa(out[i])
 		// Those that the first thread started: servers with worker processes start them there. A kernel may lack the file.
-		children, _ := os.ReadFile(filepath.Join(c.proc, parent, "task", parent, "children"))
+		children, _ := c.files.read(filepath.Join(c.proc, parent, "task", parent, "children"))
 		out = c.with(out, string(children))
 	}
 	return out
@@ -63,7 +63,7 @@ func (c *Cgroups) ran(pids []int) (sum time.Duration, err error) {
 
 // stat reads what a process and its threads have used, and its children that it has waited for.
 func (c *Cgroups) stat(pid int) (sum time.Duration, err error) {
-	text, err := os.ReadFile(filepath.Join(c.proc, strconv.Itoa(pid), "stat"))
+	text, err := c.files.read(filepath.Join(c.proc, strconv.Itoa(pid), "stat"))
 	if err != nil {
 		return 0, err
 	}
@@ -80,14 +80,15 @@ func (c *Cgroups) stat(pid int) (sum time.Duration, err error) {
 	return sum, errs
 }
 
-// files are the open files of that process which is nearest to its limit: it is the one that will fail.
-func (c *Cgroups) files(pids []int) (open, limit uint64) {
+// openFiles are those of that process which is nearest to its limit: it is the one that will fail.
+func (c *Cgroups) openFiles(pids []int) (open, limit uint64) {
+	now := time.Now()
 	for i, pid := range pids {
 		n, ok := c.opened(pid)
 		if !ok {
 			continue
 		}
-		most := c.fileLimit(pid)
+		most := c.mayOpen.get(strconv.Itoa(pid), now, time.Minute, func() uint64 { return c.fileLimit(pid) })
 		if i == 0 || part(n, most) > part(open, limit) {
 			open, limit = n, most
 		}
@@ -118,7 +119,7 @@ func (c *Cgroups) opened(pid int) (n uint64, ok bool) {
 
 // fileLimit is how many files a process may open; 0: no limit, or it is not known.
 func (c *Cgroups) fileLimit(pid int) uint64 {
-	text, _ := os.ReadFile(filepath.Join(c.proc, strconv.Itoa(pid), "limits"))
+	text, _ := c.files.read(filepath.Join(c.proc, strconv.Itoa(pid), "limits"))
 	_, line, _ := strings.Cut(string(text), "Max open files")
 	fields := strings.Fields(line)
 	if len(fields) == 0 {
