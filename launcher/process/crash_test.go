@@ -114,10 +114,10 @@ func TestLauncherKilledWhileStarting(t *testing.T) {
 	t.Parallel()
 	c := place(t)
 	word := filepath.Base(filepath.Dir(c.Dir))
-	specs := many(8, word)
-	for round := range 6 {
+	specs := many(5, word)
+	for round := range 4 {
 		cmd, _ := startLauncher(t, c, specs)
-		time.Sleep(time.Duration(20+round*35) * time.Millisecond) // where it is by then differs each time
+		time.Sleep(time.Duration(20+round*45) * time.Millisecond) // where it is by then differs each time
 		require.NoError(t, cmd.Process.Kill())
 		_ = cmd.Wait()
 		d := open(t, c)

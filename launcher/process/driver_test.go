@@ -19,6 +19,7 @@ import (
 	"github.com/weir-lb/weir/cluster"
 	"github.com/weir-lb/weir/launcher"
 	"github.com/weir-lb/weir/launcher/process"
+	"github.com/weir-lb/weir/launcher/process/shim"
 )
 
 func script(id, text string) launcher.Spec {
@@ -250,6 +251,36 @@ func TestResolved(t *testing.T) {
 	require.NoError(t, d.Ensure(t.Context(), spec), "it runs; a link that is set anew is for the next start")
 }
 
+// Nothing of launcher and shim reaches an instance: neither their descriptors, nor their environment, nor the shim's place
+// when memory runs out.
+func TestNothingIsInherited(t *testing.T) {
+	t.Parallel()
+	const leaked = 200 // a descriptor that every child of this process gets
+	require.NoError(t, unix.Dup3(int(os.Stdin.Fd()), leaked, 0))
+	defer unix.Close(leaked)
+	c := place(t)
+	d := open(t, c)
+	defer d.Close()
+	require.NoError(t, d.Ensure(t.Context(), launcher.Spec{ID: "a", Service: "s", Command: []string{"/bin/ls", "/proc/self/fd"}}))
+	require.Equal(t, []string{"0", "1", "2", "3"}, until(t, d, exited).Output, "and the directory that it lists")
+	require.NoError(t, d.Stop(t.Context(), "a", 0))
+	require.NoError(t, d.Ensure(t.Context(), script("a", `echo $(env | cut -d= -f1 | grep -v "^_$" | sort); cat /proc/$$/oom_score_adj; umask; ps -o sid= -p $$ | tr -d ' '; exec sleep 300`)))
+	got := until(t, d, func(s launcher.Status) bool { return len(s.Output) == 4 })
+	require.Equal(t, []string{
+		"APP_NAME HOME HOST_IP INSTANCE_ID LOG_ADDR PATH PWD USER WEIR_ENV_FILE", "0", "0022", fmt.Sprint(got.PID),
+	}, got.Output)
+	r, err := shim.ReadRecord(filepath.Join(c.Dir, "a"))
+	require.NoError(t, err)
+	score, err := os.ReadFile(fmt.Sprintf("/proc/%d/oom_score_adj", r.Shim.PID))
+	require.NoError(t, err)
+	want := "-900\n"
+	if os.WriteFile("/proc/self/oom_score_adj", []byte("-1"), 0) != nil {
+		want = "0\n" // this machine lets nobody be spared
+	}
+	require.NoError(t, os.WriteFile("/proc/self/oom_score_adj", []byte("0"), 0))
+	require.Equal(t, want, string(score))
+}
+
 // A shim that hangs before there is an instance.
 func TestStartTimeout(t *testing.T) {
 	t.Parallel()
@@ -344,7 +375,7 @@ func TestDeafLogServer(t *testing.T) {
 	c := place(t)
 	d := open(t, c)
 	defer d.Close()
-	spec := script("a", `i=0; while [ $i -lt 100000 ]; do echo "a line of some length, so that there are megabytes of them: $i"; i=$((i+1)); done; echo last`)
+	spec := script("a", "head -c 20000000 /dev/zero | tr '\\0' x | fold -w 1000; echo; echo last")
 	spec.LogAddress = "tcp://" + server.Addr().String()
 	require.NoError(t, d.Ensure(t.Context(), spec))
 	got := until(t, d, exited)

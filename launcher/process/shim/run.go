@@ -3,9 +3,11 @@ package shim
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strconv"
 	"sync"
 	"time"
 
@@ -47,8 +49,7 @@ type shim struct {
 // nothing of it is left. The launcher has handed over its descriptors.
 func Run(dir string) error {
 	answer := os.NewFile(answerFD, "answer")
-	unix.CloseOnExec(lockFD)
-	unix.CloseOnExec(answerFD)
+	keepDescriptors()
 	signals := make(chan os.Signal, 64)
 	signal.Notify(signals, unix.SIGCHLD, unix.SIGTERM, unix.SIGINT, unix.SIGHUP)
 	s, streams, err := begin(dir)
@@ -67,6 +68,20 @@ func Run(dir string) error {
 	debug.FreeOSMemory() // what the start needed
 	wanted := s.attend(signals)
 	return s.finish(wanted, &copies, streams)
+}
+
+// keepDescriptors lets the instance have none of this process's descriptors: neither its own, nor what the launcher was
+// started with by somebody who did not think of it.
+func keepDescriptors() {
+	if unix.CloseRange(lockFD, math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC) == nil {
+		return
+	}
+	names, _ := os.ReadDir("/proc/self/fd") // before Linux 5.11
+	for _, name := range names {
+		if fd, err := strconv.Atoi(name.Name()); err == nil && fd >= lockFD {
+			unix.CloseOnExec(fd)
+		}
+	}
 }
 
 // begin does all that can fail before there is an instance.
