@@ -192,6 +192,7 @@ func TestReusedPID(t *testing.T) {
 	killShim(t, c, "a")
 	require.NoError(t, r.Instance.Signal(unix.SIGKILL))
 
+	time.Sleep(30 * time.Millisecond) // start times are told in ticks of 10 ms; no pid comes around in that time
 	stranger := exec.CommandContext(t.Context(), "/bin/sleep", "300")
 	require.NoError(t, stranger.Start())
 	t.Cleanup(func() { _ = stranger.Process.Kill(); _ = stranger.Wait() })
