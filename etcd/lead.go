@@ -114,7 +114,7 @@ func (t *term) begin(ctx context.Context, end context.CancelCauseFunc) error {
 
 // keep renews the lease, through one member after the other, until it is gone or the context ends.
 func (t *term) keep(ctx context.Context, end context.CancelCauseFunc) {
-	b := beats{store: t.store, lease: t.lease, every: t.candidate.TTL / 5, wait: t.candidate.TTL * 2 / 5}
+	b := beats{store: t.store, lease: t.lease, every: min(t.candidate.TTL/5, time.Second), wait: t.candidate.TTL * 2 / 5}
 	b.answered = func(sent time.Time) {
 		t.answered.Store(&sent)
 		t.silence.Reset(time.Until(sent.Add(t.candidate.TTL)))

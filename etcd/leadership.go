@@ -23,7 +23,8 @@ type Leadership struct {
 	answered *atomic.Pointer[time.Time]
 }
 
-// Answered is when the last beat of the leadership was sent that etcd has answered; there is one in each fifth of the TTL.
+// Answered is when the last beat of the leadership was sent that etcd has answered; there is one in each fifth of the TTL, and in
+// each second.
 func (l *Leadership) Answered() time.Time { return *l.answered.Load() }
 
 // Write writes decisions in one transaction, which etcd refuses unless this leadership lasts: the comparison is with the
