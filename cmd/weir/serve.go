@@ -37,7 +37,7 @@ enough. While it leads it asks the load monitors of the nodes how their instance
 "balance: adaptive", declares nodes down that are gone from etcd and whose instances answer nobody, and tells of each decision
 in "weir events". "weir pause" stops that. Publishing needs no leader.
 
-Pages on --listen: /livez /readyz /metrics /debug/leader /debug/loads /debug/nodes /debug/decisions /debug/problems.`,
+Pages on --listen: /livez /readyz /metrics /debug/leader /debug/loads /debug/nodes /debug/state /debug/decisions /debug/problems.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := o.check(); err != nil {
@@ -123,6 +123,7 @@ func leaderPages(server *ops.Server, l *leader.Leader, store *etcd.Store) {
 	server.Page("leader", safePage(l.WriteState))
 	server.Page("loads", safePage(l.WriteLoads))
 	server.Page("nodes", safePage(l.WriteNodes))
+	server.Page("state", safePage(l.WriteWork))
 	server.Page("decisions", safePage(l.WriteDecisions))
 	server.Page("problems", safePage(l.WriteProblems))
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/controlcenter/leader/foreman"
 	"github.com/weir-lb/weir/controlcenter/leader/watchman"
 	"github.com/weir-lb/weir/loadmon"
 )
@@ -156,3 +157,14 @@ func writeJSON(w io.Writer, v any) error {
 }
 
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+// WriteWork writes what launched services should have, what there is, and what is decided.
+func (l *Leader) WriteWork(w io.Writer) error {
+	l.mu.Lock()
+	hands := l.foreman
+	l.mu.Unlock()
+	if hands == nil {
+		return foreman.ErrNothingYet
+	}
+	return hands.WriteReport(w)
+}

@@ -381,3 +381,22 @@ func TestSickOneGoesWhereThereIsNoRoomForAnother(t *testing.T) {
 	require.Equal(t, 2, w.serving("a"))
 	require.Equal(t, 3, w.told("placed"))
 }
+
+func TestWhatIsAssignedToNobodyIsAdopted(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 2)
+	w.publish("a", 3, nil)
+	w.publish("b", 1, nil)
+	w.settle(time.Minute, nil)
+	for node := range w.ops.Assigned { // the store lost all of it but what launchers tell again
+		clear(w.ops.Assigned[node])
+		clear(w.ops.Ports[node])
+	}
+	w.publish("b", -1, nil)
+	placed := w.told("placed")
+	w.settle(2*time.Minute, func() { require.GreaterOrEqual(t, w.serving("a"), 3) })
+	require.Equal(t, 3, sum(w.hosts("a")))
+	require.Equal(t, 3, w.serving("a"))
+	require.Equal(t, placed+4, w.told("placed"), "none is started anew")
+	require.Zero(t, sum(w.hosts("b")), "and what nobody wants is stopped")
+}

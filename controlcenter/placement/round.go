@@ -34,8 +34,11 @@ func Plan(prev State, in Input) (State, []Action, []cluster.Problem) {
 				members[name] = nil
 			}
 		}
+		adopted := r.adopt()
 		for _, name := range slices.Sorted(maps.Keys(members)) {
-			r.service(name, members[name])
+			if !adopted[name] {
+				r.service(name, members[name])
+			}
 		}
 		r.freePorts()
 	}

@@ -138,8 +138,8 @@ func (w *world) carry(d cluster.Decision) {
 
 // launch is a node's launcher.
 func (w *world) launch(node string) {
-	for id := range w.ops.Launched[node] {
-		if _, assigned := w.ops.Assigned[node][id]; !assigned {
+	for id, l := range w.ops.Launched[node] {
+		if _, assigned := w.ops.Assigned[node][id]; !assigned && (l.Phase == cluster.PhaseStopped || l.Phase == cluster.PhaseRefused) {
 			delete(w.ops.Launched[node], id)
 		}
 	}
@@ -150,16 +150,16 @@ func (w *world) launch(node string) {
 		case a.Wanted == cluster.WantStopped:
 			if l.Phase != cluster.PhaseStopped {
 				w.register(node, id, a, false)
-				l = cluster.Launched{Service: a.Service, Phase: cluster.PhaseStopped, Since: w.now}
+				l = cluster.Launched{Service: a.Service, Version: a.Version, Phase: cluster.PhaseStopped, Since: w.now}
 			}
 		case !known && w.refuses[node] == a.Service:
-			l = cluster.Launched{Service: a.Service, Phase: cluster.PhaseRefused, Problem: &cluster.Problem{What: "not permitted"}, Since: w.now}
+			l = cluster.Launched{Service: a.Service, Version: a.Version, Phase: cluster.PhaseRefused, Problem: &cluster.Problem{What: "not permitted"}, Since: w.now}
 		case !known && w.busy[node] == a.Ports["web"]:
-			l = cluster.Launched{Service: a.Service, Phase: cluster.PhaseRefused, PortBusy: a.Ports["web"], Since: w.now}
+			l = cluster.Launched{Service: a.Service, Version: a.Version, Phase: cluster.PhaseRefused, PortBusy: a.Ports["web"], Since: w.now}
 		case !known:
-			l = cluster.Launched{Service: a.Service, Phase: cluster.PhaseStarting, Since: w.now}
+			l = cluster.Launched{Service: a.Service, Version: a.Version, Phase: cluster.PhaseStarting, Since: w.now}
 		case l.Phase == cluster.PhaseStarting && w.now.Sub(l.Since) >= w.starts:
-			l = cluster.Launched{Service: a.Service, Phase: cluster.PhaseReady, Since: w.now}
+			l = cluster.Launched{Service: a.Service, Version: a.Version, Phase: cluster.PhaseReady, Since: w.now}
 			w.register(node, id, a, true)
 		case l.Phase == cluster.PhaseReady:
 			w.register(node, id, a, true)
@@ -175,7 +175,7 @@ func (w *world) register(node, id string, a cluster.Assignment, there bool) {
 		return
 	}
 	w.draft.Instance(node, a.Service, id, &cluster.Instance{
-		ID: id, Addr: a.Address, Port: a.Ports["web"], Ports: a.Ports, Weight: 1, Node: node, Standby: a.Wanted == cluster.WantStandby, Draining: a.Wanted == cluster.WantDrained,
+		ID: id, Addr: a.Address, Ports: a.Ports, Weight: 1, Node: node, Standby: a.Wanted == cluster.WantStandby, Draining: a.Wanted == cluster.WantDrained,
 	})
 }
 
@@ -222,7 +222,10 @@ func (w *world) sound() {
 	for node, assigned := range w.ops.Assigned {
 		ports := map[uint16]string{}
 		for id, a := range assigned {
-			port := a.Ports["web"]
+			port, listens := a.Ports["web"]
+			if !listens {
+				continue // it was found, and is only to be stopped
+			}
 			require.Empty(w.t, ports[port], "port %d of node %s is given to %s and %s", port, node, id, ports[port])
 			ports[port] = id
 			require.Equal(w.t, id, w.ops.Ports[node][port].ID)
