@@ -20,7 +20,7 @@ import (
 )
 
 // soon is how long a test waits for what must happen.
-const soon = 30 * time.Second
+const soon = time.Minute
 
 // round is the interval of tests: rounds follow each other quickly, and figures of real time do not fit in.
 const round = 100 * time.Millisecond
