@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 
@@ -21,6 +22,44 @@ var full = loadmon.Report{
 		Service: "a", Instance: "192.168.1.1:80", Connections: 53, Failed: 2, Active: 3, Busy: 0.4, LatencyMS: 1.5, CPUSeconds: 12.25, Pressure: 0.2, QuotaCPUs: 0.5,
 		MemoryBytes: 1 << 20, MemoryLimitBytes: 1 << 21, OpenFiles: 9, OpenFilesLimit: 1024, BytesIn: 100, BytesOut: 200, Utilization: new(0.6), Wish: new(0.75),
 	}, {Service: "a", Instance: "y"}},
+}
+
+// Every metric stands in the manual.
+func TestMetricsAreDescribed(t *testing.T) {
+	t.Parallel()
+	manual, err := os.ReadFile("../../docs/operations.md")
+	require.NoError(t, err)
+	_, table, found := strings.Cut(string(manual), "### Metrics of instances and nodes")
+	require.True(t, found)
+	table, _, _ = strings.Cut(table, "\n## ")
+	instances, hosts, found := strings.Cut(table, "`weir_host_...`")
+	require.True(t, found)
+	m := NewMetrics(nil)
+	m.See(full)
+	for line := range strings.Lines(page(t, gathering(t, m))) {
+		name, ok := strings.CutPrefix(line, "# TYPE ")
+		if !ok {
+			continue
+		}
+		name, _, _ = strings.Cut(name, " ")
+		short, instance := strings.CutPrefix(name, "weir_instance_")
+		short, host := strings.CutPrefix(short, "weir_host_")
+		switch {
+		case instance:
+			require.Contains(t, instances, "`"+short+"`")
+		case host:
+			require.Contains(t, hosts, "`"+short+"`")
+		default:
+			require.Contains(t, table, "`"+name+"`")
+		}
+	}
+}
+
+func gathering(t *testing.T, c prometheus.Collector) prometheus.Gatherer {
+	t.Helper()
+	registry := prometheus.NewPedanticRegistry()
+	require.NoError(t, registry.Register(c))
+	return registry
 }
 
 func TestMetrics(t *testing.T) {
