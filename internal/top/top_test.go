@@ -362,14 +362,15 @@ func TestTextFits(t *testing.T) {
 	})
 }
 
+// BenchmarkFrame has as many as there may be.
 func TestTextOfManyServices(t *testing.T) {
 	t.Parallel()
-	s := many(10_000)
+	s := many(3000)
 	b := &Board{}
 	b.Frame(s)
 	f := b.Frame(s)
 	golden(t, "many.txt", f.Text(Screen{Width: 100, Height: 40, Order: ByRate}))
-	require.Len(t, f.Services, 10_000)
+	require.Len(t, f.Services, 3000)
 }
 
 func BenchmarkFrame(b *testing.B) {
