@@ -254,9 +254,9 @@ func TestProgramHangs(t *testing.T) {
 	t.Parallel()
 	mark := filepath.Join(t.TempDir(), "pid")
 	p := script(t, `cat >/dev/null; case $1 in list) echo '{"instances": []}';; acquire) sleep 300 & echo $! >`+mark+`; sleep 301;; *) echo '{}';; esac`)
-	d := open(t, hook.Config{Dir: filepath.Join(t.TempDir(), "notes"), Program: p, Timeout: short, Settle: short})
+	d := open(t, hook.Config{Dir: filepath.Join(t.TempDir(), "notes"), Program: p, Timeout: slow, Settle: short})
 	start := time.Now()
-	require.ErrorContains(t, d.Ensure(t.Context(), spec("a")), "no answer within 300ms")
+	require.ErrorContains(t, d.Ensure(t.Context(), spec("a")), "no answer within 2s")
 	require.Less(t, time.Since(start), 20*time.Second)
 	pid, err := os.ReadFile(mark)
 	require.NoError(t, err)
@@ -295,17 +295,17 @@ func TestPrograms(t *testing.T) {
 func TestWebHangs(t *testing.T) {
 	t.Parallel()
 	c, url := newCloud(t)
-	d := open(t, hook.Config{Dir: filepath.Join(t.TempDir(), "notes"), URL: url, Timeout: short, Settle: short})
+	d := open(t, hook.Config{Dir: filepath.Join(t.TempDir(), "notes"), URL: url, Timeout: slow, Settle: short})
 	c.behave(func(c *cloud, what string, q request, _ http.ResponseWriter) bool {
 		if what == "acquire" {
 			c.do(what, q)
 			c.mu.Unlock()
-			time.Sleep(2 * short)
+			time.Sleep(2 * slow)
 			c.mu.Lock()
 		}
 		return what == "acquire"
 	})
-	require.ErrorContains(t, d.Ensure(t.Context(), spec("a")), "no answer within 300ms")
+	require.ErrorContains(t, d.Ensure(t.Context(), spec("a")), "no answer within 2s")
 	require.Empty(t, c.has())
 	require.Empty(t, listOf(t, d))
 
