@@ -23,12 +23,17 @@ type tracked struct {
 	listeners map[cluster.Listener]bool // of the last time: on others, what was counted before is no news
 	bytes     map[uint64][2]uint64
 	waiting   map[uint64]bool // connections without an answer; true: they were counted
+	most      int             // entries of which the bytes are remembered
 }
+
+// maxCounted bounds the memory for bytes to some 20 MiB. Where there are more connections, the bytes of some are not counted, and
+// none twice.
+const maxCounted = 1 << 18
 
 // maxWaiting bounds how many of these are remembered: beyond it an instance has long been found failing.
 const maxWaiting = 1 << 16
 
-func newTracked() *tracked { return &tracked{seed: maphash.MakeSeed()} }
+func newTracked() *tracked { return &tracked{seed: maphash.MakeSeed(), most: maxCounted} }
 
 // look walks through the table once, however many listeners there are.
 func (t *tracked) look(listeners []cluster.Listener) (map[cluster.Listener]Flows, error) {
@@ -36,7 +41,7 @@ func (t *tracked) look(listeners []cluster.Listener) (map[cluster.Listener]Flows
 	for _, l := range listeners {
 		wanted[l] = true
 	}
-	next, waiting := make(map[uint64][2]uint64, len(t.bytes)), map[uint64]bool{}
+	next, waiting, full := make(map[uint64][2]uint64, len(t.bytes)), map[uint64]bool{}, false
 	_, err := conntrack.List(unix.AF_UNSPEC, func(e conntrack.Entry) bool {
 		l := cluster.Listener{Address: e.Answers, Proto: cluster.Proto(e.Proto)}
 		if !wanted[l] {
@@ -54,7 +59,9 @@ func (t *tracked) look(listeners []cluster.Listener) (map[cluster.Listener]Flows
 			}
 			waiting[key] = waited
 		}
-		if now := [2]uint64{e.Sent, e.Got}; now != [2]uint64{} {
+		if now := [2]uint64{e.Sent, e.Got}; now != [2]uint64{} && len(next) == t.most {
+			full = true
+		} else if now != [2]uint64{} {
 			key := e.Hash(t.seed)
 			if before, known := t.bytes[key]; known || t.listeners[l] {
 				f.BytesIn += since(before[0], now[0])
@@ -67,6 +74,9 @@ func (t *tracked) look(listeners []cluster.Listener) (map[cluster.Listener]Flows
 	})
 	if err != nil {
 		return nil, err
+	}
+	if full {
+		wanted = nil // which of those that are not remembered are new cannot be told any more
 	}
 	t.bytes, t.listeners, t.waiting = next, wanted, waiting
 	return out, nil
