@@ -26,7 +26,10 @@ func makeDir(dir string, mode fs.FileMode) error {
 	if !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	return checkDir(dir, mode)
+	if err := checkDir(dir, mode); err != nil {
+		return err
+	}
+	return os.Chmod(dir, mode) // whoever made it may have given others less than they need
 }
 
 // checkDir says whether a directory is this user's, is no link, and gives others no more than mode.
