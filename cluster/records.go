@@ -27,7 +27,6 @@ type NodeAdmin struct {
 type Weights struct {
 	Share   map[string]int      `json:"share,omitempty"` // instance id -> relative weight, 0..1,000,000
 	Ejected map[string]Ejection `json:"ejected,omitempty"`
-	Called  []string            `json:"called,omitempty"` // of the instances that stand by, those that are needed
 }
 
 // Ejection takes an instance out because it misbehaves although its checks pass.

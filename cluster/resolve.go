@@ -181,7 +181,7 @@ func (r *Resolved) admin(in *Inputs) {
 			s.out(Standby, orElse(admin.Reason, "standby by an operator"), admin.Since)
 		case s.Instance.Draining:
 			s.out(Draining, "its launcher takes it out", time.Time{})
-		case s.Instance.Standby && !in.called(s.Instance.ID):
+		case s.Instance.Standby:
 			s.out(Standby, "it stands by until it is needed", time.Time{})
 		case host != nil && host.Drain && !in.launches(s.Instance):
 			s.out(Draining, fmt.Sprintf("node %s is drained%s", s.Node, because(host.Reason)), host.Since)
@@ -197,10 +197,6 @@ func (r *Resolved) admin(in *Inputs) {
 // launches says whether the leader takes an instance off a drained node: one that it had launched, as soon as there is a
 // substitute.
 func (in *Inputs) launches(i Instance) bool { return i.Node != "" && in.Service.Run != nil }
-
-func (in *Inputs) called(id string) bool {
-	return in.Weights != nil && slices.Contains(in.Weights.Called, id)
-}
 
 // weightless says that nobody can be served because of how the service was written. Publish refuses that, but a value
 // may have been written past it.

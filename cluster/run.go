@@ -106,7 +106,7 @@ const (
 func (s *Service) validateRun(c *complaint) {
 	if s.Run == nil {
 		switch {
-		case s.Replicas != nil, s.Warm != 0:
+		case s.Replicas != nil, s.Warm != 0, s.Scale != nil:
 			c.add("run", "instances can only be started where it says how", "give run, or publish instances by hand")
 		case s.Restart != nil:
 			c.add("restart", "only instances that are started by run can be started anew", "give run, or remove it")

@@ -13,6 +13,7 @@ func TestValidateNamesEachMistakeOfALaunch(t *testing.T) {
 	t.Parallel()
 	tests := []struct{ name, service, says string }{
 		{"replicas without run", `"replicas": 2`, "run: instances can only be started where it says how"},
+		{"scale without run", `"scale": {"max": 2}`, "run: instances can only be started"},
 		{"warm without run", `"warm": 2`, "run: instances can only be started"},
 		{"restart without run", `"restart": {"after": 2}`, "restart: only instances that are started by run"},
 		{"no command", `"run": {}`, "run.command: it begins with no absolute path"},
@@ -33,16 +34,16 @@ func TestValidateNamesEachMistakeOfALaunch(t *testing.T) {
 		{"replicas and scale", `"run": {"command": ["/x"]}, "replicas": 1, "scale": {"max": 2}`, "replicas: the number follows the load"},
 		{"warm", `"run": {"command": ["/x"]}, "warm": 101`, "warm: 101 is outside 0..100"},
 		{"restart", `"run": {"command": ["/x"]}, "restart": {"after": -1}`, "restart.after: -1 is outside"},
-		{"max below min", `"scale": {"min": 3, "max": 2}`, "scale.max: 2 is below the 3"},
-		{"max 0", `"scale": {"max": 0}`, "scale.max: 0 is below the 1"},
-		{"max", `"scale": {"max": 2000}`, "scale: 0..2000 is outside 0..1000"},
-		{"a negative min", `"scale": {"min": -1, "max": 1}`, "scale: -1..1 is outside"},
-		{"a metric", `"scale": {"max": 1, "metrics": [{"metric": "cpu", "target": 1}]}`, `scale.metrics[0]: metric "cpu" is unknown`},
-		{"a metric twice", `"scale": {"max": 1, "metrics": [{"metric": "rate", "target": 1}, {"metric": "rate", "target": 2}]}`, "scale.metrics[1]: metric rate is given twice"},
-		{"a negative target", `"scale": {"max": 1, "metrics": [{"metric": "rate", "target": -1}]}`, "a target of -1 cannot be met"},
-		{"a target beyond 1", `"scale": {"max": 1, "metrics": [{"metric": "busy", "target": 60}]}`, "a target of 60 is never reached"},
-		{"window", `"scale": {"max": 1, "window": "-1s"}`, "scale.window: -1s is outside"},
-		{"idle", `"scale": {"max": 1, "idle": "25h"}`, "scale.idle: 25h0m0s is outside"},
+		{"max below min", `"run": {"command": ["/x"]}, "scale": {"min": 3, "max": 2}`, "scale.max: 2 is below the 3"},
+		{"max 0", `"run": {"command": ["/x"]}, "scale": {"max": 0}`, "scale.max: 0 is below the 1"},
+		{"max", `"run": {"command": ["/x"]}, "scale": {"max": 2000}`, "scale: 0..2000 is outside 0..1000"},
+		{"a negative min", `"run": {"command": ["/x"]}, "scale": {"min": -1, "max": 1}`, "scale: -1..1 is outside"},
+		{"a metric", `"run": {"command": ["/x"]}, "scale": {"max": 1, "metrics": [{"metric": "cpu", "target": 1}]}`, `scale.metrics[0]: metric "cpu" is unknown`},
+		{"a metric twice", `"run": {"command": ["/x"]}, "scale": {"max": 1, "metrics": [{"metric": "rate", "target": 1}, {"metric": "rate", "target": 2}]}`, "scale.metrics[1]: metric rate is given twice"},
+		{"a negative target", `"run": {"command": ["/x"]}, "scale": {"max": 1, "metrics": [{"metric": "rate", "target": -1}]}`, "a target of -1 cannot be met"},
+		{"a target beyond 1", `"run": {"command": ["/x"]}, "scale": {"max": 1, "metrics": [{"metric": "busy", "target": 60}]}`, "a target of 60 is never reached"},
+		{"window", `"run": {"command": ["/x"]}, "scale": {"max": 1, "window": "-1s"}`, "scale.window: -1s is outside"},
+		{"idle", `"run": {"command": ["/x"]}, "scale": {"max": 1, "idle": "25h"}`, "scale.idle: 25h0m0s is outside"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -84,21 +85,13 @@ func TestPortRangeIsText(t *testing.T) {
 	}
 }
 
-// TestStandbyIsCalled by the leader alone.
-func TestStandbyIsCalled(t *testing.T) {
+func TestLaunchersHoldInstancesBack(t *testing.T) {
 	t.Parallel()
 	s := service(t, "a", 3)
-	s.Instances[1].Standby, s.Instances[2].Standby = true, true
-	in := &cluster.Inputs{Service: s}
-	statuses := func() (out []cluster.Status) {
-		for _, i := range cluster.Resolve(in).Instances {
-			out = append(out, i.Status)
-		}
-		return out
+	s.Instances[1].Standby, s.Instances[2].Draining = true, true
+	var statuses []cluster.Status
+	for _, i := range cluster.Resolve(&cluster.Inputs{Service: s}).Instances {
+		statuses = append(statuses, i.Status)
 	}
-	require.Equal(t, []cluster.Status{cluster.Serving, cluster.Standby, cluster.Standby}, statuses())
-	in.Weights = &cluster.Weights{Called: []string{s.Instances[2].ID, "gone"}}
-	require.Equal(t, []cluster.Status{cluster.Serving, cluster.Standby, cluster.Serving}, statuses())
-	s.Instances[0].Draining = true
-	require.Equal(t, []cluster.Status{cluster.Draining, cluster.Standby, cluster.Serving}, statuses())
+	require.Equal(t, []cluster.Status{cluster.Serving, cluster.Standby, cluster.Draining}, statuses)
 }

@@ -3,7 +3,6 @@ package controlcenter_test
 import (
 	"encoding/json"
 	"net/netip"
-	"slices"
 	"testing"
 	"time"
 
@@ -138,7 +137,6 @@ run:
 scale: {min: 0, max: 12, metrics: [{metric: busy, target: 0.6}, {metric: connections, target: 100}], window: 10m, idle: 1h}
 warm: 2
 restart: {after: 7}
-instances: [{address: "192.168.1.1:80", standby: true}]
 `
 
 func TestReadFileReadsWhatIsLaunched(t *testing.T) {
@@ -157,7 +155,6 @@ func TestReadFileReadsWhatIsLaunched(t *testing.T) {
 	}, s.Scale)
 	require.Equal(t, 2, s.Warm)
 	require.Equal(t, &cluster.Restart{After: 7}, s.Restart)
-	require.True(t, s.Instances[0].Standby)
 	require.Equal(t, `process ["/usr/bin/a" "-v"] with {"COLOUR"="blue"} in /srv as www-data cpu 0.5 memory 256MiB grace 30s drain 2m0s log to udp://10.0.0.9:514 on nodes {"zone"="east"}`, controlcenter.Run(s))
 	require.Equal(t, "0..12 busy 0.6 connections 100 window 10m0s idle 1h0m0s", controlcenter.Scale(s))
 
@@ -171,8 +168,6 @@ func TestReadFileReadsWhatIsLaunched(t *testing.T) {
 	s.VIPs = []netip.Addr{netip.MustParseAddr("10.10.1.1")}
 	f.Put(t, s)
 	next := *s
-	next.Instances = slices.Clone(s.Instances)
-	next.Instances[0].Standby = false
 	next.Warm, next.Restart, next.Run = 0, nil, &cluster.Run{Command: []string{"/usr/bin/b"}}
 	plan, err := controlcenter.PlanPublish(snapshot(t, f), &next)
 	require.NoError(t, err)
@@ -181,7 +176,7 @@ func TestReadFileReadsWhatIsLaunched(t *testing.T) {
 		told[step.What] = step.To
 	}
 	require.Equal(t, map[string]string{
-		"run": `process ["/usr/bin/b"] grace 10s`, "warm": "0", "restart": "after three times the check's fall", "instance 192.168.1.1:80 standby": "false",
+		"run": `process ["/usr/bin/b"] grace 10s`, "warm": "0", "restart": "after three times the check's fall",
 	}, told)
 }
 

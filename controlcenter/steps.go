@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/weir-lb/weir/cluster"
@@ -129,7 +128,6 @@ func instanceSteps(old, new *cluster.Service) (out []Step) {
 		out = changed(out, what+" weight", fmt.Sprint(a.Weight), fmt.Sprint(b.Weight))
 		out = changed(out, what+" ports", numbers(a.Ports), numbers(b.Ports))
 		out = changed(out, what+" labels", pairs(a.Labels), pairs(b.Labels))
-		out = changed(out, what+" standby", strconv.FormatBool(a.Standby), strconv.FormatBool(b.Standby))
 	}
 	return out
 }
@@ -143,9 +141,6 @@ func described(i cluster.Instance) string {
 	s += fmt.Sprintf(", weight %d", i.Weight)
 	if len(i.Labels) > 0 {
 		s += ", labels " + pairs(i.Labels)
-	}
-	if i.Standby {
-		s += ", standby"
 	}
 	return s
 }

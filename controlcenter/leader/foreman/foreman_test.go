@@ -291,6 +291,9 @@ func (l *lab) serving() map[string][]string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	out := map[string][]string{}
+	if l.newest == nil {
+		return out
+	}
 	if in, ok := l.newest.Services.Get("a"); ok {
 		for _, s := range cluster.Resolve(in).Instances {
 			if s.Takes() {

@@ -1,0 +1,52 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestLauncherRefuses(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	open := filepath.Join(dir, "open.yaml")
+	require.NoError(t, os.WriteFile(open, []byte("drivers: [process]\n"), 0o666))
+	require.NoError(t, os.Chmod(open, 0o666))
+	hook := filepath.Join(dir, "hook.yaml")
+	require.NoError(t, os.WriteFile(hook, []byte("drivers: [hook]\nservices: [a]\n"), 0o600))
+	for _, test := range []struct {
+		args []string
+		code int
+		says string
+	}{
+		{[]string{"--node", "N 1"}, 2, "--node: name"},
+		{[]string{"--node-ip", "here"}, 2, `--node-ip "here": want an address`},
+		{[]string{"--ports", "5"}, 2, `--ports: "5" is no range of ports`},
+		{[]string{"--memory", "much"}, 2, `--memory: "much" is not an amount of memory`},
+		{[]string{"--cpus", "-1"}, 2, "--cpus -1 is negative"},
+		{[]string{"--etcd", "http://127.0.0.1:2379"}, 3, "does not ask who writes there"},
+		{[]string{"--etcd", "https://192.0.2.1:2379", "--insecure-etcd"}, 3, "only for an etcd on loopback --insecure-etcd permits it"},
+		{[]string{"--insecure-etcd", "--list", filepath.Join(dir, "none.yaml")}, 3, "none.yaml"},
+		{[]string{"--insecure-etcd", "--list", open}, 3, "chmod go-w"},
+		{[]string{"--insecure-etcd", "--list", hook, "--node-ip", "192.0.2.1"}, 1, `allows driver "hook", which this version cannot start with`},
+	} {
+		r := weir(t, newFake(), append([]string{"launcher"}, test.args...)...)
+		require.Equal(t, test.code, r.code, r.err)
+		require.Contains(t, r.err, test.says)
+	}
+}
+
+func TestScaleArguments(t *testing.T) {
+	t.Parallel()
+	for says, args := range map[string][]string{
+		"give a number, or --auto":         {"scale", "a"},
+		`"many" is no number of instances`: {"scale", "a", "many"},
+		"accepts 1 arg(s), received 2":     {"scale", "a", "5", "--auto"},
+	} {
+		r := weir(t, newFake(), args...)
+		require.Equal(t, 2, r.code)
+		require.Contains(t, r.err, says)
+	}
+}
