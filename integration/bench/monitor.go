@@ -41,8 +41,8 @@ func measureMonitor(t *trial) {
 		What: what + "processor", Value: fmt.Sprintf("%.1f %% of a core, over %.0f s", share, took.Seconds()), Numbers: map[string]float64{"percent": share},
 	}.want("< 2 %", share < 2))
 	t.report(memoryRow(what+"memory", now, peak).want("<= 60 MiB", now <= 60))
-	written := revisionOf(t, w) - begun - applied(took)
-	t.report(Row{What: what + "revisions of etcd meanwhile", Value: strconv.FormatInt(written, 10), Numbers: map[string]float64{"revisions": float64(written)}}.want("<= 0", written <= 0))
+	written := max(0, revisionOf(t, w)-begun-applied(took)) // what the agent tells is not the monitor's
+	t.report(Row{What: what + "revisions of etcd meanwhile", Value: strconv.FormatInt(written, 10), Numbers: map[string]float64{"revisions": float64(written)}}.want("0", written == 0))
 }
 
 // applied is how many reports of what it has applied one agent may write in a time: one each 30 s, give or take a fifth.
