@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"time"
@@ -24,6 +25,7 @@ import (
 	"github.com/weir-lb/weir/internal/ops"
 	"github.com/weir-lb/weir/launcher"
 	"github.com/weir-lb/weir/launcher/allow"
+	"github.com/weir-lb/weir/launcher/hook"
 	"github.com/weir-lb/weir/launcher/keep"
 	"github.com/weir-lb/weir/launcher/process"
 	"github.com/weir-lb/weir/loadmon/check"
@@ -31,17 +33,19 @@ import (
 
 type launcherOptions struct {
 	*app
-	node     string
-	list     string
-	stateDir string
-	nodeIP   string
-	ports    string
-	cpus     float64
-	memory   string
-	user     string
-	cgroup   string
-	pages    pageFlags
-	logs     logOptions
+	node            string
+	list            string
+	stateDir        string
+	nodeIP          string
+	ports           string
+	cpus            float64
+	memory          string
+	user            string
+	cgroup          string
+	hook, hookToken string
+	hookTimeout     time.Duration
+	pages           pageFlags
+	logs            logOptions
 }
 
 func newLauncherCmd(a *app, runF func(context.Context, *launcherOptions) error) *cobra.Command {
@@ -76,6 +80,9 @@ Pages on --listen: /livez /readyz /metrics.`,
 	f.StringVar(&o.ports, "ports", "20000-29999", "ports that instances may get")
 	f.Float64Var(&o.cpus, "cpus", 0, "processors for all instances together; 0: all that there are")
 	f.StringVar(&o.memory, "memory", "", "memory for all instances together, as in 8GiB; default: nine tenths of the host's")
+	f.StringVar(&o.hook, "hook", "", "driver hook: program or URL that acquires, releases and lists instances elsewhere")
+	f.StringVar(&o.hookToken, "hook-token-file", "", "driver hook: file with the token that a URL wants")
+	f.DurationVar(&o.hookTimeout, "hook-timeout", 30*time.Second, "driver hook: longest wait for an answer")
 	f.StringVar(&o.cgroup, "cgroup", process.DefaultGroup, "control group above those of the instances; empty: none are made, and nothing is limited")
 	f.StringVar(&o.user, "user", "", "who instances run as that name nobody; they are refused without")
 	o.pages.register(f, "127.0.0.1:9650")
@@ -154,7 +161,7 @@ func runLauncher(ctx context.Context, o *launcherOptions) error {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	k, err := keep.New(keep.Config{
-		Node: o.node, Self: self, Drivers: drivers, Store: store, Probe: check.Once, Logger: logger.With("node", o.node), Metrics: keep.NewMetrics(registry),
+		Node: o.node, Self: self, Drivers: drivers, Store: store, Probe: check.Once, Looks: map[string]time.Duration{cluster.DriverHook: hookLook}, Logger: logger.With("node", o.node), Metrics: keep.NewMetrics(registry),
 	})
 	if err != nil {
 		return err
@@ -184,20 +191,52 @@ func serveLauncher(ctx context.Context, o *launcherOptions, k *keep.Keeper, stor
 	return err
 }
 
+// hookLook is how often a hook is asked how its instances are: each time it is a program that is run, or a request.
+const hookLook = 5 * time.Second
+
 // drivers are those that the list names.
 func (o *launcherOptions) drivers(list *allow.List) (out map[string]launcher.Driver, done func(), err error) {
 	out, done = map[string]launcher.Driver{}, func() {}
 	for _, name := range list.Drivers {
-		if name != cluster.DriverProcess {
-			return nil, nil, fmt.Errorf("%s allows driver %q, which this version cannot start with: remove it", o.list, name)
+		switch name {
+		case cluster.DriverProcess:
+			d, err := process.Open(process.Config{Dir: o.stateDir, Group: o.cgroup, User: o.user})
+			if err != nil {
+				return nil, done, err
+			}
+			out[name], done = list.Guard(name, d), func() { _ = d.Close() }
+		case cluster.DriverHook:
+			d, err := o.openHook()
+			if err != nil {
+				return nil, done, err
+			}
+			out[name] = list.Guard(name, d)
+		default:
+			return nil, done, fmt.Errorf("%s allows driver %q, with which nothing is launched: remove it", o.list, name)
 		}
-		d, err := process.Open(process.Config{Dir: o.stateDir, Group: o.cgroup, User: o.user})
-		if err != nil {
-			return nil, nil, err
-		}
-		out[name], done = list.Guard(name, d), func() { _ = d.Close() }
 	}
 	return out, done, nil
+}
+
+// openHook opens what acquires and releases instances elsewhere: a program, or a web service.
+func (o *launcherOptions) openHook() (*hook.Driver, error) {
+	c := hook.Config{Dir: filepath.Join(o.stateDir, "hook"), Owner: o.node, Timeout: o.hookTimeout}
+	switch {
+	case o.hook == "":
+		return nil, &usageError{fmt.Errorf("%s allows driver hook: give --hook, the program or URL that acquires and releases instances", o.list)}
+	case strings.Contains(o.hook, "://"):
+		c.URL = o.hook
+	default:
+		c.Program = []string{o.hook}
+	}
+	if o.hookToken != "" {
+		token, err := os.ReadFile(o.hookToken)
+		if err != nil {
+			return nil, fmt.Errorf("read the token of the hook: %w", err)
+		}
+		c.Token = strings.TrimSpace(string(token))
+	}
+	return hook.Open(c)
 }
 
 // self is what the node tells of its launcher.

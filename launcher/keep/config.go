@@ -1,6 +1,7 @@
 package keep
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -34,9 +35,10 @@ type Config struct {
 	Drivers map[string]launcher.Driver // by the name in the service file
 	Store   Store
 	Probe   Probe
-	Look    time.Duration // how often drivers are asked; 0: 500 ms. Longer: an instance that ended is started later
-	Logger  *slog.Logger  // nil: none
-	Metrics *Metrics      // nil: none
+	Look    time.Duration            // how often drivers are asked; 0: 500 ms. Longer: an instance that ended is started later
+	Looks   map[string]time.Duration // for drivers of which asking is dear, by name
+	Logger  *slog.Logger             // nil: none
+	Metrics *Metrics                 // nil: none
 }
 
 func (c Config) complete() (Config, error) {
@@ -61,3 +63,6 @@ func (c Config) complete() (Config, error) {
 	}
 	return c, errors.Join(errs...)
 }
+
+// look is how often a driver is asked.
+func (c Config) look(driver string) time.Duration { return cmp.Or(c.Looks[driver], c.Look) }

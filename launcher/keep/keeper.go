@@ -47,7 +47,7 @@ func (k *Keeper) Run(ctx context.Context) error {
 	g.Go(func() error { return k.herald.run(ctx) })
 	for name, driver := range k.c.Drivers {
 		g.Go(func() error {
-			for k.look(ctx, name, driver); runner.Sleep(ctx, k.c.Look); k.look(ctx, name, driver) {
+			for k.look(ctx, name, driver); runner.Sleep(ctx, k.c.look(name)); k.look(ctx, name, driver) {
 			}
 			return nil
 		})

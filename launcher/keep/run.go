@@ -23,7 +23,7 @@ func (w *ward) start(ctx context.Context, n news) time.Duration {
 		w.keeper.c.Metrics.crashes.Inc()
 		w.keeper.c.Logger.Warn("an instance ended by itself", "service", a.Service, "instance", w.id, "exit", lastExit(n.status), "next", w.crashes.pause().String())
 	}
-	if left := w.asked.Add(3 * w.keeper.c.Look).Sub(n.now); left > 0 {
+	if left := w.asked.Add(3 * w.keeper.c.look(orProcess(a.Run.Driver))).Sub(n.now); left > 0 {
 		return left // what is known of it may be older than its start
 	}
 	if wait := w.retry.Sub(n.now); wait > 0 {
