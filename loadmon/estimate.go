@@ -70,7 +70,7 @@ func (s State) learn(in Input) State {
 	samples := map[string]sample{}
 	for _, c := range in.Instances {
 		t := s.tracks[c.ID]
-		if !t.heard || t.age < blackout || t.ejected() {
+		if !t.heard || !t.tells(in.Policy) || t.age < blackout || t.ejected() {
 			continue
 		}
 		t.pool.add(t.latest)

@@ -78,6 +78,9 @@ func (m Measured) busy() float64 {
 // fresh says whether the figures still count.
 func (t *track) fresh() bool { return t.silent < fresh }
 
+// tells says whether its figures are of the kind by which the service's instances are compared.
+func (t *track) tells(p Policy) bool { return !p.Tells || t.last.Utilization != nil }
+
 // lifeMemory is how fast the mean life of connections is forgotten.
 const lifeMemory = 60.0
 

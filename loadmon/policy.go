@@ -15,6 +15,7 @@ type Policy struct {
 	Hard  time.Duration // an instance that is slower than this three times in a row is ejected; 1 s by default
 
 	Wishes bool // instances say themselves what part of their weight they want
+	Tells  bool // instances say themselves how busy they are: the figures of one that does not cannot be compared with the others'
 }
 
 // DefaultPolicy follows the load fully.

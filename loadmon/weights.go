@@ -131,7 +131,7 @@ func (s State) move(in Input) string {
 		if t.ejected() || t.age < blackout {
 			continue
 		}
-		if expected++; !t.fresh() {
+		if expected++; !t.fresh() || !t.tells(in.Policy) {
 			missing++
 		} else if t.samples > 0 {
 			movable = append(movable, c.ID)

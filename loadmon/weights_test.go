@@ -269,6 +269,37 @@ func TestFreezes(t *testing.T) {
 	require.InEpsilon(t, 2, float64(s.decision.Shares["a"])/float64(s.decision.Shares["c"]), 0.05)
 }
 
+func TestInstanceThatStopsTellingKeepsItsWeight(t *testing.T) {
+	t.Parallel()
+	s := newService(map[string]float64{"a": 100, "b": 100, "c": 100})
+	s.policy.Tells = true
+	s.decide()
+	silent := map[string]bool{}
+	tell := func(id string, m *Measured) {
+		if !silent[id] {
+			m.Utilization = new(m.Busy)
+		}
+		m.Busy /= 10 // what its node sees is another thing: it waits for a database
+	}
+	for range 20 {
+		s.step(tell)
+	}
+	silent["a"] = true
+	for range 100 {
+		s.step(tell)
+		require.InDelta(t, Whole/3, s.decision.Shares["a"], Whole/100)
+	}
+	silent["b"] = true
+	s.step(tell)
+	require.Equal(t, "frozen: 2 of 3 instances have no fresh figures", s.decision.Reason)
+	clear(silent)
+	s.capacity["a"] = 50
+	for range 60 {
+		s.step(tell)
+	}
+	require.InEpsilon(t, 2, float64(s.decision.Shares["b"])/float64(s.decision.Shares["a"]), 0.1)
+}
+
 func TestReportsThatAreNotBelieved(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {

@@ -81,6 +81,7 @@ func (l ledService) decides() bool { return l.mode != none && len(l.candidates) 
 func (l ledService) policy() loadmon.Policy {
 	p := loadmon.DefaultPolicy()
 	p.Wishes = l.in.Service.Load != nil && l.in.Service.Load.Agent != 0
+	p.Tells = l.in.Service.Load != nil && l.in.Service.Load.HTTP != ""
 	if l.in.Service.Blend != nil {
 		p.Blend = *l.in.Service.Blend
 	}
