@@ -69,7 +69,7 @@ func PlanNodeUncordon(s *cluster.Snapshot, fleet Fleet, word NodeWord, now time.
 	}
 	for _, in := range hosted(s, word.Node) {
 		if before, after := taking(in), taking(administered(in, word.Node, nil)); after > before {
-			p.Steps = append(p.Steps, Step{Sign: "+", What: fmt.Sprintf("service %s: %d instances take new connections again", in.Service.Name, after-before)})
+			p.Steps = append(p.Steps, Step{Sign: "+", What: again(in.Service.Name, after-before)})
 		}
 	}
 	p.Change = cluster.SetNodeAdmin{Node: word.Node}

@@ -84,7 +84,7 @@ func PlanUp(s *cluster.Snapshot, fleet Fleet, node string, now time.Time) (NodeP
 	}
 	for _, in := range hosted(s, node) {
 		if before, after := taking(in), taking(without(in, node, nil)); after > before {
-			p.Steps = append(p.Steps, Step{Sign: "+", What: fmt.Sprintf("service %s: %d instances take new connections again", in.Service.Name, after-before)})
+			p.Steps = append(p.Steps, Step{Sign: "+", What: again(in.Service.Name, after-before)})
 		}
 	}
 	p.Change = cluster.SetDown{Node: node}
@@ -172,4 +172,12 @@ func altered(in *cluster.Inputs, node string, change func(*cluster.Host)) *clust
 		}
 	}
 	return &after
+}
+
+// again is what a plan tells of a service whose instances come back.
+func again(service string, n int) string {
+	if n == 1 {
+		return fmt.Sprintf("service %s: 1 instance takes new connections again", service)
+	}
+	return fmt.Sprintf("service %s: %d instances take new connections again", service, n)
 }

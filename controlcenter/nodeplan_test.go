@@ -67,8 +67,8 @@ func TestPlanUp(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, cluster.SetDown{Node: "n2"}, p.Change)
 	require.Equal(t, "node n2 is no longer down\n"+
-		"  + service a: 1 instances take new connections again\n"+
-		"  + service b: 1 instances take new connections again", p.String())
+		"  + service a: 1 instance takes new connections again\n"+
+		"  + service b: 1 instance takes new connections again", p.String())
 	_, err = controlcenter.PlanUp(snapshot(t, f), fleet, "n9", noon)
 	require.Error(t, err)
 }
@@ -135,7 +135,7 @@ func TestPlanNodeDrain(t *testing.T) {
 	p, err = controlcenter.PlanNodeUncordon(snapshot(t, f), fleet, controlcenter.NodeWord{Node: "n2"}, noon)
 	require.NoError(t, err)
 	require.Equal(t, cluster.SetNodeAdmin{Node: "n2"}, p.Change)
-	require.Contains(t, p.String(), "+ service a: 1 instances take new connections again")
+	require.Contains(t, p.String(), "+ service a: 1 instance takes new connections again")
 	p, err = controlcenter.PlanNodeUncordon(snapshot(t, f), fleet, controlcenter.NodeWord{Node: "n1"}, noon)
 	require.NoError(t, err)
 	require.True(t, p.Nothing())
