@@ -54,6 +54,13 @@ func TestNodeDies(t *testing.T) {
 	w.Agents[2].Start()
 	back := w.Eventually(10*time.Second, "it is back", func() bool { return len(w.Slots(w.Nodes[0])[f]) == 3 })
 	t.Logf("in again %s after its agent started", back.Round(10*time.Millisecond))
+	w.Eventually(10*time.Second, "hosts find each other again", func() bool { // the kernel goes on for a while with what it knows of a cut cable
+		c, err := w.Nodes[0].Dial(t.Context(), "tcp", all[2])
+		if err == nil {
+			_ = c.Close()
+		}
+		return err == nil
+	})
 	w.Only(w.Client, f, all...)
 	w.Agents[1].Start()
 	w.Eventually(10*time.Second, "nothing is said of them any more", func() bool {

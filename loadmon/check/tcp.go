@@ -27,6 +27,14 @@ func abort(conn *net.TCPConn) {
 
 // probeTCP is well when the connection is accepted.
 func probeTCP(ctx context.Context, t task) Outcome {
+	if t.own {
+		switch done, err := atOnce(t.address); {
+		case done && err == nil:
+			return Outcome{Kind: Good}
+		case done:
+			return failed(ctx, err, time.Duration(t.check.Timeout))
+		}
+	}
 	if err := accepted(ctx, t.address); err != nil {
 		return failed(ctx, err, time.Duration(t.check.Timeout))
 	}
