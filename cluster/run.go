@@ -57,6 +57,14 @@ type Restart struct {
 	After int `json:"after,omitempty"` // failing checks in a row; default three times the check's fall
 }
 
+// What is meant where a file leaves it out.
+const (
+	DefaultGrace  = Duration(10 * time.Second)
+	DefaultDrain  = Duration(time.Minute)
+	DefaultWindow = Duration(5 * time.Minute)
+	DefaultIdle   = Duration(10 * time.Minute)
+)
+
 // Bytes is an amount of memory, written as in 256MiB.
 type Bytes uint64
 

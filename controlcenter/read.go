@@ -103,10 +103,7 @@ func (r *reader) instance(field string, n ast.Node) cluster.Instance {
 		},
 		"id":     func(f string, n ast.Node) { id = r.text(f, n) },
 		"weight": func(f string, n ast.Node) { i.Weight = r.number(f, n, 0, cluster.MaxWeight) },
-		"labels": func(f string, n ast.Node) {
-			i.Labels = map[string]string{}
-			r.entries(f, n, func(key, f string, n ast.Node) { i.Labels[key] = r.text(f, n) })
-		},
+		"labels": func(f string, n ast.Node) { i.Labels = r.texts(f, n) },
 		"ports": func(f string, n ast.Node) {
 			i.Ports = map[string]uint16{}
 			r.entries(f, n, func(key, f string, n ast.Node) { i.Ports[key] = uint16(r.number(f, n, 1, 65535)) })

@@ -49,10 +49,7 @@ func (r *reader) httpCheck(field string, n ast.Node) *cluster.HTTPCheck {
 		"status":   func(f string, n ast.Node) { h.Status = r.text(f, n) },
 		"contains": func(f string, n ast.Node) { h.Contains = r.text(f, n) },
 		"tls":      func(f string, n ast.Node) { h.TLS = r.checkTLS(f, n) },
-		"headers": func(f string, n ast.Node) {
-			h.Headers = map[string]string{}
-			r.entries(f, n, func(key, f string, n ast.Node) { h.Headers[key] = r.text(f, n) })
-		},
+		"headers":  func(f string, n ast.Node) { h.Headers = r.texts(f, n) },
 	})
 	return h
 }

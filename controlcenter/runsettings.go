@@ -4,13 +4,9 @@ import (
 	"cmp"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/weir-lb/weir/cluster"
 )
-
-// defaultGrace is from TERM to KILL.
-const defaultGrace = cluster.Duration(10 * time.Second)
 
 // Run is how a service's instances are started, in words.
 func Run(s *cluster.Service) string {
@@ -30,7 +26,7 @@ func Run(s *cluster.Service) string {
 	add(r.User != "", "as %s", r.User)
 	add(r.Resources.CPU > 0, "cpu %g", r.Resources.CPU)
 	add(r.Resources.Memory > 0, "memory %s", r.Resources.Memory)
-	add(true, "grace %s", cmp.Or(r.Grace, defaultGrace))
+	add(true, "grace %s", cmp.Or(r.Grace, cluster.DefaultGrace))
 	add(r.Drain > 0, "drain %s", r.Drain)
 	add(r.Log != "", "log to %s", r.Log)
 	add(len(r.Nodes) > 0, "on nodes %s", pairs(r.Nodes))
@@ -47,9 +43,9 @@ func Scale(s *cluster.Service) string {
 	for _, m := range c.Metrics {
 		text += fmt.Sprintf(" %s %g", m.Metric, m.Target)
 	}
-	text += fmt.Sprintf(" window %s", cmp.Or(c.Window, cluster.Duration(5*time.Minute)))
+	text += fmt.Sprintf(" window %s", cmp.Or(c.Window, cluster.DefaultWindow))
 	if c.Min == 0 || c.Idle != 0 {
-		text += fmt.Sprintf(" idle %s", cmp.Or(c.Idle, cluster.Duration(10*time.Minute)))
+		text += fmt.Sprintf(" idle %s", cmp.Or(c.Idle, cluster.DefaultIdle))
 	}
 	return text
 }

@@ -2,7 +2,6 @@ package etcd
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -50,18 +49,7 @@ func (s *Store) WatchAssigned(ctx context.Context, node string, fn func(map[stri
 			return false
 		},
 	}
-	var b backoff
-	for ctx.Err() == nil {
-		_, err := m.session(ctx, &b)
-		if errors.Is(err, cluster.ErrDenied) {
-			return err
-		}
-		if ctx.Err() == nil {
-			s.log.Debug("watching assignments was interrupted", "node", node, "err", err)
-			b.wait(ctx)
-		}
-	}
-	return nil
+	return m.run(ctx)
 }
 
 // Launched writes how an instance of a node is; nil forgets it.

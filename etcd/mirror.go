@@ -2,10 +2,13 @@ package etcd
 
 import (
 	"context"
+	"errors"
 	"strings"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/weir-lb/weir/cluster"
 )
 
 // mirror keeps a copy of a span of keys: it lists them, follows them, and tells whenever one changed. One goroutine runs
@@ -18,6 +21,22 @@ type mirror struct {
 	put      func(Key, *mvccpb.KeyValue)
 	remove   func(Key)
 	tell     func(revision int64) (done bool)
+}
+
+// run goes on until the context ends, and returns nil then; an error where it may not look: asking again would not help.
+func (m *mirror) run(ctx context.Context) error {
+	var b backoff
+	for ctx.Err() == nil {
+		_, err := m.session(ctx, &b)
+		if errors.Is(err, cluster.ErrDenied) {
+			return err
+		}
+		if ctx.Err() == nil {
+			m.store.log.Debug("interrupted", "doing", m.doing, "err", err)
+			b.wait(ctx)
+		}
+	}
+	return nil
 }
 
 // session lists and follows through one member until somebody is done or that fails.

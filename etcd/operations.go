@@ -3,8 +3,6 @@ package etcd
 import (
 	"cmp"
 	"context"
-	"errors"
-	"fmt"
 	"maps"
 	"slices"
 
@@ -18,20 +16,7 @@ import (
 // fn gets is never changed afterwards. It runs until the context ends, and returns nil then; it returns an error where it
 // may not look. Values that cannot be read are left out, with a Problem.
 func (s *Store) WatchOperations(ctx context.Context, fn func(*cluster.Operations)) error {
-	o := &operations{store: s, fn: fn}
-	m := o.mirror()
-	var b backoff
-	for ctx.Err() == nil {
-		_, err := m.session(ctx, &b)
-		if errors.Is(err, cluster.ErrDenied) {
-			return fmt.Errorf("watch what nodes tell: %w", err) // asking again would not help
-		}
-		if ctx.Err() == nil {
-			s.log.Debug("watching ops/ was interrupted", "err", err)
-			b.wait(ctx)
-		}
-	}
-	return nil
+	return (&operations{store: s, fn: fn}).mirror().run(ctx)
 }
 
 // operations is the copy, and what was last told of it.

@@ -17,7 +17,7 @@ import (
 
 // The limits of a Spec. What is larger could not be handed to a process, or is a mistake.
 const (
-	DefaultGrace = 10 * time.Second
+	DefaultGrace = time.Duration(cluster.DefaultGrace)
 	maxGrace     = time.Hour
 	maxArguments = 1000
 	maxVariables = 1000

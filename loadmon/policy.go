@@ -20,7 +20,7 @@ type Policy struct {
 
 // DefaultPolicy follows the load fully.
 func DefaultPolicy() Policy {
-	return Policy{Blend: 100, Soft: 100 * time.Millisecond, Hard: time.Second}
+	return Policy{Blend: cluster.DefaultBlend, Soft: time.Duration(cluster.DefaultSoft), Hard: time.Duration(cluster.DefaultHard)}
 }
 
 // Validate reports every mistake.

@@ -33,11 +33,7 @@ type ScalePolicy struct {
 	Idle     time.Duration // with a Min of 0: without a connection for so long, none is kept; 10 min by default
 }
 
-const (
-	defaultWindow = 5 * time.Minute
-	defaultIdle   = 10 * time.Minute
-	longestIdle   = 24 * time.Hour // that is told apart
-)
+const longestIdle = 24 * time.Hour // that is told apart
 
 // ScalePolicyOf is what a service's file says, with what it leaves out; the file was judged when it was published.
 func ScalePolicyOf(s *cluster.Scale) ScalePolicy {
@@ -54,10 +50,10 @@ func (p ScalePolicy) sound() ScalePolicy {
 	p.Max = min(max(p.Max, p.Min, 1), cluster.MaxInstances)
 	p.Targets = slices.DeleteFunc(slices.Clone(p.Targets), func(t Target) bool { return !(t.Value > 0) || math.IsInf(t.Value, 1) })
 	if p.Window <= 0 {
-		p.Window = defaultWindow
+		p.Window = time.Duration(cluster.DefaultWindow)
 	}
 	if p.Idle <= 0 {
-		p.Idle = defaultIdle
+		p.Idle = time.Duration(cluster.DefaultIdle)
 	}
 	return p
 }

@@ -1,6 +1,7 @@
 package placement
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -49,10 +50,7 @@ func (m *member) portNumbers() (out []uint16) {
 // emptied says why a drained instance may be stopped, or "".
 func (r *round) emptied(m *member) string {
 	waited := r.Now.Sub(m.assignment.Since)
-	limit := defaultDrain
-	if d := m.assignment.Run.Drain; d > 0 {
-		limit = time.Duration(d)
-	}
+	limit := time.Duration(cmp.Or(m.assignment.Run.Drain, cluster.DefaultDrain))
 	if waited >= limit {
 		return fmt.Sprintf("its connections had %s", limit)
 	}

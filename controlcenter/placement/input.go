@@ -32,8 +32,6 @@ type Action struct {
 
 // Times that placement goes by.
 const (
-	defaultGrace    = 10 * time.Second // from TERM to KILL
-	defaultDrain    = time.Minute      // for the live connections of an instance that is to go
 	cutOff          = 40 * time.Second // after that a node that lost its contact to etcd is not asked any more: a lease and 30 s
 	portRest        = time.Hour        // after that a freed port is anybody's
 	refusalRest     = 5 * time.Minute  // for so long a node that refused a service is not asked again

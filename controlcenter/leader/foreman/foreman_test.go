@@ -181,12 +181,7 @@ func (l *lab) node(name string, number int, s *etcd.Store) {
 	})
 	h := &host{there: map[string]*running{}}
 	l.hosts[name] = h
-	first := 0
-	for _, port := range ports(l.t, 20) {
-		if first == 0 {
-			first = port
-		}
-	}
+	first := ports(l.t, 20)[0]
 	k, err := keep.New(keep.Config{
 		Node: name, Drivers: map[string]launcher.Driver{"process": h}, Store: s, Look: 50 * time.Millisecond,
 		Self: cluster.Launcher{Drivers: []string{"process"}, Ports: cluster.PortRange{From: uint16(first), To: uint16(first + 19)}, Address: address},
