@@ -17,7 +17,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/weir-lb/weir/loadmon/monitor"
+	"github.com/weir-lb/weir/internal/door"
 )
 
 // authority signs the certificates of one cluster.
@@ -67,12 +67,12 @@ func (a *authority) server(t *testing.T, address string) *tls.Config {
 }
 
 // client are the files of a participant, as docs/operations.md makes them: for a client, and without an address.
-func (a *authority) client(t *testing.T, name string) *monitor.Credential {
+func (a *authority) client(t *testing.T, name string) *door.Credential {
 	t.Helper()
 	cert, key := a.sign(t, &x509.Certificate{Subject: pkix.Name{CommonName: name}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
 	secret, err := x509.MarshalECPrivateKey(key)
 	require.NoError(t, err)
-	c := &monitor.Credential{CA: a.path("ca.pem"), Cert: a.path(name + ".pem"), Key: a.path(name + ".key")}
+	c := &door.Credential{CA: a.path("ca.pem"), Cert: a.path(name + ".pem"), Key: a.path(name + ".key")}
 	keep(t, c.Cert, "CERTIFICATE", cert.Raw)
 	keep(t, c.Key, "EC PRIVATE KEY", secret)
 	return c

@@ -17,6 +17,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/internal/door"
 	"github.com/weir-lb/weir/internal/lab"
 	"github.com/weir-lb/weir/loadmon/monitor"
 )
@@ -25,7 +26,7 @@ const monitorToken = "0123456789abcdef0123456789abcdef"
 
 // monitors asks the nodes' load monitors from where the client stands, as a control center on a host of its own does.
 func (w *World) monitors(token string) *monitor.Client {
-	c := &monitor.Client{Token: func(context.Context) (string, error) { return token, nil }, Insecure: true, Dial: w.Client.Dial}
+	c := &monitor.Client{Client: door.Client{Token: func(context.Context) (string, error) { return token, nil }, Insecure: true, Dial: w.Client.Dial}}
 	w.t.Cleanup(c.Close)
 	return c
 }
@@ -69,7 +70,7 @@ func TestLoadMonitors(t *testing.T) {
 	}
 	_, _, err := w.monitors(strings.Repeat("x", 32)).Loads(t.Context(), "n1", n1)
 	require.ErrorContains(t, err, "it answers 401 Unauthorized")
-	_, _, err = (&monitor.Client{Token: asks.Token, Dial: w.Client.Dial}).Loads(t.Context(), "n1", n1)
+	_, _, err = (&monitor.Client{Client: door.Client{Token: asks.Token, Dial: w.Client.Dial}}).Loads(t.Context(), "n1", n1)
 	require.ErrorIs(t, err, cluster.ErrUnsafe, "the token does not go over the network unless that was asked for by name")
 
 	// A look from n2: instances wherever they run, and nothing else.
@@ -134,7 +135,7 @@ func TestLoadMonitorByTLS(t *testing.T) {
 		report, _, err := asks.Loads(t.Context(), "n1", n1)
 		return err == nil && report.Node == "n1"
 	})
-	for name, c := range map[string]*monitor.Credential{"of another CA": newAuthority(t).client(t, "weir-controlcenter"), "none": nil} {
+	for name, c := range map[string]*door.Credential{"of another CA": newAuthority(t).client(t, "weir-controlcenter"), "none": nil} {
 		other := w.monitors(monitorToken)
 		other.TLS = c
 		_, _, err = other.Loads(t.Context(), "n1", n1)

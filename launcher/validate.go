@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/internal/plain"
 )
 
 // The limits of a Spec. What is larger could not be handed to a process, or is a mistake.
@@ -30,7 +31,7 @@ var variablePattern = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,254}$`)
 
 // Validate reports every mistake that can be seen in the Spec alone.
 func (s Spec) Validate() []cluster.Problem {
-	v := &faults{object: "instance " + Printable(s.ID, 80)}
+	v := &faults{object: "instance " + plain.Line(s.ID, 80)}
 	if why := cluster.ValidID(s.ID); why != "" {
 		v.add("id", why, "rename it")
 	}
@@ -67,10 +68,10 @@ func (s Spec) validateCommand(v *faults) {
 		v.add("command", fmt.Sprintf("has %d arguments of %d bytes, more than %d or %d", len(s.Command), total, maxArguments, maxCommand), "write them into a file")
 	}
 	if len(s.Command) > 0 && !cleanPath(s.Command[0]) {
-		v.add("command[0]", fmt.Sprintf("%q is not an absolute path without . and ..", Printable(s.Command[0], 80)), "write the whole path of the program")
+		v.add("command[0]", fmt.Sprintf("%q is not an absolute path without . and ..", plain.Line(s.Command[0], 80)), "write the whole path of the program")
 	}
 	if s.WorkDir != "" && !cleanPath(s.WorkDir) {
-		v.add("workDir", fmt.Sprintf("%q is not an absolute path without . and ..", Printable(s.WorkDir, 80)), "write the whole path")
+		v.add("workDir", fmt.Sprintf("%q is not an absolute path without . and ..", plain.Line(s.WorkDir, 80)), "write the whole path")
 	}
 }
 
@@ -85,7 +86,7 @@ func (s Spec) validateEnv(v *faults) {
 	}
 	given := s.given()
 	for name, value := range s.Env {
-		field := "env." + Printable(name, 80)
+		field := "env." + plain.Line(name, 80)
 		switch _, taken := given[name]; {
 		case !variablePattern.MatchString(name):
 			v.add(field, "is not the name of a variable", "write letters, digits and _, not beginning with a digit")
@@ -132,14 +133,14 @@ func ParseLogAddress(s string) (network, address string, err error) {
 	}
 	u, err := url.Parse(s)
 	if err != nil || u.Scheme != "udp" && u.Scheme != "tcp" || u.Path != "" || u.RawQuery != "" || u.User != nil || u.Fragment != "" {
-		return "", "", fmt.Errorf("%q is not the address of a log server", Printable(s, 80))
+		return "", "", fmt.Errorf("%q is not the address of a log server", plain.Line(s, 80))
 	}
 	// An address and not a name: an instance must not depend on a resolver for its output.
 	if _, err := netip.ParseAddr(u.Hostname()); err != nil {
-		return "", "", fmt.Errorf("%q has no IP address", Printable(s, 80))
+		return "", "", fmt.Errorf("%q has no IP address", plain.Line(s, 80))
 	}
 	if port, err := strconv.ParseUint(u.Port(), 10, 16); err != nil || port == 0 {
-		return "", "", fmt.Errorf("%q has no port", Printable(s, 80))
+		return "", "", fmt.Errorf("%q has no port", plain.Line(s, 80))
 	}
 	return u.Scheme, u.Host, nil
 }

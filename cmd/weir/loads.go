@@ -11,6 +11,7 @@ import (
 
 	"github.com/weir-lb/weir/cluster"
 	"github.com/weir-lb/weir/controlcenter"
+	"github.com/weir-lb/weir/internal/door"
 	"github.com/weir-lb/weir/internal/top"
 	"github.com/weir-lb/weir/loadmon/monitor"
 )
@@ -43,7 +44,7 @@ func (l *asker) none(ctx context.Context, asked []string) string {
 	defer cancel()
 	token, err := l.secret(ctx)
 	if err == nil && token == "" {
-		err = monitor.ErrNoToken
+		err = door.ErrNoToken
 	}
 	if err != nil {
 		return fmt.Sprintf("loads are not shown: %v", err)

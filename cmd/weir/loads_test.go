@@ -17,6 +17,7 @@ import (
 	"github.com/weir-lb/weir/controlcenter"
 	"github.com/weir-lb/weir/etcd"
 	"github.com/weir-lb/weir/internal/describe"
+	"github.com/weir-lb/weir/internal/door"
 	"github.com/weir-lb/weir/internal/top"
 	"github.com/weir-lb/weir/loadmon"
 	"github.com/weir-lb/weir/loadmon/check"
@@ -56,7 +57,7 @@ func monitored(t *testing.T, s *etcd.Store, name, address string, rate float64) 
 		Interval: 50 * time.Millisecond, Metrics: metrics,
 	})
 	require.NoError(t, err)
-	server := &monitor.Server{Address: netip.MustParseAddrPort("127.0.0.1:0"), Handler: m.Handler(), Logger: log, Metrics: metrics}
+	server := &door.Server{What: monitor.What, Address: netip.MustParseAddrPort("127.0.0.1:0"), Handler: m.Handler(), Logger: log}
 	require.NoError(t, server.Open())
 	url := fmt.Sprintf("http://127.0.0.1:%d", server.Port())
 	require.NoError(t, s.Join(t.Context(), name, &cluster.Node{Addresses: []netip.Addr{netip.MustParseAddr(address)}, Monitor: url}))

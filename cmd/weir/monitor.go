@@ -20,6 +20,7 @@ import (
 
 	"github.com/weir-lb/weir/cluster"
 	"github.com/weir-lb/weir/etcd"
+	"github.com/weir-lb/weir/internal/door"
 	"github.com/weir-lb/weir/loadmon/check"
 	"github.com/weir-lb/weir/loadmon/monitor"
 	"github.com/weir-lb/weir/loadmon/sample"
@@ -44,7 +45,7 @@ func (o *monitorOptions) register(flags *pflag.FlagSet) {
 // monitorPlace is where a load monitor listens, and how.
 type monitorPlace struct {
 	address netip.AddrPort
-	tls     *monitor.Credential
+	tls     *door.Credential
 	etcd    string // an endpoint, the way to which says by which address others reach this node
 }
 
@@ -136,17 +137,22 @@ func outbound(ctx context.Context, endpoint string) (none netip.Addr) {
 
 // credential is what load monitors and those who ask them know each other by; nil where etcd is not reached by TLS with a
 // client certificate.
-func (f etcdFlags) credential() *monitor.Credential {
+func (f etcdFlags) credential() *door.Credential {
 	c, err := f.config()
 	if err != nil || !c.Encrypted() || f.ca == "" || f.cert == "" || f.key == "" {
 		return nil
 	}
-	return &monitor.Credential{CA: f.ca, Cert: f.cert, Key: f.key}
+	return &door.Credential{CA: f.ca, Cert: f.cert, Key: f.key}
 }
 
 // monitors is the client of all nodes' load monitors.
 func (f etcdFlags) monitors(secret func(context.Context) (string, error)) *monitor.Client {
-	return &monitor.Client{Token: secret, TLS: f.credential(), Insecure: f.insecure, Loopback: etcd.Config{Endpoints: f.endpoints}.Local()}
+	return &monitor.Client{Client: f.asks(secret)}
+}
+
+// asks is what all clients of nodes go by.
+func (f etcdFlags) asks(secret func(context.Context) (string, error)) door.Client {
+	return door.Client{Token: secret, TLS: f.credential(), Insecure: f.insecure, Loopback: etcd.Config{Endpoints: f.endpoints}.Local()}
 }
 
 // nodeMonitor is this node's running load monitor.
@@ -154,7 +160,7 @@ type nodeMonitor struct {
 	*monitor.Monitor
 	checker *check.Checker
 	place   monitorPlace
-	servers []*monitor.Server // the first answers control centers
+	servers []*door.Server // the first answers control centers
 
 	troubles []func() []cluster.Problem
 }
@@ -193,13 +199,13 @@ func (o *monitorOptions) start(f etcdFlags, w watching) (*nodeMonitor, error) {
 	if err != nil {
 		return nil, err
 	}
-	server := &monitor.Server{Address: place.address, TLS: place.tls, Handler: m.Handler(), Logger: w.logger, Metrics: metrics}
-	n := &nodeMonitor{Monitor: m, checker: checker, place: place, servers: []*monitor.Server{server}, troubles: []func() []cluster.Problem{checker.Problems, asker.Problems}}
+	server := &door.Server{What: monitor.What, Address: place.address, TLS: place.tls, Handler: m.Handler(), Logger: w.logger, Failed: metrics.CannotListen}
+	n := &nodeMonitor{Monitor: m, checker: checker, place: place, servers: []*door.Server{server}, troubles: []func() []cluster.Problem{checker.Problems, asker.Problems}}
 	if sees, err := seesProcesses(); err == nil && !sees {
 		n.troubles = append(n.troubles, func() []cluster.Problem { return unseen(w.node, m.Unmeasured()) })
 	}
 	if reports.IsValid() {
-		n.servers = append(n.servers, &monitor.Server{Address: reports, Handler: check.Reports(checker), Logger: w.logger, Metrics: metrics})
+		n.servers = append(n.servers, &door.Server{What: "reports of instances", Address: reports, Handler: check.Reports(checker), Logger: w.logger, Failed: metrics.CannotListen})
 	}
 	return n, nil
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/weir-lb/weir/cluster"
 	"github.com/weir-lb/weir/controlcenter/leader"
 	"github.com/weir-lb/weir/etcd"
+	"github.com/weir-lb/weir/internal/door"
 	"github.com/weir-lb/weir/loadmon"
 	"github.com/weir-lb/weir/loadmon/monitor"
 )
@@ -183,7 +184,7 @@ func badReport(t *testing.T, s real, answer http.HandlerFunc, problem string) {
 		monitors[i+1].set(wishing(node, i+1, 1))
 		require.NoError(t, s.Join(t.Context(), node, &cluster.Node{Addresses: []netip.Addr{static.Instances[i].Addr}, Monitor: monitors[i+1].URL}))
 	}
-	client := &monitor.Client{Token: s.Secret, Loopback: true}
+	client := &monitor.Client{Client: door.Client{Token: s.Secret, Loopback: true}}
 	defer client.Close()
 	registry := prometheus.NewRegistry()
 	l, _ := lead(t, leader.Config{Store: s, Loads: client, Interval: 5 * round, Metrics: leader.NewMetrics(registry)})

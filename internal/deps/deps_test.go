@@ -16,7 +16,7 @@ const module = "github.com/weir-lb/weir/"
 // line, and with it a reason to exist.
 var allowed = map[string][]string{
 	"cluster":           {},
-	"etcd":              {"cluster"},
+	"etcd":              {"cluster", "internal/plain"},
 	"etcd/embedded":     {},
 	"rules":             {"cluster"},
 	"rules/ipt":         {"rules", "cluster"},
@@ -24,13 +24,15 @@ var allowed = map[string][]string{
 	"rules/rulestest":   {"rules", "cluster"},
 	"agent":             {"cluster", "rules", "internal/runner", "internal/conntrack"},
 	"controlcenter":     {"cluster", "internal/runner"},
+	"internal/plain":    {},
+	"internal/door":     {"cluster", "internal/plain", "internal/runner"},
 	"internal/runner":   {},
 	"internal/ops":      {},
 	"internal/lab":      {},
 	"internal/stats":    {},
 	"internal/deps":     {},
 	"internal/hostile":  {},
-	"internal/top":      {"cluster", "controlcenter", "loadmon"}, // the picture alone: it asks nobody
+	"internal/top":      {"cluster", "controlcenter", "loadmon", "internal/plain"}, // the picture alone: it asks nobody
 	"internal/describe": {"cluster", "controlcenter", "loadmon"},
 	"internal/demo":     anything,
 	"internal/doctor":   {"agent", "cluster", "controlcenter", "etcd", "rules", "rules/nft", "rules/ipt"}, // it looks at what they hold, and decides nothing for them
@@ -39,22 +41,22 @@ var allowed = map[string][]string{
 
 	"internal/simulate":             {"cluster", "loadmon", "rules"},
 	"loadmon":                       {"cluster"},
-	"loadmon/sample":                {"loadmon", "cluster", "internal/conntrack", "internal/runner"},
-	"loadmon/check":                 {"cluster", "internal/runner"},
-	"loadmon/monitor":               {"cluster", "loadmon", "loadmon/sample", "loadmon/check", "internal/runner"},
+	"loadmon/sample":                {"loadmon", "cluster", "internal/conntrack", "internal/runner", "internal/plain"},
+	"loadmon/check":                 {"cluster", "internal/runner", "internal/plain"},
+	"loadmon/monitor":               {"cluster", "loadmon", "loadmon/sample", "loadmon/check", "internal/door", "internal/runner"},
 	"controlcenter/leader":          {"cluster", "loadmon", "internal/runner", "controlcenter/leader/watchman", "controlcenter/leader/foreman"},
 	"controlcenter/leader/watchman": {"cluster", "internal/runner"},
 
-	"launcher":                {"cluster"},
+	"launcher":                {"cluster", "internal/plain"},
 	"launcher/launchertest":   {"launcher", "cluster"},
 	"launcher/internal/turns": {},
-	"launcher/process":        {"launcher", "launcher/process/shim", "launcher/internal/turns", "cluster"},
-	"launcher/process/shim":   {"launcher", "launcher/process/cgroup", "cluster"},
+	"launcher/process":        {"launcher", "launcher/process/shim", "launcher/internal/turns", "cluster", "internal/plain"},
+	"launcher/process/shim":   {"launcher", "launcher/process/cgroup", "cluster", "internal/plain"},
 	"launcher/process/cgroup": {},
-	"launcher/external":       {"launcher", "cluster"},
-	"launcher/hook":           {"launcher", "launcher/internal/turns", "cluster"},
-	"launcher/allow":          {"launcher", "cluster"},
-	"launcher/keep":           {"launcher", "cluster", "internal/runner"},
+	"launcher/external":       {"launcher", "cluster", "internal/plain"},
+	"launcher/hook":           {"launcher", "launcher/internal/turns", "cluster", "internal/plain"},
+	"launcher/allow":          {"launcher", "cluster", "internal/plain"},
+	"launcher/keep":           {"launcher", "cluster", "internal/runner", "internal/plain"},
 
 	"integration/bench":       anything,
 	"rules/rulestest/traffic": {"rules", "rules/rulestest", "cluster", "internal/lab"},

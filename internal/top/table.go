@@ -3,8 +3,9 @@ package top
 import (
 	"slices"
 	"strings"
-	"unicode"
 	"unicode/utf8"
+
+	"github.com/weir-lb/weir/internal/plain"
 )
 
 // column is one column of a table. Where the screen is too narrow, those with the highest spare go first; 0 stays.
@@ -23,7 +24,7 @@ const (
 func table(columns []column, rows [][]string, width int) []string {
 	for _, row := range rows {
 		for i := range row {
-			row[i] = printable(row[i])
+			row[i] = plain.Line(row[i], unlimited)
 		}
 	}
 	shown := make([]int, len(columns))
@@ -97,14 +98,4 @@ func Cut(text string, width int) string {
 		return text
 	}
 	return string([]rune(text)[:width-1]) + "~"
-}
-
-// printable replaces what a terminal would obey, or what would break the line.
-func printable(text string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsGraphic(r) {
-			return r
-		}
-		return '?'
-	}, text)
 }

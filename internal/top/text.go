@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/weir-lb/weir/internal/plain"
 )
 
 // Screen is where a picture goes.
@@ -39,7 +41,7 @@ func (f *Frame) Text(s Screen) string {
 			lines = append(lines, Cut(fmt.Sprintf("note: %d more", len(f.Notes)-i), s.Width))
 			break
 		}
-		lines = append(lines, Cut("note: "+printable(note), s.Width))
+		lines = append(lines, Cut("note: "+plain.Line(note, unlimited), s.Width))
 	}
 	left := unlimited
 	if s.Height > 0 {

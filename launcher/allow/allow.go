@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/internal/plain"
 	"github.com/weir-lb/weir/launcher"
 )
 
@@ -38,19 +39,19 @@ const everything = "*"
 func (l *List) Check(driver string, spec launcher.Spec) (launcher.Spec, []cluster.Problem) {
 	var problems []cluster.Problem
 	refuse := func(field, what, fix string) {
-		problems = append(problems, cluster.Problem{Object: "instance " + launcher.Printable(spec.ID, 80), Field: field, What: what, Fix: fix})
+		problems = append(problems, cluster.Problem{Object: "instance " + plain.Line(spec.ID, 80), Field: field, What: what, Fix: fix})
 	}
 	if !slices.Contains(l.Drivers, driver) {
-		refuse("driver", fmt.Sprintf("%q is not allowed on this node", launcher.Printable(driver, 80)), "add it to drivers in the launcher's list, or choose another node")
+		refuse("driver", fmt.Sprintf("%q is not allowed on this node", plain.Line(driver, 80)), "add it to drivers in the launcher's list, or choose another node")
 	}
 	if !slices.Contains(l.Services, spec.Service) && !slices.Contains(l.Services, everything) {
-		refuse("service", fmt.Sprintf("%q is not allowed on this node", launcher.Printable(spec.Service, 80)), "add it to services in the launcher's list, or choose another node")
+		refuse("service", fmt.Sprintf("%q is not allowed on this node", plain.Line(spec.Service, 80)), "add it to services in the launcher's list, or choose another node")
 	}
 	if len(spec.Command) == 0 {
 		return spec, problems // nothing runs here, so nothing runs as anybody
 	}
 	if !slices.Contains(l.Users, spec.User) {
-		refuse("user", fmt.Sprintf("%q is not allowed on this node", launcher.Printable(spec.User, 80)), "name one of the users in the launcher's list")
+		refuse("user", fmt.Sprintf("%q is not allowed on this node", plain.Line(spec.User, 80)), "name one of the users in the launcher's list")
 	}
 	for _, p := range []struct {
 		field, path string
@@ -70,7 +71,7 @@ func (l *List) Check(driver string, spec launcher.Spec) (launcher.Spec, []cluste
 
 // resolve follows all links of a path and says why what it leads to is not allowed, or "".
 func (l *List) resolve(path string) (resolved, why string) {
-	shown := launcher.Printable(path, 200)
+	shown := plain.Line(path, 200)
 	if !filepath.IsAbs(path) || slices.Contains(strings.Split(path, "/"), "..") {
 		return "", fmt.Sprintf("%q is not an absolute path without ..", shown)
 	}
@@ -85,7 +86,7 @@ func (l *List) resolve(path string) (resolved, why string) {
 		}
 	}
 	if resolved != path {
-		return "", fmt.Sprintf("%q leads to %q, which is not allowed on this node", shown, launcher.Printable(resolved, 200))
+		return "", fmt.Sprintf("%q leads to %q, which is not allowed on this node", shown, plain.Line(resolved, 200))
 	}
 	return "", fmt.Sprintf("%q is not allowed on this node", shown)
 }

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/internal/plain"
 	"github.com/weir-lb/weir/launcher"
 )
 
@@ -94,7 +95,7 @@ func parse(file string, data []byte) (*List, error) {
 	}
 	var errs []error
 	complain := func(field, text, why string) {
-		errs = append(errs, fmt.Errorf("read the launcher's list %s: %s: %q %s", file, field, launcher.Printable(text, 80), why))
+		errs = append(errs, fmt.Errorf("read the launcher's list %s: %s: %q %s", file, field, plain.Line(text, 80), why))
 	}
 	for _, d := range l.Drivers {
 		if !slices.Contains(drivers, d) {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/internal/plain"
 	"github.com/weir-lb/weir/launcher"
 )
 
@@ -71,7 +72,7 @@ func (d *Driver) Ensure(ctx context.Context, spec launcher.Spec) error {
 func validate(spec launcher.Spec) []cluster.Problem {
 	problems := spec.Validate()
 	refuse := func(field, what, fix string) {
-		problems = append(problems, cluster.Problem{Object: "instance " + launcher.Printable(spec.ID, 80), Field: field, What: what, Fix: fix})
+		problems = append(problems, cluster.Problem{Object: "instance " + plain.Line(spec.ID, 80), Field: field, What: what, Fix: fix})
 	}
 	if len(spec.Command) > 0 {
 		refuse("command", "is given, but an external instance is never started", "leave it out, or choose another driver")
@@ -103,7 +104,7 @@ func (d *Driver) look(ctx context.Context, spec launcher.Spec) error {
 // Stop stops to look. The instance itself is not ours to end.
 func (d *Driver) Stop(_ context.Context, id string, _ time.Duration) error {
 	if why := cluster.ValidID(id); why != "" {
-		return launcher.Refuse([]cluster.Problem{{Object: "instance " + launcher.Printable(id, 80), Field: "id", What: why}})
+		return launcher.Refuse([]cluster.Problem{{Object: "instance " + plain.Line(id, 80), Field: "id", What: why}})
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -129,7 +130,7 @@ func (d *Driver) List(ctx context.Context) ([]launcher.Status, error) {
 			defer func() { <-turn }()
 			if err := d.look(ctx, specs[out[i].ID].spec); errors.Is(err, launcher.ErrAbsent) {
 				out[i].State = launcher.Absent
-				out[i].Problems = []cluster.Problem{{Object: "instance " + out[i].ID, What: launcher.Printable(err.Error(), 300), Fix: "start it where it belongs"}}
+				out[i].Problems = []cluster.Problem{{Object: "instance " + out[i].ID, What: plain.Line(err.Error(), 300), Fix: "start it where it belongs"}}
 			}
 		})
 	}

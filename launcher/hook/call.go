@@ -10,6 +10,7 @@ import (
 	"net/netip"
 
 	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/internal/plain"
 	"github.com/weir-lb/weir/launcher"
 )
 
@@ -83,10 +84,10 @@ func (d *Driver) ask(ctx context.Context, what string, r request, answer any) er
 func read(what string, text []byte, answer any) error {
 	d := json.NewDecoder(bytes.NewReader(text))
 	if err := d.Decode(answer); err != nil {
-		return fmt.Errorf("hook %s: its answer %q: %w: %w", what, launcher.Printable(string(text), 100), launcher.ErrUntrue, err)
+		return fmt.Errorf("hook %s: its answer %q: %w: %w", what, plain.Line(string(text), 100), launcher.ErrUntrue, err)
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return fmt.Errorf("hook %s: it answered more than once: %q: %w", what, launcher.Printable(string(text), 100), launcher.ErrUntrue)
+		return fmt.Errorf("hook %s: it answered more than once: %q: %w", what, plain.Line(string(text), 100), launcher.ErrUntrue)
 	}
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/internal/plain"
 	"github.com/weir-lb/weir/launcher"
 	"github.com/weir-lb/weir/launcher/internal/turns"
 )
@@ -64,7 +65,7 @@ func Open(c Config) (*Driver, error) {
 		}
 		d.caller = newWebhook(c)
 	case !filepath.IsAbs(c.Program[0]):
-		return nil, fmt.Errorf("open the hook: %q is not an absolute path", launcher.Printable(c.Program[0], 100))
+		return nil, fmt.Errorf("open the hook: %q is not an absolute path", plain.Line(c.Program[0], 100))
 	default:
 		d.caller = program{c.Program, c.Env}
 	}
@@ -125,7 +126,7 @@ func (d *Driver) Ensure(ctx context.Context, spec launcher.Spec) error {
 
 func (d *Driver) adopt(spec launcher.Spec, e entry) error {
 	if e.Service != spec.Service {
-		return fmt.Errorf("instance %s is held for service %s: %w: stop it first", spec.ID, launcher.Printable(e.Service, 80), launcher.ErrDiffers)
+		return fmt.Errorf("instance %s is held for service %s: %w: stop it first", spec.ID, plain.Line(e.Service, 80), launcher.ErrDiffers)
 	}
 	return d.write(&note{Spec: spec, Key: e.Key, Phase: holding, Host: e.Host, Started: time.Now().UTC(), Starts: 1})
 }
@@ -153,7 +154,7 @@ func (d *Driver) acquire(ctx context.Context, n *note) error {
 		})
 	}
 	if err != nil {
-		n.Why = launcher.Printable(err.Error(), 500)
+		n.Why = plain.Line(err.Error(), 500)
 		// The caller's time may be over, and still nothing is to stay behind.
 		undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), d.config.Timeout+d.config.Settle)
 		defer cancel()
@@ -167,7 +168,7 @@ func (d *Driver) acquire(ctx context.Context, n *note) error {
 func (a acquired) check(spec launcher.Spec) error {
 	switch {
 	case a.ID != spec.ID:
-		return fmt.Errorf("hook acquire: asked for %s, it answered with %q: %w", spec.ID, launcher.Printable(a.ID, 80), launcher.ErrUntrue)
+		return fmt.Errorf("hook acquire: asked for %s, it answered with %q: %w", spec.ID, plain.Line(a.ID, 80), launcher.ErrUntrue)
 	case !usable(a.Host):
 		return fmt.Errorf("hook acquire: nobody can be reached at %q: %w", a.Host, launcher.ErrUntrue)
 	case spec.Host.IsValid() && spec.Host != a.Host:
@@ -184,7 +185,7 @@ func usable(a netip.Addr) bool {
 // Stop has the instance released.
 func (d *Driver) Stop(ctx context.Context, id string, grace time.Duration) error {
 	if why := cluster.ValidID(id); why != "" {
-		return launcher.Refuse([]cluster.Problem{{Object: "instance " + launcher.Printable(id, 80), Field: "id", What: why}})
+		return launcher.Refuse([]cluster.Problem{{Object: "instance " + plain.Line(id, 80), Field: "id", What: why}})
 	}
 	done, err := d.turns.Take(ctx, id)
 	if err != nil {

@@ -49,7 +49,7 @@ func TestBadAcquires(t *testing.T) {
 				http.Error(w, "quota\x1b[2J exceeded", http.StatusInternalServerError)
 			}
 			return what == "acquire"
-		}, "quota?[2J exceeded", false},
+		}, `quota\x1b[2J exceeded`, false},
 		"answers twice":     {answer(`{"id": "a", "host": "10.1.0.2"}{"id": "a", "host": "10.1.0.3"}`), "answered more than once", true},
 		"another id":        {answer(`{"id": "b", "host": "10.1.0.2"}`), `answered with "b"`, true},
 		"no address":        {answer(`{"id": "a"}`), "nobody can be reached", true},
@@ -210,7 +210,7 @@ func TestLists(t *testing.T) {
 		require.Contains(t, got[0].Problems[0].What, want)
 	}
 	say(`{"instances": [{"id": "a", "service": "s", "host": "10.1.0.2", "problem": "slow \u001b[2J disk"}]}`)
-	problem("the hook says: slow ?[2J disk")
+	problem(`the hook says: slow \x1b[2J disk`)
 	say(`{"instances": [{"id": "a", "host": "10.1.0.9"}, {"id": "a", "host": "10.1.0.2"}]}`)
 	problem("lists it twice, at 10.1.0.2 and at 10.1.0.9")
 	say(`{"instances": [{"id": "a", "host": "10.1.0.9"}]}`)
@@ -271,7 +271,7 @@ func TestPrograms(t *testing.T) {
 	t.Parallel()
 	notes := filepath.Join(t.TempDir(), "notes")
 	for name, test := range map[string]struct{ text, want string }{
-		"fails":          {"echo 'no  credentials\n\a' >&2; exit 3", "exit status 3: no credentials ?"},
+		"fails":          {"echo 'no  credentials\n\a' >&2; exit 3", `exit status 3: no credentials \a`},
 		"floods":         {"cat /dev/zero | head -c 6000000", "too long"},
 		"floods stderr":  {"cat /dev/zero | head -c 6000000 >&2; exit 1", "exit status 1"},
 		"reads nothing":  {"exec <&-; exit 1", "exit status 1"},

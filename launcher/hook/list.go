@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/internal/plain"
 	"github.com/weir-lb/weir/launcher"
 )
 
@@ -23,7 +24,7 @@ func (d *Driver) look(ctx context.Context) (map[string]entry, map[string][]clust
 	slices.SortStableFunc(l.Instances, func(a, b entry) int { return cmp.Or(cmp.Compare(a.ID, b.ID), a.Host.Compare(b.Host)) })
 	for _, e := range l.Instances {
 		complain := func(what, fix string) {
-			problems[e.ID] = append(problems[e.ID], cluster.Problem{Object: "instance " + launcher.Printable(e.ID, 80), What: launcher.Printable(what, 500), Fix: fix})
+			problems[e.ID] = append(problems[e.ID], cluster.Problem{Object: "instance " + plain.Line(e.ID, 80), What: plain.Line(what, 500), Fix: fix})
 		}
 		first, twice := found[e.ID]
 		switch {
@@ -99,7 +100,7 @@ func (n *note) status(id string, e entry, there bool) launcher.Status {
 		s.Problems = append(s.Problems, cluster.Problem{Object: "instance " + id, What: what, Fix: fix})
 	}
 	if n == nil {
-		s.Service = launcher.Printable(s.Service, 80)
+		s.Service = plain.Line(s.Service, 80)
 		complain("the hook has it, and nobody here asked for it", "ensure it, or stop it")
 		return s
 	}

@@ -6,10 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
-	"strings"
 	"syscall"
 	"time"
 
+	"github.com/weir-lb/weir/internal/plain"
 	"github.com/weir-lb/weir/launcher"
 )
 
@@ -40,7 +40,7 @@ func (p program) call(ctx context.Context, what, _ string, body []byte) ([]byte,
 		err = nil // it has ended well, and left something that holds its output open
 	}
 	if err != nil {
-		said := launcher.Printable(strings.Join(strings.Fields(string(complaint.text)), " "), keptErrors)
+		said := plain.Words(string(complaint.text), keptErrors)
 		return nil, fmt.Errorf("%s: %w: %s", p.command[0], err, said)
 	}
 	if out.over {

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/weir-lb/weir/internal/plain"
 	"github.com/weir-lb/weir/launcher"
 )
 
@@ -37,13 +38,13 @@ func newWebhook(c Config) *webhook {
 func checkURL(text string) error {
 	u, err := url.Parse(text)
 	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return fmt.Errorf("%q is not the address of a hook: write https://HOST/PATH", launcher.Printable(text, 100))
+		return fmt.Errorf("%q is not the address of a hook: write https://HOST/PATH", plain.Line(text, 100))
 	}
 	address, err := netip.ParseAddr(u.Hostname())
 	if u.Scheme == "https" || u.Scheme == "http" && err == nil && address.IsLoopback() {
 		return nil
 	}
-	return fmt.Errorf("hook %s: plain http goes to a loopback address only: write https", launcher.Printable(text, 100))
+	return fmt.Errorf("hook %s: plain http goes to a loopback address only: write https", plain.Line(text, 100))
 }
 
 func (w *webhook) call(ctx context.Context, what, key string, body []byte) ([]byte, error) {
@@ -68,7 +69,7 @@ func (w *webhook) call(ctx context.Context, what, key string, body []byte) ([]by
 		return nil, err
 	}
 	if answer.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("%s: %s", answer.Status, launcher.Printable(string(text), 500))
+		return nil, fmt.Errorf("%s: %s", answer.Status, plain.Words(string(text), 500))
 	}
 	if len(text) > maxAnswer {
 		return nil, fmt.Errorf("%w: %w: more than %d bytes", launcher.ErrUntrue, errTooLong, maxAnswer)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/internal/plain"
 	"github.com/weir-lb/weir/launcher"
 )
 
@@ -195,7 +196,7 @@ func lastExit(st *launcher.Status) string {
 }
 
 func problem(id, field string, err error) cluster.Problem {
-	return cluster.Problem{Object: "instance " + id, Field: field, What: launcher.Printable(err.Error(), 1000), Fix: "see weir logs and the launcher's log on that node"}
+	return cluster.Problem{Object: "instance " + id, Field: field, What: plain.Line(err.Error(), 1000), Fix: "see weir logs and the launcher's log on that node"}
 }
 
 func firstProblem(err error) cluster.Problem {

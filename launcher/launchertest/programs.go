@@ -261,5 +261,5 @@ func logFlood(_ *testing.T, s *stage) {
 func oddOutput(_ *testing.T, s *stage) {
 	spec := s.shell("a", `printf 'red \033[31m\007 bad \377\376 \342\200\256\n\n'; printf 'no end'`)
 	s.ensure(spec)
-	require.Equal(s, []string{"red ?[31m? bad ?? ?", "", "no end"}, s.until("a", exited).Output)
+	require.Equal(s, []string{`red \x1b[31m\a bad \xff\xfe \u202e`, "", "no end"}, s.until("a", exited).Output)
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/internal/plain"
 	"github.com/weir-lb/weir/launcher"
 	"github.com/weir-lb/weir/launcher/process/shim"
 )
@@ -48,7 +49,7 @@ func (d *Driver) Ensure(ctx context.Context, spec launcher.Spec) error {
 func (d *Driver) order(spec launcher.Spec) (shim.Order, error) {
 	problems := spec.Validate()
 	refuse := func(field, what, fix string) {
-		problems = append(problems, cluster.Problem{Object: "instance " + launcher.Printable(spec.ID, 80), Field: field, What: what, Fix: fix})
+		problems = append(problems, cluster.Problem{Object: "instance " + plain.Line(spec.ID, 80), Field: field, What: what, Fix: fix})
 	}
 	if len(spec.Command) == 0 {
 		refuse("command", "is empty", "write the path of a program")

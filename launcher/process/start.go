@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/weir-lb/weir/internal/plain"
 	"github.com/weir-lb/weir/launcher"
 	"github.com/weir-lb/weir/launcher/process/shim"
 )
@@ -38,7 +39,7 @@ func (d *Driver) start(ctx context.Context, i instance) error {
 		return nil
 	}
 	if err == nil {
-		err = errors.New(launcher.Printable(said, 1000))
+		err = errors.New(plain.Line(said, 1000))
 		if said == "" {
 			err = fmt.Errorf("its shim ended: see %s", filepath.Join(i.dir, shimLog))
 		}

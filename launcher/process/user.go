@@ -7,7 +7,7 @@ import (
 	"strconv"
 
 	"github.com/weir-lb/weir/cluster"
-	"github.com/weir-lb/weir/launcher"
+	"github.com/weir-lb/weir/internal/plain"
 )
 
 // account is who an instance runs as.
@@ -34,15 +34,15 @@ func lookUp(name string) (account, *cluster.Problem) {
 		u, err = &user.User{Uid: name, Gid: name, Username: name, HomeDir: "/"}, nil // a number needs no entry
 	}
 	if err != nil {
-		return account{}, &cluster.Problem{Field: "user", What: fmt.Sprintf("%q does not exist on this node", launcher.Printable(name, 80)), Fix: "make the user, or name another"}
+		return account{}, &cluster.Problem{Field: "user", What: fmt.Sprintf("%q does not exist on this node", plain.Line(name, 80)), Fix: "make the user, or name another"}
 	}
 	uid, uerr := strconv.ParseUint(u.Uid, 10, 32)
 	gid, gerr := strconv.ParseUint(u.Gid, 10, 32)
 	if uerr != nil || gerr != nil {
-		return account{}, &cluster.Problem{Field: "user", What: fmt.Sprintf("%q has no number", launcher.Printable(name, 80)), Fix: "name another"}
+		return account{}, &cluster.Problem{Field: "user", What: fmt.Sprintf("%q has no number", plain.Line(name, 80)), Fix: "name another"}
 	}
 	if self != 0 && int(uid) != self {
-		return account{}, &cluster.Problem{Field: "user", What: fmt.Sprintf("%q is not the launcher's own, and it is not root", launcher.Printable(name, 80)), Fix: "leave it out, or run the launcher as root"}
+		return account{}, &cluster.Problem{Field: "user", What: fmt.Sprintf("%q is not the launcher's own, and it is not root", plain.Line(name, 80)), Fix: "leave it out, or run the launcher as root"}
 	}
 	return account{uint32(uid), uint32(gid), self == 0, []string{"HOME=" + u.HomeDir, "USER=" + u.Username}}, nil
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/internal/door"
 )
 
 const (
@@ -34,11 +35,11 @@ type Seen struct {
 func (m *Monitor) look(w http.ResponseWriter, r *http.Request) {
 	var asked Look
 	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody)).Decode(&asked); err != nil {
-		refuse(w, http.StatusBadRequest, `want {"addresses":["IP:PORT", ...]}`)
+		door.Refuse(w, http.StatusBadRequest, `want {"addresses":["IP:PORT", ...]}`)
 		return
 	}
 	if len(asked.Addresses) > MaxLook {
-		refuse(w, http.StatusBadRequest, fmt.Sprintf("%d addresses are more than %d: ask for a part of them", len(asked.Addresses), MaxLook))
+		door.Refuse(w, http.StatusBadRequest, fmt.Sprintf("%d addresses are more than %d: ask for a part of them", len(asked.Addresses), MaxLook))
 		return
 	}
 	snapshot := m.newest()
@@ -50,7 +51,7 @@ func (m *Monitor) look(w http.ResponseWriter, r *http.Request) {
 	case m.looks <- struct{}{}:
 		defer func() { <-m.looks }()
 	default:
-		refuse(w, http.StatusServiceUnavailable, "too many looks at once: ask again in a second")
+		door.Refuse(w, http.StatusServiceUnavailable, "too many looks at once: ask again in a second")
 		return
 	}
 	answer(w, Seen{dial(r.Context(), instancesAmong(snapshot, asked.Addresses))})

@@ -81,7 +81,7 @@ func TestLook(t *testing.T) {
 	t.Parallel()
 	m := newMonitor(t, Config{})
 	m.Deliver(published(t, n1, []string{"127.0.0.1:1"}))
-	n := &cluster.Node{Monitor: "http://" + served(t, m, nil).String()}
+	n := &cluster.Node{Monitor: "http://" + served(t, m).String()}
 	c := client(t, token)
 	answers, err := c.Look(t.Context(), "n1", n, []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:1"), netip.MustParseAddrPort("192.0.2.1:80")})
 	require.NoError(t, err)

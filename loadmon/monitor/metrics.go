@@ -34,3 +34,6 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	}
 	return m
 }
+
+// CannotListen is told of each time that a listener of the load monitor cannot be opened.
+func (m *Metrics) CannotListen() { m.failures.WithLabelValues("listen").Inc() }

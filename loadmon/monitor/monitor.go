@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/internal/door"
 	"github.com/weir-lb/weir/internal/runner"
 	"github.com/weir-lb/weir/loadmon"
 	"github.com/weir-lb/weir/loadmon/sample"
@@ -96,9 +97,8 @@ type Monitor struct {
 	sampler  *runner.Runner
 	follower *runner.Runner
 	verdicts *verdicts
-	gate     *gate
-	slots    chan struct{} // one for each request that may be under way
-	looks    chan struct{} // one for each look among them
+	guard    *door.Guard
+	looks    chan struct{} // one for each look that is under way
 
 	locals locals // of the sampling goroutine, as is the next
 	merged merged
@@ -119,7 +119,7 @@ func New(c Config) (*Monitor, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Monitor{c: c, gate: &gate{secret: c.Store.Secret, log: c.Logger}, slots: make(chan struct{}, maxRequests), looks: make(chan struct{}, maxLooks), arrived: make(chan struct{})}
+	m := &Monitor{c: c, guard: door.NewGuard(c.Store.Secret, maxRequests, c.Logger), looks: make(chan struct{}, maxLooks), arrived: make(chan struct{})}
 	m.locals.node = c.Node
 	m.sampler = runner.New(m.sample, runner.Options{Min: c.Interval, Max: c.Interval, RetryMin: c.Interval, RetryMax: c.Interval, Failed: m.failed("sample")})
 	m.follower = runner.New(m.follow, runner.Options{})

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/internal/plain"
 	"github.com/weir-lb/weir/loadmon"
 )
 
@@ -69,7 +71,7 @@ func parseAgent(text string) (spoken, error) {
 			break
 		}
 	}
-	s := spoken{reason: printable(strings.Trim(reason, " \t"))}
+	s := spoken{reason: plain.Line(strings.Trim(reason, " \t"), cluster.MaxOutput)}
 	for word := range strings.FieldsFuncSeq(words, func(r rune) bool { return r == ' ' || r == '\t' || r == ',' }) {
 		s.take(word)
 	}
@@ -87,7 +89,7 @@ func (s *spoken) take(word string) {
 		if part, ok := percentage(word); ok {
 			s.wish = &part
 		} else if s.unknown == "" {
-			s.unknown = fmt.Sprintf("the word %q of its answer is not known", printable(word))
+			s.unknown = fmt.Sprintf("the word %q of its answer is not known", plain.Line(word, cluster.MaxOutput))
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/internal/plain"
 	"github.com/weir-lb/weir/internal/runner"
 	"github.com/weir-lb/weir/loadmon"
 )
@@ -171,7 +172,7 @@ func (a *Asker) keep(from ask, given answer, err error, now time.Time) bool {
 	before := a.answers[from.ID]
 	if err != nil {
 		before.from, before.asked = from, before.asked+1
-		before.complain(before, printable(err.Error()), now)
+		before.complain(before, plain.Line(err.Error(), cluster.MaxOutput), now)
 		a.answers[from.ID] = before
 		return true
 	}

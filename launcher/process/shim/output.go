@@ -12,7 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/weir-lb/weir/launcher"
+	"github.com/weir-lb/weir/internal/plain"
 )
 
 const (
@@ -71,7 +71,7 @@ func (o *output) take(batch []byte, stream string, line []byte) []byte {
 	}
 	o.ship.offer(now, stream, line)
 	o.mu.Lock()
-	o.tail = append(o.tail, launcher.Printable(string(line[:min(len(line), 2*tailLength)]), tailLength))
+	o.tail = append(o.tail, plain.Line(string(line[:min(len(line), 2*tailLength)]), tailLength))
 	o.tail = o.tail[max(0, len(o.tail)-tailLines):]
 	o.mu.Unlock()
 	batch = now.UTC().AppendFormat(batch, "2006-01-02T15:04:05.000000Z")

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/internal/plain"
 	"github.com/weir-lb/weir/launcher"
 	"github.com/weir-lb/weir/launcher/process/cgroup"
 )
@@ -54,7 +55,7 @@ func Run(dir string) error {
 	signal.Notify(signals, unix.SIGCHLD, unix.SIGTERM, unix.SIGINT, unix.SIGHUP)
 	s, streams, err := begin(dir)
 	if err != nil {
-		_, werr := answer.WriteString(launcher.Printable(err.Error(), 1000))
+		_, werr := answer.WriteString(plain.Line(err.Error(), 1000))
 		return errors.Join(err, werr, answer.Close())
 	}
 	_, _ = answer.WriteString(Started) // the launcher may be gone; that changes nothing
@@ -147,7 +148,7 @@ func (s *shim) start() (child, error) {
 
 func (s *shim) complain(field, what, fix string) {
 	s.record.Problems = append(s.record.Problems, cluster.Problem{
-		Object: "instance " + s.order.Spec.ID, Field: field, What: launcher.Printable(what, 300), Fix: fix,
+		Object: "instance " + s.order.Spec.ID, Field: field, What: plain.Line(what, 300), Fix: fix,
 	})
 }
 
@@ -248,7 +249,7 @@ func (s *shim) save() error {
 		r.Problems = append(r.Problems, cluster.Problem{Object: "instance " + s.order.Spec.ID, Field: "output", What: what, Fix: fix})
 	}
 	if lost, why := s.output.loss(); lost > 0 {
-		add(fmt.Sprintf("%d bytes were not kept: %v", lost, launcher.Printable(why.Error(), 200)), "make room on the disk of the launcher's directory")
+		add(fmt.Sprintf("%d bytes were not kept: %v", lost, plain.Line(why.Error(), 200)), "make room on the disk of the launcher's directory")
 	}
 	if n := s.ship.losses(); n > 0 {
 		add(fmt.Sprintf("%d lines were not sent to %s, which does not take them fast enough", n, s.order.Spec.LogAddress), "look after the log server")

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/weir-lb/weir/internal/plain"
 	"github.com/weir-lb/weir/launcher"
 	"github.com/weir-lb/weir/launcher/process/cgroup"
 )
@@ -103,7 +104,7 @@ func forkHere(o Order, g cgroup.Group, files []*os.File) (Process, error) {
 		if errors.As(err, &path) {
 			err = path.Err
 		}
-		return Process{}, fmt.Errorf("run %s in %s as user %d: %w", launcher.Printable(o.Program, 200), launcher.Printable(o.WorkDir, 200), o.UID, err)
+		return Process{}, fmt.Errorf("run %s in %s as user %d: %w", plain.Line(o.Program, 200), plain.Line(o.WorkDir, 200), o.UID, err)
 	}
 	pid := started.Pid
 	_ = started.Release() // this shim waits for all its children itself

@@ -8,7 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/weir-lb/weir/launcher"
+	"github.com/weir-lb/weir/internal/plain"
 )
 
 // Tail is the end of what an instance wrote, printable.
@@ -36,7 +36,7 @@ func Tail(dir string) ([]string, error) {
 	out := make([]string, 0, len(lines))
 	for _, line := range lines {
 		if parts := strings.SplitN(line, " ", 4); len(parts) == 4 { // time, stream, kind, text
-			out = append(out, launcher.Printable(parts[3], tailLength))
+			out = append(out, plain.Line(parts[3], tailLength))
 		}
 	}
 	return out, nil

@@ -1,4 +1,4 @@
-package monitor
+package door
 
 import (
 	"crypto/ecdsa"

@@ -1,4 +1,4 @@
-package monitor
+package door
 
 import (
 	"context"
@@ -51,7 +51,7 @@ func (c *Credential) load() (*identity, error) {
 
 func (c *Credential) files() (*identity, error) {
 	if c.CA == "" || c.Cert == "" || c.Key == "" {
-		return nil, errors.New("TLS between load monitors and control centers needs all three: --etcd-ca, --etcd-cert and --etcd-key")
+		return nil, errors.New("TLS between nodes and who asks them needs all three: --etcd-ca, --etcd-cert and --etcd-key")
 	}
 	pem, err := os.ReadFile(c.CA)
 	if err != nil {
@@ -101,7 +101,7 @@ func (c *Credential) client(node string, address netip.Addr) (*tls.Config, error
 // verify says what is wrong with the certificates of who answers for a node, or nil.
 func verify(chain []*x509.Certificate, roots *x509.CertPool, node string, address netip.Addr) error {
 	if len(chain) == 0 {
-		return errors.New("the load monitor shows no certificate")
+		return errors.New("the node shows no certificate")
 	}
 	between := x509.NewCertPool()
 	for _, c := range chain[1:] {

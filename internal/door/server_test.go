@@ -1,4 +1,4 @@
-package monitor
+package door
 
 import (
 	"bufio"
@@ -14,12 +14,11 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/stretchr/testify/require"
 )
 
 func newServer(handler http.HandlerFunc, address netip.AddrPort) *Server {
-	return &Server{Address: address, Handler: handler, Logger: slog.New(slog.DiscardHandler), Metrics: NewMetrics(nil)}
+	return &Server{What: "test", Address: address, Handler: handler, Logger: slog.New(slog.DiscardHandler)}
 }
 
 func greet(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello") }
@@ -46,8 +45,10 @@ func TestServerTriesAgain(t *testing.T) {
 	s := newServer(greet, taken.Addr().(*net.TCPAddr).AddrPort())
 	require.ErrorContains(t, s.Open(), "address already in use")
 	require.Zero(t, s.Port())
+	failed := make(chan struct{}, 100)
+	s.Failed = func() { failed <- struct{}{} }
 	stop := run(t, s.Run)
-	require.Eventually(t, func() bool { return testutil.ToFloat64(s.Metrics.failures.WithLabelValues("listen")) > 0 }, 10*time.Second, time.Millisecond)
+	<-failed
 	require.NoError(t, taken.Close())
 	require.Eventually(t, func() bool { return s.Port() == s.Address.Port() }, 20*time.Second, 10*time.Millisecond)
 	conn, err := net.Dial("tcp", s.Address.String())

@@ -1,4 +1,4 @@
-package monitor
+package door
 
 import (
 	"context"
@@ -22,11 +22,12 @@ const maxConnections = 64
 
 // Server answers on one address. It is no condition for anything else: when it cannot listen it says so, and tries again.
 type Server struct {
+	What    string         // answers here, for errors and the log: "load monitor"
 	Address netip.AddrPort // [::]: all addresses of this host
 	TLS     *Credential    // nil: plain http
 	Handler http.Handler
 	Logger  *slog.Logger
-	Metrics *Metrics
+	Failed  func() // is told of each time that it cannot listen; nil: nobody is
 
 	mu       sync.Mutex
 	listener net.Listener // nil while it does not listen
@@ -43,7 +44,7 @@ func (s *Server) Open() error {
 	var err error
 	if s.TLS != nil {
 		if config, err = s.TLS.Server(); err != nil {
-			return fmt.Errorf("load monitor: %w", err)
+			return fmt.Errorf("%s: %w", s.What, err)
 		}
 	}
 	address := s.Address.String()
@@ -52,7 +53,7 @@ func (s *Server) Open() error {
 	}
 	l, err := net.Listen("tcp", address)
 	if err != nil {
-		return fmt.Errorf("load monitor: %w", err)
+		return fmt.Errorf("%s: %w", s.What, err)
 	}
 	l = &limited{Listener: l, slots: make(chan struct{}, maxConnections), closed: make(chan struct{})}
 	if config != nil {
@@ -88,8 +89,10 @@ func (s *Server) Run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		s.Metrics.failures.WithLabelValues("listen").Inc()
-		s.Logger.Error("load monitor: listen", "address", s.Address, "err", err, "retry", pause.String())
+		if s.Failed != nil {
+			s.Failed()
+		}
+		s.Logger.Error(s.What+": listen", "address", s.Address, "err", err, "retry", pause.String())
 		if !runner.Sleep(ctx, pause) {
 			return nil
 		}
