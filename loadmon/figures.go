@@ -10,7 +10,7 @@ func (s State) Figures() map[string]Figures {
 		if t.absent > 0 || !t.fresh() || w.seconds <= 0 {
 			continue
 		}
-		f := Figures{Rate: w.opened / w.seconds, Active: w.active, Busy: w.busy, Utilization: math.NaN()}
+		f := Figures{Rate: w.opened / w.seconds, Active: float64(t.last.Active), Busy: w.busy, Utilization: math.NaN()}
 		if u := t.last.Utilization; u != nil {
 			f.Utilization = *u
 		}

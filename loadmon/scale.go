@@ -47,6 +47,7 @@ type ScaleDecision struct {
 	Wish    int    // what this moment alone would want
 	By      string // the metric, or who asked, that decided
 	Reason  string
+	Again   time.Duration      // more will be permitted then, without any news; 0: nothing is held back
 	Numbers map[string]float64 // by metric, what all ready instances come to together
 }
 
@@ -195,6 +196,7 @@ func (s ScaleState) want(in ScaleInput, d *ScaleDecision) int {
 		most := s.most(in.Desired)
 		if d.Wish > most {
 			d.Reason += fmt.Sprintf("; at most %d within %s", most, period)
+			d.Again = s.again()
 		}
 		return min(d.Wish, most)
 	case d.Wish < in.Desired && d.By == "idle":

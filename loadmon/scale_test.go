@@ -154,6 +154,20 @@ func TestScaleUpInTime(t *testing.T) {
 	}
 }
 
+// TestScaleSaysWhenMoreIsPermitted, so that nobody has to wait for the next report after that.
+func TestScaleSaysWhenMoreIsPermitted(t *testing.T) {
+	t.Parallel()
+	s := &scaled{now: noon, desired: 4, policy: ScalePolicy{Min: 2, Max: 50, Targets: []Target{{ByConnections, 100}}}}
+	load := func(n int) Figures { return Figures{Active: 1200 / float64(n), Utilization: math.NaN()} }
+	require.Equal(t, 8, s.step(nil, load))
+	require.Equal(t, period, s.last.Again)
+	require.Equal(t, 8, s.step(nil, load))
+	require.Equal(t, period-Interval, s.last.Again)
+	s.now = s.now.Add(period - 2*Interval) // and step adds one
+	require.Equal(t, 12, s.step(nil, load))
+	require.Zero(t, s.last.Again)
+}
+
 // TestScaleLearnsNothingOfLongConnections, whose number a second says nothing of the work.
 func TestScaleLearnsNothingOfLongConnections(t *testing.T) {
 	t.Parallel()

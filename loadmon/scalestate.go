@@ -67,6 +67,15 @@ func (s ScaleState) most(desired int) int {
 	return max(2*before, before+stepUp, desired)
 }
 
+// again is how long it takes until there may be more than by now. What this decision adds counts, too.
+func (s ScaleState) again() time.Duration {
+	oldest := time.Duration(0)
+	for _, g := range s.grown {
+		oldest = max(oldest, g.age)
+	}
+	return period - oldest
+}
+
 const (
 	// Between these busy fractions an instance shows what a connection costs: below there is little to see, above it
 	// there may be a queue.

@@ -66,6 +66,9 @@ func (b *balance) hear(answers []answer) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.heard = measured
+	if b.foreman != nil {
+		b.foreman.Heard()
+	}
 }
 
 // busy marks the time in which a round is under way.

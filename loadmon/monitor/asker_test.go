@@ -60,7 +60,7 @@ func TestOwnFiguresAreReported(t *testing.T) {
 		synctest.Wait()
 		require.True(t, a.running)
 		answer := httptest.NewRecorder()
-		m.load(answer, nil)
+		m.load(answer, httptest.NewRequest("GET", "/v1/load", nil))
 		var report loadmon.Report
 		require.NoError(t, json.Unmarshal(answer.Body.Bytes(), &report))
 		require.Equal(t, []loadmon.Load{{Service: "a", Instance: "192.168.1.1:80", Utilization: new(0.5)}}, report.Loads, "five connections, all of them ours")

@@ -19,10 +19,8 @@ func (m *Monitor) Handler() http.Handler {
 	return door.Counted(m.guard.Before(mux), func(code string) { m.c.Metrics.requests.WithLabelValues(code).Inc() })
 }
 
-func (m *Monitor) load(w http.ResponseWriter, _ *http.Request) {
-	m.mu.Lock()
-	report := m.report
-	m.mu.Unlock()
+func (m *Monitor) load(w http.ResponseWriter, r *http.Request) {
+	report := m.asked(r.Context())
 	if report == nil {
 		http.Error(w, "nothing has been measured yet", http.StatusServiceUnavailable)
 		return

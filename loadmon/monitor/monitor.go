@@ -58,7 +58,7 @@ type Config struct {
 	Store   Store
 
 	See      func(loadmon.Report) // is shown each report; nil: nobody is
-	Interval time.Duration        // between two samples. Default loadmon.Interval
+	Interval time.Duration        // at which a leader asks. Default loadmon.Interval. Unasked, a sample is taken a fifth later
 	Deadline time.Duration        // of one sample. Default 4 s
 
 	Logger  *slog.Logger
@@ -109,6 +109,8 @@ type Monitor struct {
 	mu       sync.Mutex // guards what follows
 	snapshot *cluster.Snapshot
 	report   []byte // the newest, as JSON; nil before the first
+	sampled  time.Time
+	tried    chan struct{} // closed when the next sample has been taken, or has failed
 	samples  int
 	without  int // instances of adaptive services that the last sample had no figures of
 }
@@ -119,9 +121,9 @@ func New(c Config) (*Monitor, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Monitor{c: c, guard: door.NewGuard(c.Store.Secret, maxRequests, c.Logger), looks: make(chan struct{}, maxLooks), arrived: make(chan struct{})}
+	m := &Monitor{c: c, guard: door.NewGuard(c.Store.Secret, maxRequests, c.Logger), looks: make(chan struct{}, maxLooks), arrived: make(chan struct{}), tried: make(chan struct{})}
 	m.locals.node = c.Node
-	m.sampler = runner.New(m.sample, runner.Options{Min: c.Interval, Max: c.Interval, RetryMin: c.Interval, RetryMax: c.Interval, Failed: m.failed("sample")})
+	m.sampler = runner.New(m.try, runner.Options{Min: c.Interval / 2, Max: c.Interval * 6 / 5, RetryMin: c.Interval, RetryMax: c.Interval, Failed: m.failed("sample")})
 	m.follower = runner.New(m.follow, runner.Options{})
 	m.verdicts = newVerdicts(c, m.failed("verdicts"))
 	return m, nil

@@ -69,9 +69,20 @@ type sampler struct {
 	locals [][]loadmon.Local
 	at     []time.Time
 	err    error
+	takes  time.Duration
 }
 
-func (s *sampler) Sample(_ context.Context, locals []loadmon.Local, now time.Time) (loadmon.Report, error) {
+func (s *sampler) Sample(ctx context.Context, locals []loadmon.Local, now time.Time) (loadmon.Report, error) {
+	s.mu.Lock()
+	takes := s.takes
+	s.mu.Unlock()
+	if takes > 0 {
+		select {
+		case <-time.After(takes):
+		case <-ctx.Done():
+			return loadmon.Report{}, ctx.Err()
+		}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.locals, s.at = append(s.locals, locals), append(s.at, now)
@@ -145,7 +156,7 @@ func run(t testing.TB, do func(context.Context) error) (stop func()) {
 	return stop
 }
 
-func TestSamplesEveryFiveSeconds(t *testing.T) {
+func TestSamplesUnasked(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := &sampler{}
@@ -160,13 +171,13 @@ func TestSamplesEveryFiveSeconds(t *testing.T) {
 		time.Sleep(time.Minute - time.Millisecond)
 		synctest.Wait()
 		at := s.times()
-		require.Len(t, at, 12)
+		require.Len(t, at, 10)
 		require.Equal(t, start, at[0], "at once")
 		for i := 1; i < len(at); i++ {
-			require.Equal(t, 5*time.Second, at[i].Sub(at[i-1]))
+			require.Equal(t, 6*time.Second, at[i].Sub(at[i-1]))
 		}
 		m.Deliver(published(t, n1, []string{"192.168.1.1:80"}, []string{"192.168.1.1:81"}))
-		time.Sleep(5 * time.Second)
+		time.Sleep(6 * time.Second)
 		synctest.Wait()
 		listener := func(address string) []cluster.Listener {
 			return []cluster.Listener{{Address: netip.MustParseAddrPort(address), Proto: cluster.TCP}}
@@ -174,6 +185,43 @@ func TestSamplesEveryFiveSeconds(t *testing.T) {
 		a := loadmon.Local{Service: "a", Instance: "192.168.1.1:80", Listeners: listener("192.168.1.1:80")}
 		require.Equal(t, []loadmon.Local{a}, s.locals[0])
 		require.Equal(t, []loadmon.Local{a, {Service: "b", Instance: "192.168.1.1:81", Listeners: listener("192.168.1.1:81")}}, s.locals[len(s.locals)-1])
+	})
+}
+
+// Who asks once in an interval gets figures of the moment, and costs no more samples; who asks more often, none that are older
+// than half an interval.
+func TestSamplesWhenAsked(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &sampler{}
+		m := newMonitor(t, Config{Sampler: s})
+		defer run(t, m.Run)()
+		m.Deliver(published(t, n1, []string{"192.168.1.1:80"}))
+		time.Sleep(time.Second) // the leader's rounds have nothing to do with the first sample
+		oldest := func(every time.Duration, times int) (oldest time.Duration) {
+			for range times {
+				time.Sleep(every)
+				body(t, m, token, "GET", "/v1/load", "")
+				at := s.times()
+				oldest = max(oldest, time.Since(at[len(at)-1]))
+			}
+			return oldest
+		}
+		require.LessOrEqual(t, oldest(5*time.Second, 2), 2*time.Second, "the sample that was due unasked had just been taken")
+		before := len(s.times())
+		require.Zero(t, oldest(5*time.Second, 12))
+		require.Equal(t, 12, len(s.times())-before, "one for each question")
+		before = len(s.times())
+		require.Less(t, oldest(100*time.Millisecond, 600), 2500*time.Millisecond)
+		require.LessOrEqual(t, len(s.times())-before, 60*1000/2500+1)
+
+		s.mu.Lock()
+		s.takes = 10 * time.Second
+		s.mu.Unlock()
+		time.Sleep(3 * time.Second)
+		begin := time.Now()
+		body(t, m, token, "GET", "/v1/load", "")
+		require.LessOrEqual(t, time.Since(begin), 500*time.Millisecond, "an older one is better than none")
 	})
 }
 
@@ -198,7 +246,7 @@ func TestSampleFails(t *testing.T) {
 		time.Sleep(20 * time.Second)
 		synctest.Wait()
 		require.Equal(t, before, body(t, m, token, "GET", "/v1/load", ""))
-		require.Len(t, s.times(), 7, "each five seconds still")
+		require.Len(t, s.times(), 6, "each five seconds from then on")
 		s.mu.Lock()
 		s.err = nil
 		s.mu.Unlock()

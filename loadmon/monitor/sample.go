@@ -12,6 +12,37 @@ import (
 	"github.com/weir-lb/weir/loadmon"
 )
 
+// try samples, and lets those go on who wait for it.
+func (m *Monitor) try(ctx context.Context) error {
+	err := m.sample(ctx)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	close(m.tried)
+	m.tried = make(chan struct{})
+	return err
+}
+
+// asked is the report for who asks now. It is of this moment, unless the last sample is younger than half an interval:
+// whoever asked once in an interval would else decide from figures as old as that. nil: there is none yet.
+func (m *Monitor) asked(ctx context.Context) []byte {
+	m.mu.Lock()
+	report, age, tried := m.report, time.Since(m.sampled), m.tried
+	m.mu.Unlock()
+	if report == nil || age < m.c.Interval/2 {
+		return report
+	}
+	m.sampler.Kick()
+	ctx, cancel := context.WithTimeout(ctx, m.c.Interval/10) // then an older one is better than none
+	defer cancel()
+	select {
+	case <-tried:
+	case <-ctx.Done():
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.report
+}
+
 // sample takes the figures, and keeps them for whoever asks.
 func (m *Monitor) sample(ctx context.Context) error {
 	snapshot := m.newest()
@@ -33,7 +64,7 @@ func (m *Monitor) sample(ctx context.Context) error {
 	m.c.See(report)
 	m.c.Metrics.instances.Set(float64(len(report.Loads)))
 	m.mu.Lock()
-	m.report, m.samples, m.without = text, m.samples+1, unmeasured(snapshot, locals, report.Loads)
+	m.report, m.sampled, m.samples, m.without = text, begin, m.samples+1, unmeasured(snapshot, locals, report.Loads)
 	m.mu.Unlock()
 	return nil
 }

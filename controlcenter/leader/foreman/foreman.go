@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -37,7 +38,7 @@ type Config struct {
 	Writer   Writer
 	Snapshot func() *cluster.Snapshot                      // the newest; nil: none yet
 	Measured func() map[string]map[string]loadmon.Measured // what load monitors said last, by service and instance
-	Interval time.Duration                                 // from one decision about the number of instances to the next
+	Interval time.Duration                                 // at which Heard is to be expected
 	Logger   *slog.Logger
 }
 
@@ -45,6 +46,7 @@ type Config struct {
 type Foreman struct {
 	c      Config
 	runner *runner.Runner
+	heard  atomic.Uint64 // how often reports came in
 
 	// Of the loop alone.
 	placed  placement.State
@@ -107,6 +109,13 @@ func (f *Foreman) hear(ops *cluster.Operations) {
 	f.mu.Lock()
 	f.ops = ops
 	f.mu.Unlock()
+	f.runner.Kick()
+}
+
+// Heard says that Measured has something new: how many instances there should be is decided from it at once, not at a time
+// that has nothing to do with it.
+func (f *Foreman) Heard() {
+	f.heard.Add(1)
 	f.runner.Kick()
 }
 

@@ -281,6 +281,13 @@ func (l *lab) publish(change func(*cluster.Service)) {
 	require.NoError(l.t, err)
 }
 
+func (l *lab) operations() *cluster.Operations {
+	l.t.Helper()
+	ops, err := l.store.Operations(l.t.Context())
+	require.NoError(l.t, err)
+	return ops
+}
+
 // serving are the instances that take new connections, by node.
 func (l *lab) serving() map[string][]string {
 	l.mu.Lock()
@@ -401,4 +408,19 @@ func TestTheLoadDecidesHowMany(t *testing.T) {
 	i := slices.IndexFunc(events, func(e cluster.Event) bool { return e.What == cluster.EventScaled && e.Out["service"]["to"] == 6 })
 	require.GreaterOrEqual(t, i, 0, "%v", events)
 	require.Contains(t, events[i].Reason, "connections:")
+
+	// Whoever publishes the service again does not know of that, and need not.
+	l.publish(func(s *cluster.Service) { s.Run.Grace = cluster.Duration(time.Minute) })
+	l.publish(func(s *cluster.Service) { s.Scale = &cluster.Scale{Min: 1, Max: 8, Metrics: s.Scale.Metrics} })
+	require.Eventually(t, func() bool {
+		graced := 0
+		for _, assigned := range l.operations().Assigned {
+			for _, a := range assigned {
+				graced += int(time.Duration(a.Run.Grace) / time.Minute)
+			}
+		}
+		require.Equal(t, 6, total(l.serving()))
+		return graced == 6
+	}, 30*time.Second, 10*time.Millisecond, "instances have the new file")
+	require.Equal(t, 6, l.operations().Scaled["a"].Replicas)
 }

@@ -24,8 +24,10 @@ func counts(wishes map[string]wish) map[string]int {
 
 // scaled is what is remembered of a service whose number follows its load.
 type scaled struct {
-	created int64 // the service's: another one of the same name begins anew
-	at      time.Time
+	created int64     // the service's: another one of the same name begins anew
+	at      time.Time // of the last decision
+	again   time.Time // when to decide without news, since more will be permitted then; zero: it need not be
+	heard   uint64    // the reports that the last decision was made of
 	state   loadmon.ScaleState
 	figures loadmon.State
 }
@@ -62,7 +64,7 @@ func (f *Foreman) wants(ctx context.Context, s *cluster.Snapshot, ops *cluster.O
 	return out, nil
 }
 
-// scale lets the load decide, once an interval; in between what was decided stays.
+// scale lets the load decide whenever there is something new to decide from; in between what was decided stays.
 func (f *Foreman) scale(ctx context.Context, in *cluster.Inputs, written cluster.Scaled, there bool, ops *cluster.Operations) (wish, error) {
 	name, now := in.Service.Name, time.Now()
 	m := f.scales[name]
@@ -75,20 +77,30 @@ func (f *Foreman) scale(ctx context.Context, in *cluster.Inputs, written cluster
 		written.Replicas = max(policy.Min, 1)
 	}
 	_, wake := ops.Wakes[name]
-	if there && now.Sub(m.at) < f.c.Interval && !(wake && written.Replicas == 0) {
+	heard := f.heard.Load()
+	if there && !m.due(now, heard, f.c.Interval) && !(wake && written.Replicas == 0) {
 		return wish{written.Replicas, written.By, written.Reason}, nil
 	}
-	m.at = now
+	m.at, m.heard = now, heard
 	ready, measured := f.ready(in), f.c.Measured()[name]
 	m.figures, _ = loadmon.Weights(m.figures, loadmon.Input{Service: name, Now: now, Instances: candidates(ready), Measured: measured, Policy: loadmon.DefaultPolicy()})
 	state, d := loadmon.Scale(m.state, loadmon.ScaleInput{
 		Now: now, Desired: written.Replicas, Ready: ready, Figures: m.figures.Figures(), Wake: wake, Policy: policy,
 	})
-	m.state = state
+	m.state, m.again = state, time.Time{}
+	if d.Again > 0 {
+		m.again = now.Add(d.Again)
+	}
 	if there && d.Want == written.Replicas && !wake {
 		return wish{written.Replicas, written.By, written.Reason}, nil
 	}
 	return wish{d.Want, d.By, d.Reason}, f.writeScaled(ctx, name, d, written, wake)
+}
+
+// due says whether there are new reports, or more instances may be added by now. Without reports for two intervals it is
+// decided as well: missing ones are missing then.
+func (m *scaled) due(now time.Time, heard uint64, interval time.Duration) bool {
+	return heard != m.heard || now.Sub(m.at) >= 2*interval || !m.again.IsZero() && !now.Before(m.again)
 }
 
 func (f *Foreman) writeScaled(ctx context.Context, name string, d loadmon.ScaleDecision, before cluster.Scaled, wake bool) error {
