@@ -37,6 +37,7 @@ type Config struct {
 	Probe   Probe
 	Look    time.Duration            // how often drivers are asked; 0: 500 ms. Longer: an instance that ended is started later
 	Looks   map[string]time.Duration // for drivers of which asking is dear, by name
+	Starts  int                      // how many instances each driver may start at the same time; 0: 8. More: a crowd is started sooner, and the host has less left meanwhile
 	Logger  *slog.Logger             // nil: none
 	Metrics *Metrics                 // nil: none
 }
@@ -54,6 +55,9 @@ func (c Config) complete() (Config, error) {
 	}
 	if c.Look <= 0 {
 		c.Look = 500 * time.Millisecond
+	}
+	if c.Starts <= 0 {
+		c.Starts = 8
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

@@ -155,19 +155,27 @@ type node struct {
 func inBubble(t *testing.T, test func(*node)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		n := newNode(t, &driver{there: map[string]*launcher.Status{}, refuse: map[string]error{}, starts: map[string]int{}})
+		n := newNode(t, newDriver(), nil)
 		defer n.end()
 		test(n)
 	})
 }
 
-func newNode(t *testing.T, d *driver) *node {
+func newDriver() *driver {
+	return &driver{there: map[string]*launcher.Status{}, refuse: map[string]error{}, starts: map[string]int{}}
+}
+
+// newNode has a driver; another one in its place may stand before it.
+func newNode(t *testing.T, d *driver, before launcher.Driver) *node {
 	t.Helper()
+	if before == nil {
+		before = d
+	}
 	n := &node{
 		store:  &store{assignments: make(chan map[string]cluster.Assignment), launched: map[string]cluster.Launched{}, registered: map[string]cluster.Instance{}},
 		driver: d, unwell: map[netip.AddrPort]bool{},
 	}
-	k, err := New(Config{Node: "n1", Drivers: map[string]launcher.Driver{"process": d}, Store: n.store, Probe: n.probe})
+	k, err := New(Config{Node: "n1", Drivers: map[string]launcher.Driver{"process": before}, Store: n.store, Probe: n.probe})
 	require.NoError(t, err)
 	n.Keeper = k
 	ctx, cancel := context.WithCancel(context.Background())

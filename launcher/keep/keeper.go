@@ -19,6 +19,7 @@ import (
 type Keeper struct {
 	c      Config
 	herald *herald
+	slots  map[string]chan struct{} // by driver: a place for each start that may be under way
 
 	mu       sync.Mutex
 	wards    map[string]*ward
@@ -34,7 +35,11 @@ func New(c Config) (*Keeper, error) {
 	if err != nil {
 		return nil, fmt.Errorf("keep instances: %w", err)
 	}
-	return &Keeper{c: c, herald: newHerald(c), wards: map[string]*ward{}, looked: map[string]error{}}, nil
+	k := &Keeper{c: c, herald: newHerald(c), slots: map[string]chan struct{}{}, wards: map[string]*ward{}, looked: map[string]error{}}
+	for name := range c.Drivers {
+		k.slots[name] = make(chan struct{}, c.Starts)
+	}
+	return k, nil
 }
 
 // Run keeps the node's instances until the context ends, and returns nil then. They run on.

@@ -148,11 +148,11 @@ func TestStoreAway(t *testing.T) {
 
 func TestAKeeperThatBeginsAnewTouchesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := &driver{there: map[string]*launcher.Status{}, refuse: map[string]error{}, starts: map[string]int{}}
-		first := newNode(t, d)
+		d := newDriver()
+		first := newNode(t, d, nil)
 		first.assign(wanted{"a-1": assigned(20000, cluster.WantServing), "a-2": assigned(20001, cluster.WantServing)})
 		first.end()
-		second := newNode(t, d)
+		second := newNode(t, d, nil)
 		second.store.launched, second.store.registered = first.store.launched, first.store.registered
 		defer second.end()
 		second.well(20000, false)

@@ -31,10 +31,12 @@ func (w *ward) start(ctx context.Context, n news) time.Duration {
 		w.told(a, n, cluster.PhaseCrashed, func(l *cluster.Launched) { l.NextTry = w.retry.UTC() })
 		return wait
 	}
-	err := w.keeper.c.Drivers[orProcess(a.Run.Driver)].Ensure(ctx, specOf(w.id, a))
+	again, err := w.ensure(ctx, a)
 	switch {
 	case ctx.Err() != nil:
 		return idle
+	case again:
+		return 0
 	case err == nil, errors.Is(err, launcher.ErrDiffers): // only in what says nothing to an instance that runs
 		w.mine, w.ready, w.asked = true, false, time.Now()
 		w.told(a, n, cluster.PhaseStarting, nil)
@@ -52,6 +54,21 @@ func (w *ward) start(ctx context.Context, n news) time.Duration {
 	p := problem(w.id, "run", err)
 	w.told(a, n, cluster.PhaseCrashed, func(l *cluster.Launched) { l.NextTry, l.Problem = w.retry.UTC(), &p })
 	return time.Until(w.retry)
+}
+
+// ensure starts an instance once there is a place among those that start. Drivers limit how long one start may take. Again:
+// while it waited something new came in; perhaps it is not wanted any more.
+func (w *ward) ensure(ctx context.Context, a *cluster.Assignment) (again bool, err error) {
+	driver := orProcess(a.Run.Driver)
+	select {
+	case w.keeper.slots[driver] <- struct{}{}:
+	case <-w.wake:
+		return true, nil
+	case <-ctx.Done():
+		return false, ctx.Err()
+	}
+	defer func() { <-w.keeper.slots[driver] }()
+	return false, w.keeper.c.Drivers[driver].Ensure(ctx, specOf(w.id, a))
 }
 
 // tend looks whether an instance that runs is ready, and shows it to the nodes as it is wanted.
