@@ -18,6 +18,13 @@ type SetWeights struct {
 	Weights *Weights
 }
 
+// SetCalled replaces what was decided about a service's instances that stand by; nil takes it back. Of a service that is
+// gone nothing is written.
+type SetCalled struct {
+	Service string
+	Called  *Called
+}
+
 // SetDown declares a node down; nil takes it back. A node whose agent is in touch with etcd is not declared down: the
 // store answers ErrAlive and writes nothing of what was to be written together. Operators may do it too: it is also a Change.
 type SetDown struct {
@@ -82,6 +89,7 @@ func (SetScaled) decision()   {}
 func (ClearWake) decision()   {}
 
 func (SetWeights) decision() {}
+func (SetCalled) decision()  {}
 func (SetDown) decision()    {}
 func (SetGone) decision()    {}
 func (SetSecret) decision()  {}

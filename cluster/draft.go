@@ -14,6 +14,7 @@ type Draft struct {
 	registered map[string]map[registration]Instance // by service
 	admin      map[string]map[string]Admin          // by service, instance id
 	weights    map[string]*Weights
+	called     map[string]*Called
 	health     map[string]map[string]map[string]Health // by service, reporting node, instance id
 	nodeAdmin  map[string]*NodeAdmin
 	down       map[string]*Down
@@ -39,6 +40,7 @@ func NewDraft() *Draft {
 		registered: map[string]map[registration]Instance{},
 		admin:      map[string]map[string]Admin{},
 		weights:    map[string]*Weights{},
+		called:     map[string]*Called{},
 		health:     map[string]map[string]map[string]Health{},
 		nodeAdmin:  map[string]*NodeAdmin{},
 		down:       map[string]*Down{},
@@ -98,6 +100,12 @@ func (d *Draft) NodeAdmin(node string, a *NodeAdmin) {
 // Weights sets net/weights/<service>.
 func (d *Draft) Weights(service string, w *Weights) {
 	put(d.weights, service, w)
+	d.dirty[service] = true
+}
+
+// Called sets net/called/<service>.
+func (d *Draft) Called(service string, c *Called) {
+	put(d.called, service, c)
 	d.dirty[service] = true
 }
 
@@ -191,7 +199,7 @@ func before(s *Snapshot, name string) *Inputs {
 func (d *Draft) gather(name string) *Inputs {
 	s := d.services[name]
 	in := &Inputs{
-		Service: s, Config: d.config, Weights: d.weights[name], Admin: maps.Clone(d.admin[name]),
+		Service: s, Config: d.config, Weights: d.weights[name], Called: d.called[name], Admin: maps.Clone(d.admin[name]),
 		Registered: slices.SortedFunc(maps.Values(d.registered[name]), Instance.Compare),
 		Lost:       d.index.lost(name, s),
 	}

@@ -22,6 +22,7 @@ const (
 	EventNodeUp    = "node-up"    // it is back
 	EventPlaced    = "placed"     // an instance was given to a node
 	EventPromoted  = "promoted"   // one that stood by serves
+	EventCalled    = "called"     // instances published to stand by were called to serve, or let go again
 	EventDrained   = "drained"    // one takes no new connections
 	EventStopped   = "stopped"    // one ends
 	EventRefused   = "refused"    // a node does not run one

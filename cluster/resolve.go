@@ -17,7 +17,7 @@ const (
 	Refused    Status = "refused"   // its address may not be used
 	Duplicate  Status = "duplicate" // another instance already has its id or address
 	Draining   Status = "draining"  // an operator took it, or its node, out
-	Standby    Status = "standby"   // kept ready by an operator
+	Standby    Status = "standby"   // kept ready, by an operator or until it is needed
 	Weightless Status = "weight 0"  // its weight says so
 	IsLeaving  Status = "leaving"   // it asks for no new connections itself
 	IsDead     Status = "dead"      // its monitor, or its node's end, says so
@@ -60,7 +60,8 @@ func (r *Resolved) Targets(f Frontend) []Target { return r.targets[f] }
 // Resolve decides who takes traffic. Each step sees only those that the steps before left in:
 //
 //	refused    address may not be used, id or address taken      out, a Problem
-//	admin      drain, standby, node drain, weight 0              out
+//	admin      drain, standby (unless called), node drain,       out
+//	           weight 0
 //	leaving    its own wish                                      out, down to none
 //	dead       verdict, or the node is down                      out, down to none
 //	failing    verdict                                           out, unless more than half of those not dead
@@ -173,7 +174,10 @@ func (r *Resolved) refuse(in *Inputs) {
 
 func (r *Resolved) admin(in *Inputs) {
 	for s := range r.in() {
-		admin, host := in.Admin[s.Instance.ID], in.Hosts[s.Instance.ID].Admin
+		admin, host, call := in.Admin[s.Instance.ID], in.Hosts[s.Instance.ID].Admin, in.Called.Of(s.Instance.ID)
+		if s.Instance.Standby && call.Serving {
+			s.Reason, s.Since = "called"+because(call.Reason), call.Since
+		}
 		switch {
 		case admin.Drain:
 			s.out(Draining, orElse(admin.Reason, "drained by an operator"), admin.Since)
@@ -181,8 +185,8 @@ func (r *Resolved) admin(in *Inputs) {
 			s.out(Standby, orElse(admin.Reason, "standby by an operator"), admin.Since)
 		case s.Instance.Draining:
 			s.out(Draining, "its launcher takes it out", time.Time{})
-		case s.Instance.Standby:
-			s.out(Standby, "it stands by until it is needed", time.Time{})
+		case s.Instance.Standby && !call.Serving:
+			s.out(Standby, orElse(call.Reason, "it stands by until it is needed"), call.Since)
 		case host != nil && host.Drain && !in.launches(s.Instance):
 			s.out(Draining, fmt.Sprintf("node %s is drained%s", s.Node, because(host.Reason)), host.Since)
 		case s.Weight == 0:

@@ -114,14 +114,15 @@ const (
 func (s *Service) validateRun(c *complaint) {
 	if s.Run == nil {
 		switch {
-		case s.Replicas != nil, s.Warm != 0, s.Scale != nil:
-			c.add("run", "instances can only be started where it says how", "give run, or publish instances by hand")
+		case s.Replicas != nil, s.Warm != 0, s.Scale != nil && !standsBy(s.Instances):
+			c.add("run", "instances can only be started where it says how", "give run, or publish instances by hand; with scale, some of them with standby: true")
 		case s.Restart != nil:
 			c.add("restart", "only instances that are started by run can be started anew", "give run, or remove it")
 		}
 	} else {
 		s.Run.validate(c)
 	}
+	s.validateReserves(c)
 	if s.Replicas != nil && (*s.Replicas < 0 || *s.Replicas > MaxInstances) {
 		c.add("replicas", fmt.Sprintf("%d is outside 0..%d", *s.Replicas, MaxInstances), "split the service if it needs more")
 	}
@@ -173,6 +174,18 @@ func (r *Run) validate(c *complaint) {
 	}
 	if problem := ValidLabels(r.Nodes); problem != "" {
 		c.add("run.nodes", problem, "give labels as agents have them")
+	}
+}
+
+// validateReserves is about instances published by hand to stand by.
+func (s *Service) validateReserves(c *complaint) {
+	for i, inst := range s.Instances {
+		if inst.Standby && s.Launched() {
+			c.add(fmt.Sprintf("instances[%d].standby", i), "those of a service with run are called from what launchers keep ready", "remove it, and use warm")
+		}
+	}
+	if !s.Launched() && s.Scale != nil && s.Scale.Min > len(s.Instances) {
+		c.add("scale.min", fmt.Sprintf("%d are more than the %d instances that are listed", s.Scale.Min, len(s.Instances)), "list more, or lower min")
 	}
 }
 

@@ -3,6 +3,7 @@ package cluster_test
 import (
 	"encoding/json"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -14,6 +15,9 @@ func TestValidateNamesEachMistakeOfALaunch(t *testing.T) {
 	tests := []struct{ name, service, says string }{
 		{"replicas without run", `"replicas": 2`, "run: instances can only be started where it says how"},
 		{"scale without run", `"scale": {"max": 2}`, "run: instances can only be started"},
+		{"more at least than are listed", `"scale": {"min": 2, "max": 2}, "instances": [{"address": "192.168.0.1:80", "standby": true}]`, "scale.min: 2 are more than the 1 instances"},
+		{"standby of a launched service", `"run": {"command": ["/x"]}, "instances": [{"address": "192.168.0.1:80", "standby": true}]`, "instances[0].standby: those of a service with run"},
+		{"scale without one that stands by", `"scale": {"max": 2}, "instances": [{"address": "192.168.0.1:80"}]`, "some of them with standby: true"},
 		{"warm without run", `"warm": 2`, "run: instances can only be started"},
 		{"restart without run", `"restart": {"after": 2}`, "restart: only instances that are started by run"},
 		{"no command", `"run": {}`, "run.command: it begins with no absolute path"},
@@ -94,4 +98,32 @@ func TestLaunchersHoldInstancesBack(t *testing.T) {
 		statuses = append(statuses, i.Status)
 	}
 	require.Equal(t, []cluster.Status{cluster.Serving, cluster.Standby, cluster.Draining}, statuses)
+}
+
+// TestWhoIsCalledServes as long as nothing else speaks against it.
+func TestWhoIsCalledServes(t *testing.T) {
+	t.Parallel()
+	noon := time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
+	s := service(t, "a", 4)
+	for i := range s.Instances[1:] {
+		s.Instances[1+i].Standby = true
+	}
+	ids := []string{s.Instances[0].ID, s.Instances[1].ID, s.Instances[2].ID, s.Instances[3].ID}
+	in := &cluster.Inputs{Service: s, Called: &cluster.Called{Instances: map[string]cluster.Call{
+		ids[1]: {Serving: true, Reason: "3 are wanted", Since: noon}, ids[2]: {Serving: true}, ids[3]: {Reason: "2 are wanted", Since: noon},
+	}}, Admin: map[string]cluster.Admin{ids[2]: {Standby: true}}}
+	require.True(t, in.StandsBy())
+	all, always := in.Reserves()
+	require.Equal(t, []int{4, 1}, []int{all, always})
+	states := cluster.Resolve(in).Instances
+	require.Equal(t, []cluster.Status{cluster.Serving, cluster.Serving, cluster.Standby, cluster.Standby}, []cluster.Status{states[0].Status, states[1].Status, states[2].Status, states[3].Status})
+	require.Equal(t, []string{"", "called: 3 are wanted", "standby by an operator", "2 are wanted"}, []string{states[0].Reason, states[1].Reason, states[2].Reason, states[3].Reason})
+	require.Equal(t, noon, states[1].Since)
+	require.Equal(t, noon, states[3].Since)
+	in.Health = map[string]cluster.Health{ids[1]: {Verdict: cluster.Dead, Reason: "refused"}}
+	require.Equal(t, "refused", cluster.Resolve(in).Instances[1].Reason)
+	s.Run = &cluster.Run{Command: []string{"/x"}}
+	require.False(t, in.StandsBy(), "launchers have a pool of their own")
+	s.Run.Driver = cluster.DriverExternal
+	require.True(t, in.StandsBy())
 }

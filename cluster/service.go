@@ -104,8 +104,8 @@ type Instance struct {
 	Ports    map[string]uint16 // by the name of the service's port
 	Weight   int               // 0..1000; left out: 1
 	Labels   map[string]string
-	Standby  bool   // kept ready, and not routed; only of one that a node registered, as the next
-	Draining bool   // it takes no new connections
+	Standby  bool   // kept ready, and not routed until the leader calls it
+	Draining bool   // it takes no new connections; only of one that a node registered
 	Node     string // the node that registered it; "" when published by hand
 }
 

@@ -37,6 +37,7 @@ type Inputs struct {
 	Registered []Instance            `json:"registered,omitempty"` // of net/instances, sorted by id and node
 	Admin      map[string]Admin      `json:"admin,omitempty"`      // by instance id
 	Weights    *Weights              `json:"weights,omitempty"`    // nil: the leader said nothing
+	Called     *Called               `json:"called,omitempty"`     // who of those that stand by serves; nil: nobody
 	Health     map[string]Health     `json:"health,omitempty"`     // by instance id, only those that are not well
 	Hosts      map[string]Host       `json:"hosts,omitempty"`      // by instance id: the node that it runs on, where one is known
 	Config     *Config               `json:"-"`                    // nil: none

@@ -32,7 +32,7 @@ locality: prefer-zone
 sources: [10.30.0.0/16, "fd30::/64"]
 instances:
   - 192.168.10.100:80
-  - {address: "192.168.10.101:80", weight: 2, labels: {zone: east}}
+  - {address: "192.168.10.101:80", weight: 2, labels: {zone: east}, standby: true}
   - address: "fd00:1::1"
     id: six
     ports: {web: 80, dns: 5353}
@@ -50,7 +50,7 @@ func TestReadFile(t *testing.T) {
 		Sources: []netip.Prefix{netip.MustParsePrefix("10.30.0.0/16"), netip.MustParsePrefix("fd30::/64")},
 		Instances: []cluster.Instance{
 			{ID: "192.168.10.100:80", Addr: netip.MustParseAddr("192.168.10.100"), Port: 80, Weight: 1},
-			{ID: "192.168.10.101:80", Addr: netip.MustParseAddr("192.168.10.101"), Port: 80, Weight: 2, Labels: map[string]string{"zone": "east"}},
+			{ID: "192.168.10.101:80", Addr: netip.MustParseAddr("192.168.10.101"), Port: 80, Weight: 2, Labels: map[string]string{"zone": "east"}, Standby: true},
 			{ID: "six", Addr: netip.MustParseAddr("fd00:1::1"), Ports: map[string]uint16{"web": 80, "dns": 5353}, Weight: 1},
 		},
 	}, entries[0].Service)
@@ -80,6 +80,7 @@ func TestReadFileRefuses(t *testing.T) {
 		{"unknown field", "name: a\ncolour: 3\n", "f:2: service a: colour: this field is unknown: use one of affinity, balance, blend, check, instances, latency, load, locality, name, ports, replicas, restart, run, scale, sources, vips, warm"},
 		{"unknown field of a port", "name: a\nports:\n- port: 1\n  protocl: udp\n", "f:4: service a: ports[0].protocl: this field is unknown: use one of name, port, protocol"},
 		{"unknown field of an instance", "name: a\ninstances:\n- {address: 10.0.0.1:80, wieght: 2}\n", "f:3: service a: instances[0].wieght: this field is unknown"},
+		{"standby of an odd kind", "name: a\ninstances:\n- {address: 10.0.0.1:80, standby: maybe}\n", "f:3: service a: instances[0].standby: true or false is wanted here"},
 		{"field twice", "name: a\nname: b\n", "f:2: the file: mapping key \"name\" already defined"},
 		{"no value", "name: a\nports:\n", "f:2: service a: ports: no value is given"},
 		{"port too large", "name: a\nports:\n- port: 65536\n", "f:3: service a: ports[0].port: 65536 is outside 1..65535"},

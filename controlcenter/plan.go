@@ -3,6 +3,7 @@ package controlcenter
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/weir-lb/weir/cluster"
@@ -146,6 +147,9 @@ func (l *ledger) warnings(s *cluster.Service) (out []string) {
 	}
 	if s.Balance == cluster.BalanceUniform && len(weights) > 1 {
 		out = append(out, "balance is uniform, so the weights of the instances do not count: use static to make them count")
+	}
+	if len(s.Instances) > 0 && !slices.ContainsFunc(s.Instances, func(i cluster.Instance) bool { return !i.Standby }) {
+		out = append(out, "all of its instances stand by: connections will be refused until a control center calls one")
 	}
 	if len(s.Instances)+len(l.registered(s.Name)) == 0 {
 		out = append(out, "it has no instance: connections will be refused until it has one")

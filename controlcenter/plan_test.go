@@ -111,6 +111,7 @@ func TestPlanPublishOfTheSameIsNothing(t *testing.T) {
 		"instance id":   func(s *cluster.Service) { s.Instances[0].ID = "x" },
 		"instance port": func(s *cluster.Service) { s.Instances[0].Port = 81 },
 		"weight":        func(s *cluster.Service) { s.Instances[0].Weight = 2 },
+		"standby":       func(s *cluster.Service) { s.Instances[0].Standby = true },
 		"labels":        func(s *cluster.Service) { s.Instances[0].Labels = map[string]string{"a": "b"} },
 		"one fewer":     func(s *cluster.Service) { s.Instances = s.Instances[:1] },
 	} {
@@ -295,6 +296,11 @@ func TestPlanWarns(t *testing.T) {
 	plan, err = controlcenter.PlanPublish(snapshot(t, storetest.New()), storetest.Service(t, "a", "10.10.1.128:8080"))
 	require.NoError(t, err)
 	require.Contains(t, plan.String(), "warning: it has no instance")
+	s.Instances[0].Standby, s.Instances[1].Standby = true, true
+	plan, err = controlcenter.PlanPublish(snapshot(t, storetest.New()), s)
+	require.NoError(t, err)
+	require.Contains(t, plan.String(), "warning: all of its instances stand by")
+	require.Contains(t, plan.String(), "weight 5, standby")
 }
 
 func TestPlanWithdraw(t *testing.T) {

@@ -101,9 +101,10 @@ func (r *reader) instance(field string, n ast.Node) cluster.Instance {
 			at := r.target(f, n)
 			i.ID, i.Addr, i.Port = at.ID, at.Addr, at.Port
 		},
-		"id":     func(f string, n ast.Node) { id = r.text(f, n) },
-		"weight": func(f string, n ast.Node) { i.Weight = r.number(f, n, 0, cluster.MaxWeight) },
-		"labels": func(f string, n ast.Node) { i.Labels = r.texts(f, n) },
+		"id":      func(f string, n ast.Node) { id = r.text(f, n) },
+		"weight":  func(f string, n ast.Node) { i.Weight = r.number(f, n, 0, cluster.MaxWeight) },
+		"labels":  func(f string, n ast.Node) { i.Labels = r.texts(f, n) },
+		"standby": func(f string, n ast.Node) { i.Standby = r.truth(f, n) },
 		"ports": func(f string, n ast.Node) {
 			i.Ports = map[string]uint16{}
 			r.entries(f, n, func(key, f string, n ast.Node) { i.Ports[key] = uint16(r.number(f, n, 1, 65535)) })

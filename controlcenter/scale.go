@@ -40,8 +40,8 @@ func PlanScale(s *cluster.Snapshot, ops *cluster.Operations, word ScaleWord, now
 	if err != nil {
 		return p, err
 	}
-	if in.Service.Run == nil {
-		return p, fmt.Errorf("service %s is not launched by Weir: give its file a run, or publish instances by hand", word.Service)
+	if !in.Service.Launched() && !in.StandsBy() {
+		return p, fmt.Errorf("service %s is not launched by Weir, and none of its instances stands by: give its file a run, or instances with standby: true", word.Service)
 	}
 	before, there := ops.Scaled[word.Service]
 	p.From = pinned(before, there)
@@ -62,6 +62,9 @@ func PlanScale(s *cluster.Snapshot, ops *cluster.Operations, word ScaleWord, now
 	}
 	if c := in.Service.Scale; c != nil && !word.Force && (word.Replicas < c.Min || word.Replicas > c.Max) {
 		return p, fmt.Errorf("%w: %d is outside of the %d..%d that the service's file permits: change the file, or use --force", cluster.ErrUnsafe, word.Replicas, c.Min, c.Max)
+	}
+	if all, always := in.Reserves(); !in.Service.Launched() && (word.Replicas < always || word.Replicas > all) {
+		return p, fmt.Errorf("service %s lists %d instances, of which %d do not stand by: give %d..%d", word.Service, all, always, always, all)
 	}
 	if err := Halves(ops, map[string]int{word.Service: word.Replicas}); err != nil && !word.Force {
 		return p, err

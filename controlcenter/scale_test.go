@@ -37,7 +37,7 @@ func TestPlanScale(t *testing.T) {
 	require.Equal(t, cluster.SetScaled{Service: "a", Scaled: &cluster.Scaled{Replicas: 6, By: "operator", Reason: "launch day", Since: noon, Pinned: true}}, p.Change)
 	require.Equal(t, "service a: as the file says -> 6 by an operator", p.String())
 	for says, w := range map[string]controlcenter.ScaleWord{
-		"service b is not launched by Weir": {Service: "b", Replicas: 1},
+		"service b is not launched by Weir, and none of its instances stands by": {Service: "b", Replicas: 1},
 		"x":                                 {Service: "x", Replicas: 1},
 		"1001 replicas are outside 0..1000": {Service: "a", Replicas: 1001},
 		"-1 replicas are outside":           {Service: "a", Replicas: -1, Force: true},
@@ -63,6 +63,21 @@ func TestPlanScale(t *testing.T) {
 	p, err = plan(controlcenter.ScaleWord{Service: "a", Auto: true})
 	require.NoError(t, err)
 	require.Nil(t, p.Change)
+}
+
+func TestPlanScaleOfAList(t *testing.T) {
+	t.Parallel()
+	f := storetest.New()
+	s := storetest.Service(t, "a", "10.10.1.1:80", "192.168.1.1:80", "192.168.1.2:80", "192.168.1.3:80")
+	s.Instances[1].Standby, s.Instances[2].Standby = true, true
+	f.Put(t, s)
+	p, err := controlcenter.PlanScale(snapshot(t, f), assigned(nil), controlcenter.ScaleWord{Service: "a", Replicas: 3}, noon)
+	require.NoError(t, err)
+	require.NotNil(t, p.Change)
+	for _, n := range []int{0, 4} {
+		_, err := controlcenter.PlanScale(snapshot(t, f), assigned(nil), controlcenter.ScaleWord{Service: "a", Replicas: n, Force: true}, noon)
+		require.ErrorContains(t, err, "service a lists 3 instances, of which 1 do not stand by: give 1..3")
+	}
 }
 
 func TestHalves(t *testing.T) {

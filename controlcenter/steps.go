@@ -127,6 +127,7 @@ func instanceSteps(old, new *cluster.Service) (out []Step) {
 		out = changed(out, what+" address", a.Address(), b.Address())
 		out = changed(out, what+" weight", fmt.Sprint(a.Weight), fmt.Sprint(b.Weight))
 		out = changed(out, what+" ports", numbers(a.Ports), numbers(b.Ports))
+		out = changed(out, what+" standby", fmt.Sprint(a.Standby), fmt.Sprint(b.Standby))
 		out = changed(out, what+" labels", pairs(a.Labels), pairs(b.Labels))
 	}
 	return out
@@ -139,6 +140,9 @@ func described(i cluster.Instance) string {
 		s += ", ports " + numbers(i.Ports)
 	}
 	s += fmt.Sprintf(", weight %d", i.Weight)
+	if i.Standby {
+		s += ", standby"
+	}
 	if len(i.Labels) > 0 {
 		s += ", labels " + pairs(i.Labels)
 	}

@@ -111,26 +111,31 @@ func ServiceRowOf(r *cluster.Resolved) ServiceRow {
 	for _, f := range r.Frontends {
 		row.Frontends = append(row.Frontends, f.String())
 	}
+	idle := 0
 	for _, i := range r.Instances {
 		if i.Takes() {
 			row.Taking++
+		}
+		if i.Instance.Standby && i.Status == cluster.Standby {
+			idle++
 		}
 	}
 	if s.Balance == cluster.BalanceAdaptive {
 		percent := Blend(s)
 		row.Blend = &percent
 	}
-	row.Status = statusOf(row)
+	row.Status = statusOf(row, idle)
 	return row
 }
 
-func statusOf(r ServiceRow) string {
+// statusOf is what to know of a service first. Those that are kept for when they are needed are not missing.
+func statusOf(r ServiceRow, idle int) string {
 	switch {
 	case r.Instances == 0:
 		return "empty"
 	case r.Taking == 0 || len(r.Frontends) == 0:
 		return "down"
-	case r.Taking < r.Instances || len(r.Problems) > 0:
+	case r.Taking+idle < r.Instances || len(r.Problems) > 0:
 		return "degraded"
 	}
 	return "ok"

@@ -39,8 +39,19 @@ func TestServicesView(t *testing.T) {
 	rows, err = controlcenter.Services(snapshot(t, f), "e")
 	require.NoError(t, err)
 	require.Equal(t, &half, rows[0].Blend)
+	// Those that are kept for when they are needed are not missing; one that an operator set aside is.
+	pool := storetest.Service(t, "p", "10.10.1.6:80", "192.168.1.20:80", "192.168.1.21:80")
+	pool.Instances[1].Standby = true
+	f.Put(t, pool)
+	rows, err = controlcenter.Services(snapshot(t, f), "p")
+	require.NoError(t, err)
+	require.Equal(t, "ok", rows[0].Status)
+	f.Edit(func(d *cluster.Draft) { d.Admin("p", "192.168.1.21:80", &cluster.Admin{Drain: true}) })
+	rows, err = controlcenter.Services(snapshot(t, f), "p")
+	require.NoError(t, err)
+	require.Equal(t, "degraded", rows[0].Status)
 	_, err = controlcenter.Services(snapshot(t, f), "x")
-	require.ErrorContains(t, err, "there are a, b, c, d, e")
+	require.ErrorContains(t, err, "there are a, b, c, d, e, p")
 }
 
 func TestInstancesView(t *testing.T) {

@@ -111,6 +111,8 @@ func decodeValue(k Key, value []byte) (any, error) {
 		return checked[cluster.NodeAdmin](value, k, nil)
 	case KindWeights:
 		return checked(value, k, checkWeights)
+	case KindCalled:
+		return checked[cluster.Called](value, k, nil)
 	case KindHealth:
 		return checked(value, k, checkHealth)
 	case KindDown:

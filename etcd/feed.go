@@ -15,6 +15,8 @@ func feed(d *cluster.Draft, k Key, v any) {
 		d.NodeAdmin(k.Node, as[cluster.NodeAdmin](v))
 	case KindWeights:
 		d.Weights(k.Service, as[cluster.Weights](v))
+	case KindCalled:
+		d.Called(k.Service, as[cluster.Called](v))
 	case KindHealth:
 		if h := as[cluster.NodeHealth](v); h != nil {
 			d.Health(k.Node, *h)

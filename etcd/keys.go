@@ -19,6 +19,7 @@ const (
 	KindAdmin
 	KindNodeAdmin
 	KindWeights
+	KindCalled
 	KindHealth
 	KindDown
 	KindNode
@@ -51,6 +52,7 @@ var layouts = [kinds]string{
 	KindAdmin:     "net/admin/SERVICE/ID",
 	KindNodeAdmin: "net/admin-node/NODE",
 	KindWeights:   "net/weights/SERVICE",
+	KindCalled:    "net/called/SERVICE",
 	KindHealth:    "net/health/NODE",
 	KindDown:      "net/down/NODE",
 	KindNode:      "net/nodes/NODE",

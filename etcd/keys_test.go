@@ -18,6 +18,7 @@ var examples = map[string]Key{
 	"net/admin/a/i-1":                 {Kind: KindAdmin, Service: "a", ID: "i-1"},
 	"net/admin-node/n1":               {Kind: KindNodeAdmin, Node: "n1"},
 	"net/weights/a.b":                 {Kind: KindWeights, Service: "a.b"},
+	"net/called/a":                    {Kind: KindCalled, Service: "a"},
 	"net/health/n1":                   {Kind: KindHealth, Node: "n1"},
 	"net/down/n1":                     {Kind: KindDown, Node: "n1"},
 	"net/nodes/n1":                    {Kind: KindNode, Node: "n1"},

@@ -162,7 +162,16 @@ func TestScaledIsWrittenByWhoKnewItLast(t *testing.T) {
 	require.ErrorIs(t, err, cluster.ErrConflict)
 	_, err = l.Write(t.Context(), cluster.SetScaled{Service: "b", Scaled: &cluster.Scaled{Replicas: 7}})
 	require.NoError(t, err)
-	require.NotContains(t, keys(t, as("root")), "ops/scale/b", "of a service that is gone nothing is written")
+	called := &cluster.Called{Instances: map[string]cluster.Call{"x": {Serving: true, Reason: "2 are wanted"}}}
+	_, err = l.Write(t.Context(), cluster.SetCalled{Service: "a", Called: called}, cluster.SetCalled{Service: "b", Called: called})
+	require.NoError(t, err)
+	snapshot, err := operator.Snapshot(t.Context())
+	require.NoError(t, err)
+	in, _ := snapshot.Services.Get("a")
+	require.Equal(t, called, in.Called)
+	for _, key := range []string{"ops/scale/b", "net/called/b"} {
+		require.NotContains(t, keys(t, as("root")), key, "of a service that is gone nothing is written")
+	}
 
 	require.NoError(t, as("weir-node-n1").Wake(t.Context(), "n1", "a"))
 	require.Equal(t, "n1", o.until("woken", func(o *cluster.Operations) bool { return len(o.Wakes) == 1 }).Wakes["a"].Node)
@@ -172,6 +181,7 @@ func TestScaledIsWrittenByWhoKnewItLast(t *testing.T) {
 	require.NoError(t, as("weir-node-n1").Wake(t.Context(), "n1", "a"))
 	_, err = operator.Commit(t.Context(), cluster.Withdraw{Service: stored(t, operator, "a")})
 	require.NoError(t, err)
+	require.NotContains(t, keys(t, as("root")), "net/called/a")
 	o.until("withdrawn", func(o *cluster.Operations) bool { return len(o.Wakes) == 0 && len(o.Scaled) == 0 })
 }
 

@@ -96,13 +96,9 @@ func (l *Leadership) commit(ctx context.Context, doing string, conditions []clie
 func (s *Store) decided(d cluster.Decision) (clientv3.Op, error) {
 	switch d := d.(type) {
 	case cluster.SetWeights:
-		op, err := s.placed(Key{Kind: KindWeights, Service: d.Service}, present(d.Weights))
-		if err != nil || d.Weights == nil {
-			return op, err
-		}
-		// It may have been withdrawn since the leader looked, and the weights would wait for the next service of that name.
-		there := clientv3.Compare(clientv3.CreateRevision(s.key(Key{Kind: KindService, Service: d.Service})), ">", 0)
-		return clientv3.OpTxn([]clientv3.Cmp{there}, []clientv3.Op{op}, nil), nil
+		return s.speaks(Key{Kind: KindWeights, Service: d.Service}, present(d.Weights))
+	case cluster.SetCalled:
+		return s.speaks(Key{Kind: KindCalled, Service: d.Service}, present(d.Called))
 	case cluster.SetDown:
 		return s.placed(Key{Kind: KindDown, Node: d.Node}, present(d.Down))
 	case cluster.SetSecret:
@@ -111,6 +107,17 @@ func (s *Store) decided(d cluster.Decision) (clientv3.Op, error) {
 		return s.placed(Key{Kind: KindGone, Node: d.Node}, present(d.Gone))
 	}
 	return s.launching(d)
+}
+
+// speaks puts what is said of a service, or deletes it for nil. The service may have been withdrawn since the leader looked,
+// and what was said of it would wait for the next one of that name.
+func (s *Store) speaks(key Key, v any) (clientv3.Op, error) {
+	op, err := s.placed(key, v)
+	if err != nil || v == nil {
+		return op, err
+	}
+	there := clientv3.Compare(clientv3.CreateRevision(s.key(Key{Kind: KindService, Service: key.Service})), ">", 0)
+	return clientv3.OpTxn([]clientv3.Cmp{there}, []clientv3.Op{op}, nil), nil
 }
 
 // placed puts one key, or deletes it for nil.

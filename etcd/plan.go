@@ -121,6 +121,7 @@ func (p planner) withdraw(ctx context.Context, c cluster.Withdraw) (*transaction
 		clientv3.OpDelete(name),
 		clientv3.OpDelete(p.store.prefix+"net/admin/"+c.Service.Name+"/", clientv3.WithPrefix()),
 		clientv3.OpDelete(p.store.key(Key{Kind: KindWeights, Service: c.Service.Name})),
+		clientv3.OpDelete(p.store.key(Key{Kind: KindCalled, Service: c.Service.Name})),
 		clientv3.OpDelete(p.store.key(Key{Kind: KindScale, Service: c.Service.Name})),
 		clientv3.OpDelete(p.store.key(Key{Kind: KindWake, Service: c.Service.Name})),
 	}

@@ -48,7 +48,7 @@ func operatorGrants() []Grant {
 	return []Grant{
 		{Read, "net/", true}, {Read, "ops/", true},
 		{ReadWrite, "net/services/", true}, {ReadWrite, "net/admin/", true}, {ReadWrite, "net/admin-node/", true},
-		{ReadWrite, "net/weights/", true}, {ReadWrite, "net/config", false}, {ReadWrite, "net/ready", false},
+		{ReadWrite, "net/weights/", true}, {ReadWrite, "net/called/", true}, {ReadWrite, "net/config", false}, {ReadWrite, "net/ready", false},
 		{ReadWrite, "net/barrier", false}, {ReadWrite, "net/guard", false},
 		{ReadWrite, "net/down/", true}, {ReadWrite, "net/nodes/", true}, {ReadWrite, "ops/vips/", true},
 		{ReadWrite, "ops/scale/", true}, {ReadWrite, "ops/wake/", true},

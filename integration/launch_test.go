@@ -89,4 +89,6 @@ func TestLaunch(t *testing.T) {
 	})
 	require.Zero(t, failed)
 	require.True(t, strings.Contains(weir("events", "a"), "drained"))
+
+	w.listScales()
 }

@@ -103,11 +103,14 @@ func (m *member) sick(s *cluster.Service, now time.Time) bool {
 	return now.Sub(m.state.Since) >= time.Duration(max(after-check.Fall, 0))*time.Duration(check.Interval)
 }
 
+// unheard is how many connections one has that is not heard of: it may be the fullest.
+const unheard = 1 << 30
+
 // loadmonMember is what decides who goes first.
 func (r *round) loadmonMember(m *member) loadmon.Member {
 	connections, known := r.Connections[m.assignment.Service][m.id]
 	if !known {
-		connections = 1 << 30 // one that is not heard of may be the fullest
+		connections = unheard
 	}
 	if m.standby() {
 		connections = 0

@@ -16,9 +16,15 @@ import (
 func (r *round) service(name string, members []*member) {
 	order(members)
 	in, published := r.Snapshot.Services.Get(name)
-	if !published || in.Service.Run == nil || in.Service.Run.Driver == cluster.DriverExternal {
+	if !published || !in.Service.Launched() {
 		r.withdrawn(members)
+		if published {
+			r.call(in)
+		}
 		return
+	}
+	if in.Called != nil { // it was a list of machines before
+		r.do("", "", "", cluster.SetCalled{Service: name})
 	}
 	s := in.Service
 	t := team{round: r, service: s, version: Version(s), want: r.Want[name]}

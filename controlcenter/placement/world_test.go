@@ -69,8 +69,10 @@ func (w *world) publish(name string, want int, change func(*cluster.Service)) {
 	s.VIPs = []netip.Addr{netip.AddrFrom4([4]byte{10, 10, 1, name[len(name)-1]})}
 	if old := w.services[name]; old != nil {
 		*s = *old
-		run := *old.Run
-		s.Run, s.ModRevision = &run, w.revision
+		if s.ModRevision = w.revision; old.Run != nil {
+			run := *old.Run
+			s.Run = &run
+		}
 	}
 	if change != nil {
 		change(s)
@@ -131,6 +133,8 @@ func (w *world) carry(d cluster.Decision) {
 		delete(w.ops.Ports[d.Node], d.Port)
 	case cluster.Acknowledge:
 		w.draft.Barrier(w.revision)
+	case cluster.SetCalled:
+		w.draft.Called(d.Service, d.Called)
 	default:
 		require.FailNow(w.t, fmt.Sprintf("%T", d))
 	}
@@ -234,17 +238,27 @@ func (w *world) sound() {
 }
 
 // serving is how many take new connections.
-func (w *world) serving(service string) (n int) {
+func (w *world) serving(service string) int { return len(w.takes(service)) }
+
+// takes are those that do, by id.
+func (w *world) takes(service string) (ids []string) {
 	in, ok := w.snapshot().Services.Get(service)
 	if !ok {
-		return 0
+		return nil
 	}
 	for _, s := range cluster.Resolve(in).Instances {
 		if s.Takes() {
-			n++
+			ids = append(ids, s.Instance.ID)
 		}
 	}
-	return n
+	return ids
+}
+
+func addressesOf(texts ...string) (out []netip.Addr) {
+	for _, text := range texts {
+		out = append(out, netip.MustParseAddr(text))
+	}
+	return out
 }
 
 // hosts is how many instances of a service each node is to keep, by what is wanted of them.

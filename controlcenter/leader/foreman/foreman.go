@@ -172,8 +172,11 @@ func (f *Foreman) carry(ctx context.Context, a placement.Action) error {
 
 // shown says whether a snapshot shows a decision.
 func shown(d cluster.Decision) bool {
-	_, ok := d.(cluster.Acknowledge)
-	return ok
+	switch d.(type) {
+	case cluster.Acknowledge, cluster.SetCalled:
+		return true
+	}
+	return false
 }
 
 func (f *Foreman) connections() map[string]map[string]float64 {
@@ -209,6 +212,11 @@ func (f *Foreman) tell(s *cluster.Snapshot, ops *cluster.Operations, want map[st
 			}
 		}
 	}
+	for _, one := range by {
+		if in, ok := s.Services.Get(one.Service); ok && !in.Service.Launched() {
+			one.listed(in)
+		}
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.report = r
@@ -224,6 +232,20 @@ func (r *ServiceReport) count(w cluster.Wanted, phase cluster.Phase) {
 		r.Standby++
 	default:
 		r.Serving++
+	}
+}
+
+// listed counts instances that somebody else runs.
+func (r *ServiceReport) listed(in *cluster.Inputs) {
+	for _, s := range cluster.Resolve(in).Instances {
+		switch {
+		case s.Takes():
+			r.Serving++
+		case s.Status == cluster.Standby:
+			r.Standby++
+		default:
+			r.Waiting++
+		}
 	}
 }
 

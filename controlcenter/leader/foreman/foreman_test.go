@@ -374,23 +374,16 @@ func TestInstancesAreLaunchedReplacedAndMoved(t *testing.T) {
 	require.Equal(t, map[string]bool{"placed": true, "drained": true, "stopped": true}, kinds)
 }
 
-func TestTheLoadDecidesHowMany(t *testing.T) {
-	t.Parallel()
-	l := newLab(t)
-	l.lead("cc1")
-	l.publish(func(s *cluster.Service) {
-		s.Scale = &cluster.Scale{Min: 2, Max: 6, Metrics: []cluster.ScaleMetric{{Metric: "connections", Target: 100}}}
-	})
-	l.until("the least", func(m map[string][]string) bool { return total(m) == 2 })
-	// 600 connections, over those that serve.
-	l.during(func(ctx context.Context) error {
+// load is so many connections, over those that serve.
+func (l *lab) load(connections int) (stop func()) {
+	return l.during(func(ctx context.Context) error {
 		for i := uint64(1); ctx.Err() == nil; i++ {
 			measured := map[string]loadmon.Measured{}
 			serving := l.serving()
 			for node, ids := range serving {
 				for _, id := range ids {
 					measured[id] = loadmon.Measured{
-						Load: loadmon.Load{Service: "a", Instance: id, Connections: i * 10, Active: uint64(600 / max(total(serving), 1)), Busy: 0.5},
+						Load: loadmon.Load{Service: "a", Instance: id, Connections: i * 10, Active: uint64(connections / max(total(serving), 1)), Busy: 0.5},
 						Node: node, At: time.Now(), Uptime: time.Duration(i) * 50 * time.Millisecond,
 					}
 				}
@@ -402,6 +395,17 @@ func TestTheLoadDecidesHowMany(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+func TestTheLoadDecidesHowMany(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	l.lead("cc1")
+	l.publish(func(s *cluster.Service) {
+		s.Scale = &cluster.Scale{Min: 2, Max: 6, Metrics: []cluster.ScaleMetric{{Metric: "connections", Target: 100}}}
+	})
+	l.until("the least", func(m map[string][]string) bool { return total(m) == 2 })
+	l.load(600)
 	l.until("six", func(m map[string][]string) bool { return total(m) == 6 })
 	events, err := l.store.Events(t.Context(), "a")
 	require.NoError(t, err)
@@ -423,4 +427,56 @@ func TestTheLoadDecidesHowMany(t *testing.T) {
 		return graced == 6
 	}, 30*time.Second, 10*time.Millisecond, "instances have the new file")
 	require.Equal(t, 6, l.operations().Scaled["a"].Replicas)
+}
+
+// TestAListOfMachinesScales without a launcher: what was called stays called whoever leads, and whether anybody does.
+func TestAListOfMachinesScales(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	stop, _ := l.lead("cc1")
+	l.publish(func(s *cluster.Service) {
+		s.Run, s.Scale = nil, &cluster.Scale{Min: 2, Max: 9, Metrics: []cluster.ScaleMetric{{Metric: "connections", Target: 100}}, Window: cluster.Duration(time.Second)}
+		for i := range 5 {
+			one, err := cluster.ParseInstance(fmt.Sprintf("192.168.20.%d:80", i+1))
+			require.NoError(t, err)
+			one.Standby = i > 0
+			s.Instances = append(s.Instances, one)
+		}
+	})
+	is := func(n int) func(map[string][]string) bool {
+		return func(m map[string][]string) bool { return total(m) == n }
+	}
+	l.until("the least", is(2))
+	stopLoad := l.load(350)
+	l.until("four", is(4))
+	scale := func(s cluster.Scaled) {
+		t.Helper()
+		_, err := l.store.Commit(t.Context(), cluster.SetScaled{Service: "a", Scaled: &s})
+		require.NoError(t, err)
+	}
+	scale(cluster.Scaled{Replicas: 5, Pinned: true})
+	l.until("an operator's word", is(5))
+
+	stop()
+	l.publish(func(s *cluster.Service) { s.Balance = cluster.BalanceUniform })
+	_, err := l.store.Commit(t.Context(), cluster.SetConfig{Config: &cluster.Config{Paused: true}})
+	require.NoError(t, err)
+	require.Equal(t, 5, total(l.serving()), "nobody leads, and it was published again")
+	_, hands := l.lead("cc2")
+	stopLoad()
+	l.load(10)
+	scale(cluster.Scaled{Replicas: 5})
+	require.Never(t, func() bool { return total(l.serving()) != 5 }, 300*time.Millisecond, 20*time.Millisecond, "paused")
+	_, err = l.store.Commit(t.Context(), cluster.SetConfig{Config: &cluster.Config{}})
+	require.NoError(t, err)
+	l.until("the least again", is(2))
+	require.Eventually(t, func() bool {
+		r := hands().Report()
+		return len(r.Services) == 1 && r.Services[0].Serving == 2 && r.Services[0].Standby == 3
+	}, 10*time.Second, 10*time.Millisecond)
+	events, err := l.store.Events(t.Context(), "a")
+	require.NoError(t, err)
+	i := slices.IndexFunc(events, func(e cluster.Event) bool { return e.What == cluster.EventCalled && e.In["service"]["wanted"] == 5 })
+	require.GreaterOrEqual(t, i, 0, "%v", events)
+	require.Len(t, events[i].Out, 1, "the one that was called")
 }

@@ -37,7 +37,7 @@ func (f *Foreman) wants(ctx context.Context, s *cluster.Snapshot, ops *cluster.O
 	out := map[string]wish{}
 	for name, in := range s.Services.All() {
 		service := in.Service
-		if service.Run == nil || service.Run.Driver == cluster.DriverExternal {
+		if !service.Launched() && !in.StandsBy() {
 			continue
 		}
 		written, there := ops.Scaled[name]
@@ -52,6 +52,9 @@ func (f *Foreman) wants(ctx context.Context, s *cluster.Snapshot, ops *cluster.O
 			out[name] = w
 		case service.Replicas != nil:
 			out[name] = wish{*service.Replicas, "file", ""}
+		case !service.Launched():
+			_, always := in.Reserves()
+			out[name] = wish{always, "file", "nothing is said of how many"}
 		default:
 			out[name] = wish{1, "file", "nothing is said of replicas"}
 		}
@@ -72,7 +75,7 @@ func (f *Foreman) scale(ctx context.Context, in *cluster.Inputs, written cluster
 		m = &scaled{created: in.Service.CreateRevision}
 		f.scales[name] = m
 	}
-	policy := loadmon.ScalePolicyOf(in.Service.Scale)
+	policy := policyOf(in)
 	if !there {
 		written.Replicas = max(policy.Min, 1)
 	}
@@ -123,6 +126,17 @@ func (f *Foreman) writeScaled(ctx context.Context, name string, d loadmon.ScaleD
 		f.wrote = max(f.wrote, revision)
 	}
 	return err
+}
+
+// policyOf is what the service's file says. Of a list of instances there are no more than are listed, and those that do not
+// stand by serve in any case.
+func policyOf(in *cluster.Inputs) loadmon.ScalePolicy {
+	p := loadmon.ScalePolicyOf(in.Service.Scale)
+	if !in.Service.Launched() {
+		all, always := in.Reserves()
+		p.Min, p.Max = min(max(p.Min, always), all), max(min(p.Max, all), always)
+	}
+	return p
 }
 
 // ready are the instances that take new connections.
