@@ -19,7 +19,8 @@ const exitHelp = `Exit codes:
   5  etcd cannot be reached
   6  timed out; of a change: it is written, but the nodes did not apply it in time
   7  of "doctor --check", that something is wrong
-  8  of "drain --wait": drained, but live connections were left when the time was up`
+  8  of "drain --wait": drained, but live connections were left when the time was up
+  9  of "logs": what some nodes have is missing`
 
 // usageError is a mistake in the command line.
 type usageError struct{ error }
@@ -51,6 +52,8 @@ func exitCode(err error) int {
 		return 5
 	case errors.Is(err, errFound):
 		return 7
+	case errors.Is(err, errIncomplete):
+		return 9
 	case errors.Is(err, context.DeadlineExceeded):
 		return 6
 	}

@@ -44,6 +44,7 @@ type launcherOptions struct {
 	cgroup          string
 	hook, hookToken string
 	hookTimeout     time.Duration
+	doors           launcherDoors
 	pages           pageFlags
 	logs            logOptions
 }
@@ -85,6 +86,7 @@ Pages on --listen: /livez /readyz /metrics.`,
 	f.DurationVar(&o.hookTimeout, "hook-timeout", 30*time.Second, "driver hook: longest wait for an answer")
 	f.StringVar(&o.cgroup, "cgroup", process.DefaultGroup, "control group above those of the instances; empty: none are made, and nothing is limited")
 	f.StringVar(&o.user, "user", "", "who instances run as that name nobody; they are refused without")
+	o.doors.register(f)
 	o.pages.register(f, "127.0.0.1:9650")
 	o.logs.addTo(c)
 	return c
@@ -118,7 +120,7 @@ func (o *launcherOptions) check() error {
 	if err := o.etcd.authenticated(); err != nil {
 		return err
 	}
-	return o.pages.check()
+	return errors.Join(o.doors.check(o.etcd), o.pages.check())
 }
 
 // authenticated refuses an etcd that does not ask who writes. Loopback alone is not enough: every user of the host could
@@ -149,44 +151,60 @@ func runLauncher(ctx context.Context, o *launcherOptions) error {
 		return err
 	}
 	defer store.Close()
-	self, err := o.self(list)
+	self, err := o.self(ctx, list)
 	if err != nil {
 		return err
 	}
-	drivers, done, err := o.drivers(list)
+	hands, err := o.hands(list)
 	if err != nil {
 		return err
 	}
-	defer done()
+	defer hands.close()
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	k, err := keep.New(keep.Config{
-		Node: o.node, Self: self, Drivers: drivers, Store: store, Probe: check.Once, Looks: map[string]time.Duration{cluster.DriverHook: hookLook}, Logger: logger.With("node", o.node), Metrics: keep.NewMetrics(registry),
+		Node: o.node, Self: self, Drivers: hands.drivers, Store: store, Probe: check.Once, Looks: map[string]time.Duration{cluster.DriverHook: hookLook}, Logger: logger.With("node", o.node), Metrics: keep.NewMetrics(registry),
 	})
 	if err != nil {
 		return err
 	}
 	logger.Info("starting", "node", o.node, "version", versionOf(), "drivers", strings.Join(self.Drivers, ","), "address", self.Address.String())
-	return serveLauncher(ctx, o, k, store, registry, logger)
+	return serveLauncher(ctx, o, &serving{k, hands, store, registry, logger})
 }
 
-func serveLauncher(ctx context.Context, o *launcherOptions, k *keep.Keeper, store *etcd.Store, registry *prometheus.Registry, logger *slog.Logger) error {
+// serving is a launcher that is about to run.
+type serving struct {
+	keeper   *keep.Keeper
+	hands    *hands
+	store    *etcd.Store
+	registry *prometheus.Registry
+	logger   *slog.Logger
+}
+
+func serveLauncher(ctx context.Context, o *launcherOptions, s *serving) error {
 	g, ctx := errgroup.WithContext(ctx)
-	server, err := o.pages.open(registry)
+	server, err := o.pages.open(s.registry)
 	if err != nil {
 		return err
 	}
 	if server != nil {
-		server.Ready("instances", k.Ready)
+		server.Ready("instances", s.keeper.Ready)
 		g.Go(func() error { return server.Run(ctx) })
 	}
-	g.Go(func() error { return k.Run(ctx) })
+	if s.hands.process != nil {
+		logs, err := o.doors.shown(o.etcd, s.hands.process, s.store, s.registry, s.logger)
+		if err != nil {
+			return err
+		}
+		g.Go(func() error { return logs.Run(ctx) })
+	}
+	g.Go(func() error { return s.keeper.Run(ctx) })
 	if err := ops.NotifyReady(); err != nil {
-		logger.Warn("systemd", "err", err)
+		s.logger.Warn("systemd", "err", err)
 	}
 	err = g.Wait()
 	if notifyErr := ops.NotifyStopping(); notifyErr != nil {
-		logger.Warn("systemd", "err", notifyErr)
+		s.logger.Warn("systemd", "err", notifyErr)
 	}
 	return err
 }
@@ -194,28 +212,41 @@ func serveLauncher(ctx context.Context, o *launcherOptions, k *keep.Keeper, stor
 // hookLook is how often a hook is asked how its instances are: each time it is a program that is run, or a request.
 const hookLook = 5 * time.Second
 
-// drivers are those that the list names.
-func (o *launcherOptions) drivers(list *allow.List) (out map[string]launcher.Driver, done func(), err error) {
-	out, done = map[string]launcher.Driver{}, func() {}
-	for _, name := range list.Drivers {
-		switch name {
-		case cluster.DriverProcess:
-			d, err := process.Open(process.Config{Dir: o.stateDir, Group: o.cgroup, User: o.user})
-			if err != nil {
-				return nil, done, err
-			}
-			out[name], done = list.Guard(name, d), func() { _ = d.Close() }
-		case cluster.DriverHook:
-			d, err := o.openHook()
-			if err != nil {
-				return nil, done, err
-			}
-			out[name] = list.Guard(name, d)
-		default:
-			return nil, done, fmt.Errorf("%s allows driver %q, with which nothing is launched: remove it", o.list, name)
-		}
+// hands are the drivers that the list names.
+type hands struct {
+	drivers map[string]launcher.Driver
+	process *process.Driver // among them; nil: not allowed
+}
+
+func (h *hands) close() {
+	if h.process != nil {
+		_ = h.process.Close()
 	}
-	return out, done, nil
+}
+
+func (o *launcherOptions) hands(list *allow.List) (*hands, error) {
+	h := &hands{drivers: map[string]launcher.Driver{}}
+	for _, name := range list.Drivers {
+		d, err := o.driver(name, h)
+		if err != nil {
+			h.close()
+			return nil, err
+		}
+		h.drivers[name] = list.Guard(name, d)
+	}
+	return h, nil
+}
+
+func (o *launcherOptions) driver(name string, h *hands) (launcher.Driver, error) {
+	switch name {
+	case cluster.DriverProcess:
+		d, err := process.Open(process.Config{Dir: o.stateDir, Group: o.cgroup, User: o.user})
+		h.process = d
+		return d, err
+	case cluster.DriverHook:
+		return o.openHook()
+	}
+	return nil, fmt.Errorf("%s allows driver %q, with which nothing is launched: remove it", o.list, name)
 }
 
 // openHook opens what acquires and releases instances elsewhere: a program, or a web service.
@@ -240,7 +271,7 @@ func (o *launcherOptions) openHook() (*hook.Driver, error) {
 }
 
 // self is what the node tells of its launcher.
-func (o *launcherOptions) self(list *allow.List) (l cluster.Launcher, err error) {
+func (o *launcherOptions) self(ctx context.Context, list *allow.List) (l cluster.Launcher, err error) {
 	l = cluster.Launcher{Drivers: list.Drivers, Version: versionOf(), Since: time.Now().UTC().Truncate(time.Second)}
 	if len(list.Services) != 1 || list.Services[0] != "*" {
 		l.Services = list.Services
@@ -256,19 +287,24 @@ func (o *launcherOptions) self(list *allow.List) (l cluster.Launcher, err error)
 	} else {
 		l.Capacity.Memory = hostMemory() / 10 * 9
 	}
-	if o.nodeIP != "" {
-		l.Address, err = netip.ParseAddr(o.nodeIP)
-		return l, err
-	}
 	addresses, err := agent.Addresses()
 	if err != nil {
 		return l, err
 	}
-	if len(addresses) == 0 {
-		return l, errors.New("this node has no address at which its instances could be reached: give --node-ip")
+	place, err := o.doors.place(o.etcd)
+	if err != nil {
+		return l, err
 	}
-	l.Address = addresses[0]
-	return l, nil
+	l.Logs = place.url(ctx, addresses, place.address.Port())
+	switch {
+	case o.nodeIP != "":
+		l.Address, err = netip.ParseAddr(o.nodeIP)
+	case len(addresses) == 0:
+		err = errors.New("this node has no address at which its instances could be reached: give --node-ip")
+	default:
+		l.Address = addresses[0]
+	}
+	return l, err
 }
 
 // hostMemory is 0, no limit, where it is not known.

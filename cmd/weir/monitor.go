@@ -6,20 +6,15 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/netip"
-	"net/url"
 	"runtime"
 	"slices"
-	"strings"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/pflag"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/weir-lb/weir/cluster"
-	"github.com/weir-lb/weir/etcd"
 	"github.com/weir-lb/weir/internal/door"
 	"github.com/weir-lb/weir/loadmon/check"
 	"github.com/weir-lb/weir/loadmon/monitor"
@@ -42,13 +37,6 @@ func (o *monitorOptions) register(flags *pflag.FlagSet) {
 	flags.BoolVar(&o.allowExec, "allow-exec-checks", false, "run the programs that services give as their exec checks, as the user of this process")
 }
 
-// monitorPlace is where a load monitor listens, and how.
-type monitorPlace struct {
-	address netip.AddrPort
-	tls     *door.Credential
-	etcd    string // an endpoint, the way to which says by which address others reach this node
-}
-
 // check finds what can be known before anything is opened.
 func (o *monitorOptions) check(f etcdFlags) error {
 	_, err := o.place(f)
@@ -57,92 +45,13 @@ func (o *monitorOptions) check(f etcdFlags) error {
 }
 
 // reportAddress is where instances report themselves; the zero one: nowhere.
-func (o *monitorOptions) reportAddress() (address netip.AddrPort, err error) {
-	if o.reports == "" {
-		return address, nil
-	}
-	if address, err = netip.ParseAddrPort(o.reports); err != nil || address.Port() == 0 {
-		return address, &usageError{fmt.Errorf("--report-listen %q: want IP:PORT", o.reports)}
-	}
-	if !address.Addr().Unmap().IsLoopback() {
-		return address, fmt.Errorf("%w: --report-listen %s is not loopback, and whoever reaches it speaks for this host's instances", cluster.ErrUnsafe, o.reports)
-	}
-	return address, nil
+func (o *monitorOptions) reportAddress() (netip.AddrPort, error) {
+	return ownHost("--report-listen", o.reports, "and whoever reaches it speaks for this host's instances")
 }
 
-// place decides where to listen: beyond loopback by TLS, or where --insecure-etcd says that the network is trusted.
-func (o *monitorOptions) place(f etcdFlags) (p monitorPlace, err error) {
-	if len(f.endpoints) > 0 {
-		p.etcd = f.endpoints[0]
-	}
-	p.tls = f.credential()
-	p.address = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), monitorPort)
-	if p.tls != nil || f.insecure {
-		p.address = netip.AddrPortFrom(netip.IPv6Unspecified(), monitorPort)
-	}
-	if o.listen == "" {
-		return p, nil
-	}
-	listen := o.listen
-	if strings.HasPrefix(listen, ":") {
-		listen = "[::]" + listen
-	}
-	if p.address, err = netip.ParseAddrPort(listen); err != nil || p.address.Port() == 0 {
-		return p, &usageError{fmt.Errorf("--load-listen %q: want IP:PORT or :PORT", o.listen)}
-	}
-	p.address = netip.AddrPortFrom(p.address.Addr().Unmap(), p.address.Port())
-	if !p.address.Addr().IsLoopback() && p.tls == nil && !f.insecure {
-		return p, fmt.Errorf("%w: --load-listen %s is not loopback, and without TLS its token could be read on the way: give --etcd-ca, --etcd-cert and --etcd-key for an etcd with https, or --insecure-etcd if the network is trusted", cluster.ErrUnsafe, o.listen)
-	}
-	return p, nil
-}
-
-// url is where others find it, given the node's addresses and the port that it listens on.
-func (p monitorPlace) url(ctx context.Context, addresses []netip.Addr, port uint16) string {
-	addr := p.address.Addr()
-	if addr.IsUnspecified() {
-		if len(addresses) == 0 {
-			return ""
-		}
-		if addr = outbound(ctx, p.etcd); !slices.Contains(addresses, addr) {
-			addr = addresses[0]
-		}
-	}
-	u := url.URL{Scheme: "http", Host: netip.AddrPortFrom(addr, port).String()}
-	if p.tls != nil {
-		u.Scheme = "https"
-	}
-	return u.String()
-}
-
-// outbound is this host's address on the way to etcd: others are found there, too. No packet is sent.
-func outbound(ctx context.Context, endpoint string) (none netip.Addr) {
-	u, err := url.Parse(endpoint)
-	if err != nil || u.Scheme == "unix" {
-		return none
-	}
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
-	defer cancel()
-	conn, err := (&net.Dialer{}).DialContext(ctx, "udp", u.Host)
-	if err != nil {
-		return none
-	}
-	defer conn.Close()
-	local, ok := conn.LocalAddr().(*net.UDPAddr)
-	if !ok {
-		return none
-	}
-	return local.AddrPort().Addr().Unmap()
-}
-
-// credential is what load monitors and those who ask them know each other by; nil where etcd is not reached by TLS with a
-// client certificate.
-func (f etcdFlags) credential() *door.Credential {
-	c, err := f.config()
-	if err != nil || !c.Encrypted() || f.ca == "" || f.cert == "" || f.key == "" {
-		return nil
-	}
-	return &door.Credential{CA: f.ca, Cert: f.cert, Key: f.key}
+// place is where the load monitor is asked.
+func (o *monitorOptions) place(f etcdFlags) (doorPlace, error) {
+	return f.place("--load-listen", o.listen, monitorPort)
 }
 
 // monitors is the client of all nodes' load monitors.
@@ -150,16 +59,11 @@ func (f etcdFlags) monitors(secret func(context.Context) (string, error)) *monit
 	return &monitor.Client{Client: f.asks(secret)}
 }
 
-// asks is what all clients of nodes go by.
-func (f etcdFlags) asks(secret func(context.Context) (string, error)) door.Client {
-	return door.Client{Token: secret, TLS: f.credential(), Insecure: f.insecure, Loopback: etcd.Config{Endpoints: f.endpoints}.Local()}
-}
-
 // nodeMonitor is this node's running load monitor.
 type nodeMonitor struct {
 	*monitor.Monitor
 	checker *check.Checker
-	place   monitorPlace
+	place   doorPlace
 	servers []*door.Server // the first answers control centers
 
 	troubles []func() []cluster.Problem

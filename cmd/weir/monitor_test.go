@@ -54,7 +54,7 @@ func TestWhereMonitorsListen(t *testing.T) {
 		require.Equal(t, c.url, p.url(t.Context(), addresses, p.address.Port()), c.name)
 		require.Equal(t, len(c.etcd.cert) > 0, p.tls != nil, c.name)
 	}
-	p := monitorPlace{address: netip.MustParseAddrPort("[::]:9647")}
+	p := doorPlace{address: netip.MustParseAddrPort("[::]:9647")}
 	require.Empty(t, p.url(t.Context(), nil, 9647), "a node without an address")
 	loopback := netip.MustParseAddr("127.0.0.1")
 	p.etcd = "http://127.0.0.1:2379"

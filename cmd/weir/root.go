@@ -19,6 +19,7 @@ func newRootCmd(a *app) *cobra.Command {
 		newGuardCmd(a),
 		newLauncherCmd(a, nil),
 		newLoadmonCmd(a, nil),
+		newLogsCmd(a, nil),
 		newNodeCmd(a),
 		newPauseCmd(a, nil),
 		newRBACCmd(a, nil),

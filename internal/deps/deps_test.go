@@ -56,6 +56,7 @@ var allowed = map[string][]string{
 	"launcher/external":       {"launcher", "cluster", "internal/plain"},
 	"launcher/hook":           {"launcher", "launcher/internal/turns", "cluster", "internal/plain"},
 	"launcher/allow":          {"launcher", "cluster", "internal/plain"},
+	"launcher/logs":           {"launcher", "launcher/process/shim", "cluster", "internal/plain", "internal/runner"},
 	"launcher/keep":           {"launcher", "cluster", "internal/runner", "internal/plain"},
 
 	"integration/bench":       anything,

@@ -95,7 +95,7 @@ func (c *Client) Ask(ctx context.Context, q Question, read func(io.Reader) error
 	return fmt.Errorf("ask the %s of node %s at %s: %w", q.What, q.Node, base, plainURL(err))
 }
 
-// heard is an answer that goes on: each piece of it gives it time for the next.
+// heard is an answer that goes on, and that has to say something from time to time.
 type heard struct {
 	io.Reader
 	patience *time.Timer
@@ -104,6 +104,7 @@ type heard struct {
 
 func (h *heard) Read(p []byte) (int, error) {
 	h.patience.Reset(h.most)
+	defer h.patience.Stop() // who reads may take as long as it likes
 	return h.Reader.Read(p)
 }
 

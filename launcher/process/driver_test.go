@@ -138,6 +138,13 @@ func TestStoppedOutputIsKept(t *testing.T) {
 	kept, err := filepath.Glob(filepath.Join(c.Dir, ".stopped", "*"))
 	require.NoError(t, err)
 	require.Equal(t, []string{filepath.Join(c.Dir, ".stopped", "b"), filepath.Join(c.Dir, ".stopped", "c")}, kept)
+	require.NoError(t, d.Ensure(t.Context(), script("c", "exec sleep 300")))
+	shelf, err := d.Kept()
+	require.NoError(t, err)
+	require.Equal(t, []launcher.Kept{
+		{ID: "b", Service: "s", Dir: kept[0], Stopped: true}, {ID: "c", Service: "s", Dir: kept[1], Stopped: true}, {ID: "c", Service: "s", Dir: filepath.Join(c.Dir, "c")},
+	}, shelf)
+	require.NoError(t, d.Stop(t.Context(), "c", time.Second))
 	files, err := filepath.Glob(filepath.Join(c.Dir, ".stopped", "c", "*"))
 	require.NoError(t, err)
 	for _, f := range files {

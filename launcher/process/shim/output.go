@@ -119,12 +119,11 @@ func (o *output) lose(bytes int, why error) {
 
 // next opens the file to write to. The one before, of this shim or of an earlier one, becomes older when it is full.
 func (o *output) next() error {
-	name := filepath.Join(o.dir, OutputFile)
 	if o.file != nil {
 		o.file.Close()
 		o.file = nil
 		for i := o.limit.Files - 1; i > 0; i-- {
-			if err := os.Rename(older(name, i-1), older(name, i)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			if err := os.Rename(filepath.Join(o.dir, OutputName(i-1)), filepath.Join(o.dir, OutputName(i))); err != nil && !errors.Is(err, os.ErrNotExist) {
 				return err
 			}
 		}
@@ -133,7 +132,7 @@ func (o *output) next() error {
 	if o.limit.Files == 1 && o.size > 0 {
 		flags |= os.O_TRUNC
 	}
-	f, err := os.OpenFile(name, flags, 0o600)
+	f, err := os.OpenFile(filepath.Join(o.dir, OutputFile), flags, 0o600)
 	if err != nil {
 		return err
 	}
@@ -145,11 +144,12 @@ func (o *output) next() error {
 	return nil
 }
 
-func older(name string, i int) string {
+// OutputName is the file that i newer ones were begun after.
+func OutputName(i int) string {
 	if i == 0 {
-		return name
+		return OutputFile
 	}
-	return fmt.Sprintf("%s.%d", name, i)
+	return fmt.Sprintf("%s.%d", OutputFile, i)
 }
 
 // lastLines are the last lines of all.

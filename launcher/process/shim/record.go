@@ -20,6 +20,7 @@ import (
 // Record is what a shim knows of its instance.
 type Record struct {
 	Sequence uint64            `json:"sequence"`
+	Service  string            `json:"service,omitempty"`
 	Boot     string            `json:"boot"` // of the machine: process ids mean nothing in another
 	Shim     Process           `json:"shim"`
 	Instance Process           `json:"instance"`

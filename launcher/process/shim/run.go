@@ -112,7 +112,7 @@ func begin(dir string) (*shim, child, error) {
 		return nil, child{}, err
 	}
 	s := &shim{dir: dir, order: order, slots: slots, ship: ship, output: newOutput(dir, order.Output, ship)}
-	s.record = Record{Boot: BootID(), Shim: self, Exits: before.Exits, Starts: before.Starts + 1}
+	s.record = Record{Service: order.Spec.Service, Boot: BootID(), Shim: self, Exits: before.Exits, Starts: before.Starts + 1}
 	streams, err := s.start()
 	return s, streams, err
 }
