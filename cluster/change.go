@@ -29,7 +29,10 @@ type SetNodeAdmin struct {
 }
 
 // SetConfig replaces the configuration.
-type SetConfig struct{ Config *Config }
+type SetConfig struct {
+	Config    *Config
+	KeepPause bool // whether automatic decisions are paused stays as it is, whatever Config says
+}
 
 // ForgetNode removes all that is said about a node, its registered instances included.
 type ForgetNode struct {

@@ -17,28 +17,35 @@ import (
 // maxConfigBytes is room for a thousand nodes. The library takes time by the square of a list's length.
 const maxConfigBytes = 64 << 10
 
-// ReadConfig reads the configuration from YAML or JSON. Unknown fields are mistakes.
-func ReadConfig(file string, data []byte) (*cluster.Config, error) {
+// ReadConfig reads the configuration from YAML or JSON. Unknown fields are mistakes. A file that says nothing of paused keeps
+// what is: whoever changes a pool must not let automatic decisions go on by it.
+func ReadConfig(file string, data []byte) (set cluster.SetConfig, err error) {
 	why := unreadable(data)
 	if why == "" && len(data) > maxConfigBytes {
 		why = fmt.Sprintf("it is larger than %d KiB", maxConfigBytes>>10)
 	}
 	if why != "" {
-		return nil, &Refusal{[]Fault{{File: file, Problem: cluster.Problem{Object: "the file", What: why}}}}
+		return set, &Refusal{[]Fault{{File: file, Problem: cluster.Problem{Object: "the file", What: why}}}}
 	}
 	if strings.TrimSpace(string(data)) == "" {
-		return nil, &Refusal{[]Fault{{File: file, Problem: cluster.Problem{Object: "the file", What: "it is empty", Fix: "write {} to remove the configuration"}}}}
+		return set, &Refusal{[]Fault{{File: file, Problem: cluster.Problem{Object: "the file", What: "it is empty", Fix: "write {} to remove the configuration"}}}}
 	}
 	if f := unsupported(file, data); f != nil {
-		return nil, &Refusal{[]Fault{*f}}
+		return set, &Refusal{[]Fault{*f}}
 	}
 	c := &cluster.Config{}
-	if err := unmarshal(data, c); err != nil {
+	var says struct {
+		Paused *bool `json:"paused"`
+	}
+	if err = unmarshal(data, c, yaml.Strict()); err == nil {
+		err = unmarshal(data, &says)
+	}
+	if err != nil {
 		f := syntaxFault(file, err)
 		f.Object, f.Fix = "config", "its fields are vip_pools, instance_networks, node_addresses, paused"
-		return nil, &Refusal{[]Fault{f}}
+		return set, &Refusal{[]Fault{f}}
 	}
-	return c, nil
+	return cluster.SetConfig{Config: c, KeepPause: says.Paused == nil}, nil
 }
 
 // unsupported finds anchors, aliases and tags: a file that names itself by them would be read for ever, one that doubles
@@ -63,20 +70,20 @@ func unsupported(file string, data []byte) *Fault {
 	return nil
 }
 
-// unmarshal decodes strictly. The library panics on some values that are not what is wanted in their place.
-func unmarshal(data []byte, c *cluster.Config) (err error) {
+// unmarshal decodes. The library panics on some values that are not what is wanted in their place.
+func unmarshal(data []byte, into any, options ...yaml.DecodeOption) (err error) {
 	defer func() {
 		if recover() != nil {
 			err = errors.New("a value is not what is wanted in its place")
 		}
 	}()
-	return yaml.UnmarshalWithOptions(data, c, yaml.Strict())
+	return yaml.UnmarshalWithOptions(data, into, options...)
 }
 
 // PlanConfig makes a configuration into a change. It is refused when it is wrong in itself and, unless forced, with
 // cluster.ErrUnsafe when services that are served now would no longer be.
-func PlanConfig(s *cluster.Snapshot, next *cluster.Config, force bool) (cluster.Change, error) {
-	refusal := &Refusal{}
+func PlanConfig(s *cluster.Snapshot, set cluster.SetConfig, force bool) (cluster.Change, error) {
+	next, refusal := set.Config, &Refusal{}
 	refusal.add(next.Validate(maps.Collect(s.Nodes.All()))...)
 	if err := refusal.err(); err != nil {
 		return nil, err
@@ -85,7 +92,7 @@ func PlanConfig(s *cluster.Snapshot, next *cluster.Config, force bool) (cluster.
 		return nil, fmt.Errorf("%w: with this configuration %d services would lose a VIP or an instance: correct it, change the services first, or use --force:\n%s",
 			cluster.ErrUnsafe, len(harmed), strings.Join(harmed, "\n"))
 	}
-	return cluster.SetConfig{Config: next}, nil
+	return set, nil
 }
 
 // harmedBy asks Resolve itself what each service loses.

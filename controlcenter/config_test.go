@@ -14,10 +14,14 @@ func TestReadConfig(t *testing.T) {
 	t.Parallel()
 	c, err := controlcenter.ReadConfig("c", []byte("vip_pools: [10.10.0.0/16]\ninstance_networks:\n- 192.168.0.0/16\nnode_addresses: {n1: [192.168.1.1/32]}\npaused: true\n"))
 	require.NoError(t, err)
-	require.Equal(t, config("10.10.0.0/16").VIPPools, c.VIPPools)
-	require.Equal(t, config("192.168.0.0/16").VIPPools, c.InstanceNetworks)
-	require.Equal(t, config("192.168.1.1/32").VIPPools, c.NodeAddresses["n1"])
-	require.True(t, c.Paused)
+	require.Equal(t, config("10.10.0.0/16").VIPPools, c.Config.VIPPools)
+	require.Equal(t, config("192.168.0.0/16").VIPPools, c.Config.InstanceNetworks)
+	require.Equal(t, config("192.168.1.1/32").VIPPools, c.Config.NodeAddresses["n1"])
+	require.True(t, c.Config.Paused)
+	require.False(t, c.KeepPause)
+	c, err = controlcenter.ReadConfig("c", []byte("vip_pools: [10.10.0.0/16]\n"))
+	require.NoError(t, err)
+	require.True(t, c.KeepPause)
 	for file, says := range map[string]string{
 		"":                             "it is empty: write {} to remove",
 		"paused: true\nvip_pool: []\n": "c:2: config: unknown field \"vip_pool\": its fields are vip_pools",
@@ -35,16 +39,16 @@ func TestPlanConfig(t *testing.T) {
 	t.Parallel()
 	f := storetest.New()
 	f.Put(t, storetest.Service(t, "a", "10.10.1.128:8080", "192.168.1.1:80"))
-	_, err := controlcenter.PlanConfig(snapshot(t, f), config("10.10.0.1/16"), true)
+	_, err := controlcenter.PlanConfig(snapshot(t, f), cluster.SetConfig{Config: config("10.10.0.1/16")}, true)
 	require.ErrorContains(t, err, "10.10.0.1/16 is not a usable network")
 	for name, c := range map[string]*cluster.Config{"VIP": config("10.99.0.0/16"), "instance": config("10.10.0.0/16", "172.16.0.0/12")} {
-		_, err = controlcenter.PlanConfig(snapshot(t, f), c, false)
+		_, err = controlcenter.PlanConfig(snapshot(t, f), cluster.SetConfig{Config: c}, false)
 		require.ErrorIs(t, err, cluster.ErrUnsafe, name)
 		require.ErrorContains(t, err, "service a", name)
-		_, err = controlcenter.PlanConfig(snapshot(t, f), c, true)
+		_, err = controlcenter.PlanConfig(snapshot(t, f), cluster.SetConfig{Config: c}, true)
 		require.NoError(t, err, name)
 	}
-	change, err := controlcenter.PlanConfig(snapshot(t, f), config("10.10.0.0/16", "192.168.0.0/16"), false)
+	change, err := controlcenter.PlanConfig(snapshot(t, f), cluster.SetConfig{Config: config("10.10.0.0/16", "192.168.0.0/16"), KeepPause: true}, false)
 	require.NoError(t, err)
-	require.IsType(t, cluster.SetConfig{}, change)
+	require.True(t, change.(cluster.SetConfig).KeepPause)
 }

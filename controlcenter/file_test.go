@@ -231,7 +231,7 @@ func FuzzReadConfig(f *testing.F) {
 			t.Fatalf("%T is not a refusal", err)
 		}
 		if err == nil {
-			c.Validate(nil)
+			c.Config.Validate(nil)
 		}
 	})
 }
@@ -258,7 +258,7 @@ func TestBombs(t *testing.T) {
 				if err != nil {
 					return err
 				}
-				return c.Validate(nil)[0]
+				return c.Config.Validate(nil)[0]
 			},
 			"services": func() error { _, err := controlcenter.ReadFile("f", []byte(file)); return err },
 		} {

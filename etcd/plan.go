@@ -77,7 +77,7 @@ func (p planner) plan(ctx context.Context, change cluster.Change) (*transaction,
 	case cluster.SetNodeAdmin:
 		return p.set(ctx, Key{Kind: KindNodeAdmin, Node: c.Node}, present(c.Admin))
 	case cluster.SetConfig:
-		return p.set(ctx, Key{Kind: KindConfig}, present(c.Config))
+		return p.config(ctx, c)
 	case cluster.SetDown:
 		return p.down(ctx, c)
 	case cluster.ForgetNode:
@@ -173,6 +173,26 @@ func (p planner) replace(key Key, found *mvccpb.KeyValue, v any) (t *transaction
 	}
 	t.then = []clientv3.Op{clientv3.OpPut(name, string(t.value))}
 	return t, nil
+}
+
+// config replaces the configuration. One that cannot be read says nothing of a pause that could be kept.
+func (p planner) config(ctx context.Context, c cluster.SetConfig) (*transaction, error) {
+	key := Key{Kind: KindConfig}
+	if !c.KeepPause || c.Config == nil {
+		return p.set(ctx, key, present(c.Config))
+	}
+	found, err := p.store.read(ctx, p.client, []string{key.String()})
+	if err != nil {
+		return nil, err
+	}
+	next := *c.Config
+	next.Paused = false
+	if found[0] != nil {
+		if last, err := decode[cluster.Config](found[0].Value); err == nil {
+			next.Paused = last.Paused
+		}
+	}
+	return p.replace(key, found[0], &next)
 }
 
 // paused changes one word of the configuration, as it was read just now.

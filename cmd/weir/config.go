@@ -23,6 +23,7 @@ func newConfigCmd(a *app, runF func(context.Context, *configOptions) error) *cob
 		Use:   "config [-f FILE]",
 		Short: "Show the configuration, or replace it by a file",
 		Long: `The configuration is the frame around all services: vip_pools, instance_networks, node_addresses, paused.
+Whether automatic decisions are paused stays as it is, unless the file says paused: true or false.
 A configuration under which a service would lose a VIP or an instance is refused, unless --force.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -40,7 +41,7 @@ A configuration under which a service would lose a VIP or an instance is refused
 }
 
 func runConfig(ctx context.Context, o *configOptions) error {
-	var next *cluster.Config
+	var next cluster.SetConfig
 	if o.file != "" {
 		name, data, err := o.read(o.file)
 		if err != nil {
@@ -55,7 +56,7 @@ func runConfig(ctx context.Context, o *configOptions) error {
 		if err != nil {
 			return err
 		}
-		if next == nil {
+		if next.Config == nil {
 			shown := snapshot.Config
 			if shown == nil {
 				shown = &cluster.Config{}
@@ -66,7 +67,7 @@ func runConfig(ctx context.Context, o *configOptions) error {
 	})
 }
 
-func (o *configOptions) set(ctx context.Context, s store, snapshot *cluster.Snapshot, next *cluster.Config) error {
+func (o *configOptions) set(ctx context.Context, s store, snapshot *cluster.Snapshot, next cluster.SetConfig) error {
 	change, err := controlcenter.PlanConfig(snapshot, next, o.force)
 	if err != nil {
 		return err
@@ -76,6 +77,11 @@ func (o *configOptions) set(ctx context.Context, s store, snapshot *cluster.Snap
 		return err
 	}
 	o.say("written at revision %d", revision)
+	if paused := snapshot.Config != nil && snapshot.Config.Paused; paused && next.KeepPause {
+		o.say("automatic decisions stay paused, as the file does not say otherwise: see weir resume")
+	} else if paused != next.Config.Paused {
+		o.say("automatic decisions are %s, as the file says", pauseWord(next.Config.Paused))
+	}
 	if snapshot.Services.Len() == 0 {
 		return nil // a cluster is configured before its first agent starts: there is nobody to wait for
 	}

@@ -38,6 +38,13 @@ What load monitors say of instances that fail or died counts all the same: that 
 	}
 }
 
+func pauseWord(paused bool) string {
+	if paused {
+		return "paused"
+	}
+	return "not paused"
+}
+
 func runPause(ctx context.Context, o *pauseOptions) error {
 	return o.with(ctx, func(s store) error {
 		limited, cancel := context.WithTimeout(ctx, o.etcd.timeout)
@@ -46,7 +53,7 @@ func runPause(ctx context.Context, o *pauseOptions) error {
 		if err != nil {
 			return err
 		}
-		word := map[bool]string{true: "paused", false: "not paused"}[o.paused]
+		word := pauseWord(o.paused)
 		if now := snapshot.Config != nil && snapshot.Config.Paused; now == o.paused {
 			o.say("automatic decisions are %s already", word)
 			return nil

@@ -8,6 +8,28 @@ import (
 	"github.com/weir-lb/weir/controlcenter/storetest"
 )
 
+// A file that says nothing of the pause does not end it.
+func TestConfigKeepsThePause(t *testing.T) {
+	t.Parallel()
+	f := cast(t)
+	set := func(text string) result { return weirWith(t, f, text, "controlcenter", "config", "-f", "-") }
+	now := func() string { return weir(t, f, "controlcenter", "config").out }
+	require.NotContains(t, set("vip_pools: [10.10.0.0/16]\n").err, "paused")
+	require.Equal(t, 0, weir(t, f, "pause").code)
+	r := set("vip_pools: [10.10.0.0/15]\n")
+	require.Equal(t, 0, r.code, r.err)
+	require.Contains(t, r.err, "automatic decisions stay paused, as the file does not say otherwise")
+	require.Equal(t, "paused: true\nvip_pools:\n- 10.10.0.0/15\n", now())
+	require.Contains(t, set("{}").err, "stay paused")
+	require.Equal(t, "paused: true\n", now())
+	require.Contains(t, set("paused: null").err, "stay paused")
+	require.Contains(t, set("paused: false\n").err, "automatic decisions are not paused, as the file says")
+	require.Equal(t, "{}\n", now())
+	require.Contains(t, set("paused: true\n").err, "automatic decisions are paused, as the file says")
+	require.Equal(t, "paused: true\n", now())
+	require.NotContains(t, set("paused: true\n").err, "as the file says")
+}
+
 func TestPauseAndResume(t *testing.T) {
 	t.Parallel()
 	f := cast(t)

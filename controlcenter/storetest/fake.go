@@ -86,7 +86,13 @@ func (f *Fake) apply(change cluster.Change) error {
 	case cluster.SetNodeAdmin:
 		f.draft.NodeAdmin(c.Node, c.Admin)
 	case cluster.SetConfig:
-		f.draft.Config(c.Config)
+		config := c.Config
+		if last := f.draft.Snapshot(f.revision).Config; c.KeepPause && config != nil {
+			kept := *config
+			kept.Paused = last != nil && last.Paused
+			config = &kept
+		}
+		f.draft.Config(config)
 	case cluster.SetDown:
 		if c.Down != nil && f.alive[c.Node] {
 			return fmt.Errorf("node %s: %w", c.Node, cluster.ErrAlive)
