@@ -80,6 +80,7 @@ type options struct {
 	output  string
 	program string // the weir binary
 	etcd    string // an etcd binary; "": the embedded server
+	against string // another weir binary, which the monitor is compared with; "": none
 	profile string // a directory for profiles of the agents
 	hog     int    // the instance that gets a hog in the balance measurement, from 1
 }
@@ -101,6 +102,7 @@ func parse(args []string, log io.Writer) (options, error) {
 	flags.StringVar(&o.output, "o", "text", "text or json")
 	flags.StringVar(&o.program, "weir", "bin/weir", "the program whose agents are measured")
 	flags.StringVar(&o.etcd, "etcd", "etcd", "the etcd server to run; empty: the embedded one, inside this process")
+	flags.StringVar(&o.against, "against", "", "monitor: another program, which takes turns with the one that is measured")
 	flags.StringVar(&o.profile, "profile", "", "a directory for processor and heap profiles of the agents")
 	flags.IntVar(&o.hog, "hog", 2, "balance: the instance that shares its quota in the second half, 1 to 4")
 	if err := flags.Parse(args); err != nil {
@@ -123,6 +125,11 @@ func parse(args []string, log io.Writer) (options, error) {
 	var err error
 	if o.program, err = filepath.Abs(o.program); err != nil {
 		return o, err
+	}
+	if o.against != "" {
+		if o.against, err = filepath.Abs(o.against); err != nil {
+			return o, err
+		}
 	}
 	if _, err := os.Stat(o.program); err != nil {
 		return o, fmt.Errorf("%w: run make build first", err)

@@ -30,7 +30,7 @@ type Work struct {
 	ID      string
 	Address netip.AddrPort
 	Each    time.Duration  // processor time for each connection, that of taking it included
-	Health  netip.AddrPort // where it answers GET with 200, on a thread of its own; default: nowhere
+	Health  netip.AddrPort // where it answers GET with 200 and gRPC health checks with SERVING, on a thread of its own; default: nowhere
 	Group   *Cgroup        // where it runs; default: where this process does
 }
 
@@ -158,9 +158,26 @@ func beWorker(text string) error {
 		if err != nil {
 			return err
 		}
-		go http.Serve(ln, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") }))
+		go serveHealth(ln)
 	}
 	return t.serve(3)
+}
+
+// serveHealth answers both kinds of questions.
+func serveHealth(ln net.Listener) {
+	s := http.Server{Protocols: &http.Protocols{}, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Content-Type") != "application/grpc" {
+			fmt.Fprintln(w, "ok")
+			return
+		}
+		w.Header().Set("Content-Type", "application/grpc")
+		w.Header().Set("Trailer", "Grpc-Status")
+		_, _ = w.Write([]byte{0, 0, 0, 0, 2, 1 << 3, 1}) // a message of two bytes: field 1 is 1, which is SERVING
+		w.Header().Set("Grpc-Status", "0")
+	})}
+	s.Protocols.SetHTTP1(true)
+	s.Protocols.SetUnencryptedHTTP2(true)
+	_ = s.Serve(ln)
 }
 
 // serve takes one connection after another, on a thread of its own whose processor time it can count.

@@ -170,26 +170,45 @@ func (c *Checker) Run(ctx context.Context) error {
 		case <-timer.C:
 		case <-c.kicked:
 		}
-		c.mu.Lock()
-		sleep := c.launch(ctx, &probes)
-		c.wake = c.now() + sleep
-		c.mu.Unlock()
-		timer.Reset(sleep)
+		c.round(ctx, &probes)
+		timer.Reset(c.sleep())
 	}
 }
 
-// launch starts the checks that are due and says how long to sleep.
-func (c *Checker) launch(ctx context.Context, probes *sync.WaitGroup) time.Duration {
-	// What falls due within together begins together: each sleep costs as much as a check.
-	const longest, soon, together = time.Minute, 50 * time.Millisecond, 40 * time.Millisecond
-	now := c.now()
-	for c.running < maxProbes {
-		s, at := c.due.first()
-		if s == nil {
-			return longest
+// due is a check that is to be made now.
+type due struct {
+	subject *subject
+	task    task // as it was when the check began
+}
+
+// round begins the checks that are due. Those that need not wait are over when it returns: a goroutine for each would cost more
+// than such a check does.
+func (c *Checker) round(ctx context.Context, probes *sync.WaitGroup) {
+	for _, d := range c.take() {
+		if !d.task.own || d.task.check.TCP == nil {
+			probes.Go(func() { c.ran(d, run(ctx, d.task)) })
+			continue
 		}
-		if at > now {
-			return min(longest, max(at-now, together))
+		o, fd := tryTCP(ctx, d.task)
+		if fd < 0 {
+			c.ran(d, o)
+			continue
+		}
+		probes.Go(func() {
+			c.ran(d, timed(ctx, d.task, func(ctx context.Context, t task) Outcome { return awaitTCP(ctx, t, fd) }))
+		})
+	}
+}
+
+// take takes the checks that are due out of the queue.
+func (c *Checker) take() (out []due) {
+	const soon = 50 * time.Millisecond
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for now := c.now(); c.running < maxProbes; {
+		s, at := c.due.first()
+		if s == nil || at > now {
+			return out
 		}
 		program := s.check.Exec != nil
 		if program && c.programs == maxExec {
@@ -202,14 +221,29 @@ func (c *Checker) launch(ctx context.Context, probes *sync.WaitGroup) time.Durat
 		if program {
 			c.programs++
 		}
-		t := s.task
-		probes.Go(func() { c.ran(s, t, run(ctx, t)) })
+		out = append(out, due{s, s.task})
 	}
-	return longest // the end of a check comes sooner
+	return out
+}
+
+// sleep is how long nothing is to be done.
+func (c *Checker) sleep() (d time.Duration) {
+	// What falls due within together begins together: each sleep costs as much as a check.
+	const longest, together = time.Minute, 40 * time.Millisecond
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := c.now()
+	d = longest
+	if s, at := c.due.first(); s != nil && c.running < maxProbes { // else the end of a check comes sooner
+		d = min(longest, max(at-now, together))
+	}
+	c.wake = now + d
+	return d
 }
 
 // ran takes up what a check showed, and plans the next.
-func (c *Checker) ran(s *subject, t task, o Outcome) {
+func (c *Checker) ran(d due, o Outcome) {
+	s, t := d.subject, d.task
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	defer c.hurry()

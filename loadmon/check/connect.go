@@ -3,6 +3,7 @@ package check
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"time"
@@ -10,23 +11,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// accepted says by its error whether a connection is accepted, and resets it. To an instance of this host that is five calls
-// of the kernel, and no waiting; the library's dialer makes twelve, parks the goroutine and has it woken. A node makes
-// hundreds of these a second.
-func accepted(ctx context.Context, to netip.AddrPort) error {
-	fd, err := begin(to)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}) // as abort does
-		_ = unix.Close(fd)
-	}()
-	if done, err := connected(fd); done {
-		return err
-	}
-	return await(ctx, fd)
-}
+// socket is a TCP connection, or the attempt at one. When it is closed it is reset: a thousand checks a second that end
+// politely would leave tens of thousands of waiting sockets and tracked connections behind.
+//
+// The library's dialer makes twelve system calls, and parks the goroutine, where to an instance of this host five do, without
+// any waiting: there the kernel has shaken hands, or refused to, when connect returns. A node makes hundreds of these a second.
+type socket struct{ *os.File }
+
+// LocalAddr and RemoteAddr make it a net.Conn. Nobody asks.
+func (socket) LocalAddr() net.Addr { return nil }
+
+// RemoteAddr is not known.
+func (socket) RemoteAddr() net.Addr { return nil }
 
 // begin starts to connect.
 func begin(to netip.AddrPort) (fd int, err error) {
@@ -34,9 +30,10 @@ func begin(to netip.AddrPort) (fd int, err error) {
 	if to.Addr().Is4() {
 		family, where = unix.AF_INET, &unix.SockaddrInet4{Port: int(to.Port()), Addr: to.Addr().As4()}
 	}
-	if fd, err = unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0); err != nil {
+	if fd, err = unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP); err != nil {
 		return -1, fmt.Errorf("make a socket: %w", err)
 	}
+	_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}) // of no time: a reset
 	if err := unix.Connect(fd, where); err != nil && err != unix.EINPROGRESS && err != unix.EINTR {
 		_ = unix.Close(fd)
 		return -1, fmt.Errorf("connect: %w", err)
@@ -71,22 +68,37 @@ func connected(fd int) (done bool, err error) {
 	return true, nil // accepted, and closed again at once
 }
 
-// await waits until the attempt is over, or the context is.
-func await(ctx context.Context, fd int) (err error) {
-	own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+// dial connects to an instance. The connection ends with the context; end is to be called in any case.
+func dial(ctx context.Context, to netip.AddrPort) (conn net.Conn, end func(), err error) {
+	fd, err := begin(to)
 	if err != nil {
-		return fmt.Errorf("make a socket: %w", err)
+		return nil, nil, err
 	}
-	file := os.NewFile(uintptr(own), "connection")
-	defer file.Close()
-	stop := context.AfterFunc(ctx, func() { _ = file.SetWriteDeadline(time.Unix(1, 0)) })
-	defer stop()
-	conn, err := file.SyscallConn()
+	return adopt(ctx, fd)
+}
+
+// adopt waits until the attempt is over.
+func adopt(ctx context.Context, fd int) (conn net.Conn, end func(), err error) {
+	s := socket{os.NewFile(uintptr(fd), "connection")}
+	stop := context.AfterFunc(ctx, func() { _ = s.SetDeadline(time.Unix(1, 0)) })
+	end = func() {
+		stop()
+		_ = s.Close()
+	}
+	if err := s.await(); err != nil {
+		end()
+		return nil, nil, err
+	}
+	return s, end, nil
+}
+
+func (s socket) await() (err error) {
+	raw, err := s.SyscallConn()
 	if err != nil {
 		return err
 	}
 	var result error
-	err = conn.Write(func(fd uintptr) (done bool) {
+	err = raw.Write(func(fd uintptr) (done bool) {
 		done, result = connected(int(fd))
 		return done
 	})

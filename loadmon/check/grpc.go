@@ -2,73 +2,75 @@ package check
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
-	"sync/atomic"
-	"time"
 
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/credentials/insecure"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
-	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/weir-lb/weir/cluster"
 )
 
-const (
-	maxHealthAnswer  = 4 << 10
-	maxHealthHeaders = 16 << 10
-)
-
-// probeGRPC asks the standard health service once. The connection is made here and handed in: so nothing is resolved, no
-// proxy is used, and a refused one is known as such.
+// probeGRPC asks the standard health service once, on a connection of its own. The library's client is not used: what it keeps
+// ready for many calls, it makes and ends for this single one (decision 056).
 func probeGRPC(ctx context.Context, t task) Outcome {
-	timeout := time.Duration(t.check.Timeout)
-	conn, end, err := dial(ctx, t.address)
+	plain, end, err := dial(ctx, t.address)
 	if err != nil {
-		return failed(ctx, err, timeout)
+		return failed(ctx, err, t.timeout())
 	}
 	defer end()
-	client, err := grpc.NewClient("passthrough:///"+t.address.String(), grpcOptions(t, conn)...)
-	if err != nil {
-		return Outcome{Kind: Unknown, Reason: line(err.Error())}
-	}
-	defer client.Close()
-	answer, err := healthpb.NewHealthClient(client).Check(ctx, &healthpb.HealthCheckRequest{Service: t.check.GRPC.Service})
+	call, err := askHealth(ctx, plain, t)
 	switch {
-	case err == nil && answer.GetStatus() == healthpb.HealthCheckResponse_SERVING:
-		return Outcome{Kind: Good}
-	case err == nil:
-		return Outcome{Kind: Bad, Reason: "it says " + answer.GetStatus().String()}
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return Outcome{Kind: Bad, Reason: "it closes the connection without an answer"}
+	case err != nil:
+		return failed(ctx, err, t.timeout())
 	}
-	s := status.Convert(err)
-	switch s.Code() {
-	case codes.DeadlineExceeded, codes.Canceled:
-		return failed(ctx, context.DeadlineExceeded, timeout)
-	case codes.Unimplemented:
-		return Outcome{Kind: Bad, Reason: "it has no health service", Output: line(s.Message())}
-	case codes.NotFound:
-		return Outcome{Kind: Bad, Reason: line(fmt.Sprintf("its health service does not know %q", t.check.GRPC.Service)), Output: line(s.Message())}
-	}
-	return Outcome{Kind: Bad, Reason: "its health service answers " + s.Code().String(), Output: line(s.Message())}
+	return call.judge(t.check.GRPC)
 }
 
-func grpcOptions(t task, conn net.Conn) []grpc.DialOption {
-	security := insecure.NewCredentials()
+// askHealth has one call.
+func askHealth(ctx context.Context, plain net.Conn, t task) (call, error) {
+	conn, host := plain, t.address.String()
 	if s := t.check.GRPC.TLS; s != nil {
-		security = credentials.NewTLS(tlsConfig(s, t.address.Addr(), "h2"))
-	}
-	var used atomic.Bool
-	once := func(context.Context, string) (net.Conn, error) {
-		if used.Swap(true) {
-			return nil, errors.New("the connection was closed")
+		config := tlsConfig(s, t.address.Addr(), "h2")
+		secure := tls.Client(plain, config)
+		if err := secure.HandshakeContext(ctx); err != nil {
+			return call{}, err
 		}
-		return conn, nil
+		if secure.ConnectionState().NegotiatedProtocol != "h2" {
+			return call{}, errors.New("its TLS does not offer HTTP/2 (ALPN h2)")
+		}
+		conn, host = secure, config.ServerName
 	}
-	return []grpc.DialOption{
-		grpc.WithContextDialer(once), grpc.WithTransportCredentials(security), grpc.WithNoProxy(), grpc.WithDisableServiceConfig(),
-		grpc.WithDisableRetry(), grpc.WithMaxHeaderListSize(maxHealthHeaders), grpc.WithReadBufferSize(4 << 10), grpc.WithWriteBufferSize(4 << 10),
-		grpc.WithUserAgent("weir-check"), grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxHealthAnswer)),
+	message, err := proto.Marshal(&healthpb.HealthCheckRequest{Service: t.check.GRPC.Service})
+	if err != nil {
+		return call{}, err
 	}
+	return request2{host: host, tls: t.check.GRPC.TLS != nil, path: healthpb.Health_Check_FullMethodName, message: message}.on(conn)
+}
+
+// judge says what the answer of a health service amounts to.
+func (c call) judge(asked *cluster.GRPCCheck) Outcome {
+	switch c.code {
+	case codes.OK:
+	case codes.Unimplemented:
+		return Outcome{Kind: Bad, Reason: "it has no health service", Output: line(c.text)}
+	case codes.NotFound:
+		return Outcome{Kind: Bad, Reason: line(fmt.Sprintf("its health service does not know %q", asked.Service)), Output: line(c.text)}
+	default:
+		return Outcome{Kind: Bad, Reason: "its health service answers " + c.code.String(), Output: line(c.text)}
+	}
+	var answer healthpb.HealthCheckResponse
+	switch err := proto.Unmarshal(c.message, &answer); {
+	case err != nil:
+		return Outcome{Kind: Bad, Reason: "its health service answers something else", Output: line(err.Error())}
+	case answer.GetStatus() != healthpb.HealthCheckResponse_SERVING:
+		return Outcome{Kind: Bad, Reason: "it says " + answer.GetStatus().String()}
+	}
+	return Outcome{Kind: Good}
 }

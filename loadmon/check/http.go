@@ -9,11 +9,9 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"net"
 	"net/http"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/weir-lb/weir/cluster"
 )
@@ -26,15 +24,14 @@ const (
 // probeHTTP asks once and reads a bounded part of the answer. The library's client is not used: it keeps connections and two
 // goroutines for each, and follows what we would have to forbid.
 func probeHTTP(ctx context.Context, t task) Outcome {
-	timeout := time.Duration(t.check.Timeout)
-	plain, end, err := dial(ctx, t.address)
+	timeout := t.timeout()
+	conn, end, err := dial(ctx, t.address)
 	if err != nil {
 		return failed(ctx, err, timeout)
 	}
 	defer end()
-	var conn net.Conn = plain
 	if s := t.check.HTTP.TLS; s != nil {
-		conn = tls.Client(plain, tlsConfig(s, t.address.Addr(), "http/1.1"))
+		conn = tls.Client(conn, tlsConfig(s, t.address.Addr(), "http/1.1"))
 	}
 	if _, err := io.WriteString(conn, request(t)); err != nil {
 		return failed(ctx, err, timeout)
@@ -97,7 +94,7 @@ func judge(ctx context.Context, t task, r *http.Response) Outcome {
 	case found:
 		return Outcome{Kind: Good}
 	case err != nil:
-		o := failed(ctx, err, time.Duration(t.check.Timeout))
+		o := failed(ctx, err, t.timeout())
 		o.Output = line(string(head))
 		return o
 	}

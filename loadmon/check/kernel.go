@@ -77,7 +77,7 @@ func listens(listening map[netip.AddrPort]bool, a netip.AddrPort) bool {
 // watch looks at the node's sockets, hears silence, and tells what has held long enough, until the context ends.
 func (c *Checker) watch(ctx context.Context, probes *sync.WaitGroup) {
 	last := c.now()
-	for runner.Sleep(ctx, c.every) {
+	for runner.Sleep(ctx, c.every-(last-offset(c.o.Node))%c.every) { // so that it falls together with checks
 		listening, known := c.sockets()
 		c.mu.Lock()
 		now := c.now()

@@ -14,7 +14,7 @@ const stopped = time.Second
 func run(ctx context.Context, t task) Outcome { return timed(ctx, t, probe) }
 
 func timed(ctx context.Context, t task, probe func(context.Context, task) Outcome) Outcome {
-	timeout := time.Duration(t.check.Timeout)
+	timeout := t.timeout()
 	limited, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	began := time.Now()

@@ -2,6 +2,7 @@ package check
 
 import (
 	"net/netip"
+	"time"
 
 	"github.com/weir-lb/weir/cluster"
 )
@@ -23,6 +24,9 @@ func (t task) connects() bool {
 
 // runs says whether its check is made by this node, and not waited for.
 func (t task) runs() bool { return t.connects() || t.check != nil && t.check.Exec != nil }
+
+// timeout is that of its check.
+func (t task) timeout() time.Duration { return time.Duration(t.check.Timeout) }
 
 // same says whether what was found out under another task still holds.
 func (t task) same(u task) bool {

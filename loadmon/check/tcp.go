@@ -2,41 +2,44 @@ package check
 
 import (
 	"context"
-	"net"
-	"net/netip"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
-
-// dial connects to an instance. The connection ends with the context; end is to be called in any case.
-func dial(ctx context.Context, to netip.AddrPort) (conn *net.TCPConn, end func(), err error) {
-	d := net.Dialer{KeepAlive: -1}
-	conn, err = d.DialTCP(ctx, "tcp", netip.AddrPort{}, to)
-	if err != nil {
-		return nil, nil, err
-	}
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
-	return conn, func() { stop(); abort(conn) }, nil
-}
-
-// abort closes with a reset: a thousand checks a second that end politely would leave tens of thousands of waiting sockets
-// and tracked connections behind.
-func abort(conn *net.TCPConn) {
-	_ = conn.SetLinger(0)
-	_ = conn.Close()
-}
 
 // probeTCP is well when the connection is accepted.
 func probeTCP(ctx context.Context, t task) Outcome {
-	if t.own {
-		switch done, err := atOnce(t.address); {
-		case done && err == nil:
-			return Outcome{Kind: Good}
-		case done:
-			return failed(ctx, err, time.Duration(t.check.Timeout))
+	o, fd := tryTCP(ctx, t)
+	if fd < 0 {
+		return o
+	}
+	return awaitTCP(ctx, t, fd)
+}
+
+// tryTCP does not wait. Where that is too early to tell, it gives the socket to wait on, and else -1.
+func tryTCP(ctx context.Context, t task) (o Outcome, fd int) {
+	began := time.Now()
+	fd, err := begin(t.address)
+	if err == nil {
+		var done bool
+		if done, err = connected(fd); !done {
+			return Outcome{}, fd
 		}
+		_ = unix.Close(fd)
 	}
-	if err := accepted(ctx, t.address); err != nil {
-		return failed(ctx, err, time.Duration(t.check.Timeout))
+	if o = (Outcome{Kind: Good}); err != nil {
+		o = failed(ctx, err, t.timeout())
 	}
+	o.Took = time.Since(began)
+	return o, -1
+}
+
+// awaitTCP waits for such a socket.
+func awaitTCP(ctx context.Context, t task, fd int) Outcome {
+	_, end, err := adopt(ctx, fd)
+	if err != nil {
+		return failed(ctx, err, t.timeout())
+	}
+	end()
 	return Outcome{Kind: Good}
 }

@@ -1,0 +1,52 @@
+package check
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/weir-lb/weir/cluster"
+)
+
+// An instance of this host is judged without waiting.
+func TestTryTCP(t *testing.T) {
+	t.Parallel()
+	for _, host := range []string{"127.0.0.1", "[::1]"} {
+		l, err := net.Listen("tcp", host+":0")
+		require.NoError(t, err)
+		own := task{own: true, address: netip.MustParseAddrPort(l.Addr().String()), check: &cluster.Check{TCP: &cluster.TCPCheck{}, Timeout: cluster.Duration(time.Second)}}
+		o, fd := tryTCP(t.Context(), own)
+		require.Equal(t, -1, fd)
+		require.Equal(t, Good, o.Kind)
+		require.Positive(t, o.Took)
+		c, err := l.Accept()
+		require.NoError(t, err)
+		_, err = c.Read(make([]byte, 1))
+		require.ErrorIs(t, err, syscall.ECONNRESET, "nothing is left behind")
+		require.NoError(t, c.Close())
+		require.NoError(t, l.Close())
+		o, fd = tryTCP(t.Context(), own)
+		require.Equal(t, -1, fd)
+		require.Equal(t, Refused, o.Kind)
+	}
+}
+
+// One whose queue of connections is full is waited for, on the same connection.
+func TestTryTCPDoesNotWait(t *testing.T) {
+	t.Parallel()
+	check := &cluster.Check{TCP: &cluster.TCPCheck{}, Timeout: soon}
+	silent := task{own: true, address: deaf(t), check: check}
+	began := time.Now()
+	o, fd := tryTCP(t.Context(), silent)
+	require.Less(t, time.Since(began), time.Duration(soon))
+	require.Positive(t, fd)
+	require.Zero(t, o)
+	o = timed(t.Context(), silent, func(ctx context.Context, t task) Outcome { return awaitTCP(ctx, t, fd) })
+	require.Equal(t, Bad, o.Kind)
+	require.Equal(t, "no answer within 300ms", o.Reason)
+}

@@ -1,0 +1,181 @@
+package check
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"strconv"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+	"google.golang.org/grpc/codes"
+)
+
+const (
+	maxHealthAnswer  = 4 << 10  // bytes of the message
+	maxHealthHeaders = 16 << 10 // bytes of headers, taken out of their compression
+	maxHealthBytes   = 64 << 10 // of all that is read
+	healthStream     = 1        // the first one of a client
+	grpcPrefix       = 5        // bytes before a message: whether it is compressed, and its length
+)
+
+// request2 is one unary gRPC call (https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md).
+type request2 struct {
+	host    string
+	tls     bool
+	path    string
+	message []byte
+}
+
+// call is what came of it.
+type call struct {
+	code    codes.Code
+	text    string // of the status
+	message []byte
+}
+
+// on makes the call on a new connection, which nothing else uses. All that the client has to say goes out at once.
+func (r request2) on(conn net.Conn) (call, error) {
+	text, err := r.text()
+	if err != nil {
+		return call{}, err
+	}
+	if _, err := conn.Write(text); err != nil {
+		return call{}, err
+	}
+	limited := &io.LimitedReader{R: conn, N: maxHealthBytes}
+	c, err := hear(http2.NewFramer(conn, bufio.NewReader(limited)))
+	if err != nil && limited.N == 0 {
+		return call{}, fmt.Errorf("its answer is longer than %d bytes", maxHealthBytes)
+	}
+	return c, err
+}
+
+func (r request2) text() ([]byte, error) {
+	scheme := "http"
+	if r.tls {
+		scheme = "https"
+	}
+	var headers, out bytes.Buffer
+	e := hpack.NewEncoder(&headers)
+	for _, h := range [...]hpack.HeaderField{
+		{Name: ":method", Value: "POST"}, {Name: ":scheme", Value: scheme}, {Name: ":path", Value: r.path}, {Name: ":authority", Value: r.host},
+		{Name: "content-type", Value: "application/grpc"}, {Name: "te", Value: "trailers"}, {Name: "user-agent", Value: "weir-check"},
+	} {
+		if err := e.WriteField(h); err != nil {
+			return nil, err
+		}
+	}
+	body := binary.BigEndian.AppendUint32(make([]byte, 1, grpcPrefix+len(r.message)), uint32(len(r.message))) // not compressed
+	out.WriteString(http2.ClientPreface)
+	f := http2.NewFramer(&out, nil)
+	for _, err := range []error{
+		f.WriteSettings(http2.Setting{ID: http2.SettingEnablePush}, http2.Setting{ID: http2.SettingMaxHeaderListSize, Val: maxHealthHeaders}),
+		f.WriteHeaders(http2.HeadersFrameParam{StreamID: healthStream, BlockFragment: headers.Bytes(), EndHeaders: true}),
+		f.WriteData(healthStream, true, append(body, r.message...)),
+	} {
+		if err != nil {
+			return nil, err
+		}
+	}
+	return out.Bytes(), nil
+}
+
+// hear reads until the answer is whole.
+func hear(f *http2.Framer) (call, error) {
+	f.ReadMetaHeaders, f.MaxHeaderListSize = hpack.NewDecoder(4<<10, nil), maxHealthHeaders
+	f.SetMaxReadFrameSize(16 << 10)
+	a := answer2{}
+	for {
+		frame, err := f.ReadFrame()
+		if err != nil {
+			return call{}, err
+		}
+		ours := frame.Header().StreamID == healthStream
+		switch frame := frame.(type) {
+		case *http2.SettingsFrame:
+			if !frame.IsAck() {
+				err = f.WriteSettingsAck() // who works for long may wait for it
+			}
+		case *http2.MetaHeadersFrame:
+			if ours {
+				err = a.headers(frame)
+			}
+		case *http2.DataFrame:
+			if ours {
+				err = a.data(frame)
+			}
+		case *http2.RSTStreamFrame:
+			err = fmt.Errorf("it resets the call: %s", frame.ErrCode)
+		case *http2.GoAwayFrame:
+			if frame.LastStreamID < healthStream {
+				err = fmt.Errorf("it takes no calls: %s", frame.ErrCode)
+			}
+		}
+		if err != nil {
+			return call{}, err
+		}
+		if ended, ok := frame.(interface{ StreamEnded() bool }); ok && ours && ended.StreamEnded() {
+			return a.whole()
+		}
+	}
+}
+
+// answer2 is what was heard so far.
+type answer2 struct {
+	status int // of HTTP
+	code   string
+	text   string
+	body   []byte
+}
+
+func (a *answer2) headers(f *http2.MetaHeadersFrame) error {
+	if f.Truncated {
+		return fmt.Errorf("its headers are longer than %d bytes", maxHealthHeaders)
+	}
+	for _, h := range f.Fields {
+		switch h.Name {
+		case ":status":
+			a.status, _ = strconv.Atoi(h.Value)
+		case "grpc-status":
+			a.code = h.Value
+		case "grpc-message":
+			a.text = h.Value
+			if plain, err := url.PathUnescape(h.Value); err == nil {
+				a.text = plain
+			}
+		}
+	}
+	return nil
+}
+
+func (a *answer2) data(f *http2.DataFrame) error {
+	if len(a.body)+len(f.Data()) > grpcPrefix+maxHealthAnswer {
+		return fmt.Errorf("its answer is longer than %d bytes", maxHealthAnswer)
+	}
+	a.body = append(a.body, f.Data()...)
+	return nil
+}
+
+func (a *answer2) whole() (call, error) {
+	if a.code == "" {
+		return call{}, fmt.Errorf("it answers status %d and does not speak gRPC", a.status)
+	}
+	n, err := strconv.ParseUint(a.code, 10, 32)
+	if err != nil {
+		return call{}, fmt.Errorf("its gRPC status %q is no number", a.code)
+	}
+	c := call{code: codes.Code(n), text: a.text}
+	if c.code != codes.OK {
+		return c, nil
+	}
+	if len(a.body) < grpcPrefix || a.body[0] != 0 || uint32(len(a.body)-grpcPrefix) != binary.BigEndian.Uint32(a.body[1:]) {
+		return call{}, fmt.Errorf("it answers %d bytes that are not one message of gRPC", len(a.body))
+	}
+	c.message = a.body[grpcPrefix:]
+	return c, nil
+}
