@@ -7,6 +7,7 @@ import (
 	"net"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/weir-lb/weir/etcd/embedded"
@@ -23,11 +24,33 @@ func newServer(o Options, dir string) server {
 	switch {
 	case o.Members != nil:
 		return o.Members
+	case o.Brought:
+		return brought(dir)
 	case o.Etcd != "":
 		return &process{program: o.Etcd, dir: dir}
 	}
 	return &embeddedServer{dir: dir}
 }
+
+// brought is the etcd that control centers bring along. They are started by themselves.
+type brought string
+
+func (b brought) start() error { return nil }
+
+func (b brought) stop() {}
+
+func (b brought) endpoint() string {
+	var all []string
+	for _, name := range memberNames {
+		all = append(all, "unix://"+b.socket(name))
+	}
+	return strings.Join(all, ",")
+}
+
+func (b brought) socket(name string) string { return filepath.Join(string(b), name+".sock") }
+
+// memberNames are those of the control centers that are members, too.
+var memberNames = []string{"a", "b", "c"}
 
 type embeddedServer struct {
 	dir    string

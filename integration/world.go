@@ -40,6 +40,7 @@ type Options struct {
 	Driver    string   // of the agents: nft, ipt, or ipt-nft and ipt-legacy for one kind of iptables; "": the agents' own choice
 	Etcd      string   // an etcd binary to run as a process; "": the embedded server
 	Members   *Members // an etcd that runs already, used in place of the two
+	Brought   bool     // the control centers bring the etcd along: StartMembers starts them, and the agents
 	Idle      bool     // the agents are not started
 	AgentArgs []string // further flags of the agents
 }
@@ -94,7 +95,7 @@ func NewWorld(t TB, o Options) *World {
 			a.finish()
 		}
 	})
-	if !o.Idle {
+	if !o.Idle && !o.Brought {
 		for _, a := range w.Agents {
 			a.Start()
 		}

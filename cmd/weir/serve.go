@@ -25,6 +25,8 @@ type serveOptions struct {
 	lease    time.Duration
 	pages    pageFlags
 	logs     logOptions
+	member   memberFlags
+	ownEtcd  bool // the member is the etcd that is used
 }
 
 func newServeCmd(a *app, runF func(context.Context, *serveOptions) error) *cobra.Command {
@@ -37,12 +39,19 @@ enough. While it leads it asks the load monitors of the nodes how their instance
 "balance: adaptive", declares nodes down that are gone from etcd and whose instances answer nobody, and tells of each decision
 in "weir events". "weir pause" stops that. Publishing needs no leader.
 
+With --embedded each brings an etcd member along, so that three control centers are a three-member etcd:
+  weir controlcenter serve --embedded --name a --initial-cluster a=https://10.0.0.1:2380,b=https://10.0.0.2:2380,c=https://10.0.0.3:2380 ...
+
 Pages on --listen: /livez /readyz /metrics /debug/leader /debug/loads /debug/nodes /debug/state /debug/decisions /debug/problems.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := o.check(); err != nil {
 				return err
 			}
+			if err := o.member.check(o.name, o.etcd, c.Flags()); err != nil {
+				return err
+			}
+			o.ownEtcd = o.member.embedded && !c.Flags().Changed("etcd")
 			if runF != nil {
 				return runF(c.Context(), o)
 			}
@@ -54,6 +63,7 @@ Pages on --listen: /livez /readyz /metrics /debug/leader /debug/loads /debug/nod
 	c.Flags().DurationVar(&o.interval, "interval", loadmon.Interval, "from one round of questions and decisions to the next; monitors sample every 5s")
 	c.Flags().DurationVar(&o.lease, "lease", 5*time.Second, "a leader that is silent for so long is replaced")
 	o.pages.register(c.Flags(), "127.0.0.1:9648")
+	o.member.register(c.Flags())
 	o.logs.addTo(c)
 	return c
 }
@@ -75,6 +85,16 @@ func runServe(ctx context.Context, o *serveOptions) error {
 	logger, err := o.logs.logger(o.err)
 	if err != nil {
 		return err
+	}
+	member, err := o.member.start(ctx, o.name, o.etcd, logger)
+	if err != nil {
+		return err
+	}
+	if member != nil {
+		defer member.Close() // last: a leader that stops gives the leadership back through it
+	}
+	if o.ownEtcd {
+		o.etcd.endpoints = []string{member.Endpoint()}
 	}
 	store, err := o.etcd.open(ctx, logger)
 	if err != nil {
@@ -102,7 +122,13 @@ func runServe(ctx context.Context, o *serveOptions) error {
 	}
 	if server != nil {
 		leaderPages(server, l, store)
+		if member != nil {
+			server.Ready("member", member.Ready)
+		}
 		g.Go(func() error { return server.Run(ctx) })
+	}
+	if member != nil {
+		g.Go(func() error { return member.Run(ctx) })
 	}
 	g.Go(func() error { return l.Run(ctx) })
 	g.Go(func() error { return ops.Watchdog(ctx, l.Live) })

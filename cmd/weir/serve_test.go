@@ -90,6 +90,33 @@ func TestServe(t *testing.T) {
 	require.Zero(t, stopTwo())
 }
 
+// A control center with an etcd of its own needs nothing else; a second one on its data is turned away.
+func TestServeWithItsOwnEtcd(t *testing.T) {
+	t.Parallel()
+	dir, clients := t.TempDir(), "http://"+freePort(t)
+	serve := func(ctx context.Context, talk io.Writer) int {
+		a := newApp(nil, io.Discard, talk)
+		return a.execute(ctx, []string{"weir", "controlcenter", "serve", "--name", "cc1", "--listen=", "--embedded", "--data-dir", dir, "--listen-client-urls", clients})
+	}
+	for range 2 { // it goes on from its data
+		ctx, cancel := context.WithCancel(t.Context())
+		code := make(chan int, 1)
+		go func() { code <- serve(ctx, &bytes.Buffer{}) }()
+		require.Eventually(t, func() bool {
+			s, err := etcd.Open(t.Context(), etcd.Config{Endpoints: []string{clients}})
+			require.NoError(t, err)
+			defer s.Close()
+			token, err := s.Secret(t.Context())
+			return err == nil && token != ""
+		}, 30*time.Second, 20*time.Millisecond)
+		var talk bytes.Buffer
+		require.Equal(t, 4, serve(t.Context(), &talk))
+		require.Contains(t, talk.String(), "another process uses the data directory")
+		cancel()
+		require.Zero(t, <-code)
+	}
+}
+
 // weirAt runs a command on a real etcd.
 func weirAt(t *testing.T, endpoint string, args ...string) result {
 	t.Helper()
@@ -117,6 +144,13 @@ func TestServeRefusesWhatCannotWork(t *testing.T) {
 		{"--log-format xml", 2, "--log-format"},
 		{"--etcd http://192.0.2.1:2379", 3, "refused as unsafe"},
 		{"now", 2, "unknown command"},
+		{"--data-dir x", 2, "add --embedded"},
+		{"--embedded --initial-cluster a=http://127.0.0.1:1,b=http://127.0.0.1:2", 2, "cc1 is not in the list of members"},
+		{"--embedded --initial-cluster cc1", 2, "--initial-cluster: "},
+		{"--embedded --initial-cluster-state old", 2, "--initial-cluster-state"},
+		{"--embedded --listen-client-urls http://10.0.0.1:2379", 3, "plain http: use https with certificates; or --insecure-etcd"},
+		{"--embedded --initial-cluster cc1=http://10.0.0.1:2380,b=http://10.0.0.2:2380", 3, "listens for peers by plain http"},
+		{"--embedded --cert-file x --key-file y", 2, "would not be used"},
 	} {
 		var talk bytes.Buffer
 		a := newApp(nil, io.Discard, &talk)

@@ -1,8 +1,9 @@
-// Package embedded runs an etcd server inside the process: for a single node that wants no second thing to install, for
-// the demo, and for tests.
+// Package embedded runs an etcd server inside the process: alone (Start), for a single node that wants no second thing to
+// install, for the demo, and for tests; or as one member of several (Member), for control centers that bring their etcd along.
 //
-// Guarantees: it is reachable on loopback or a unix socket only, for clients and for peers; its data survives in Dir;
-// old revisions are compacted, which etcd does not do by itself.
+// Guarantees: a server that is alone is reachable on loopback or a unix socket only. A member that other hosts can reach asks
+// them for certificates, for clients and for peers, unless that is permitted by name. Data survives in Dir, and one process has
+// it at a time. Old revisions are compacted, which etcd does not do by itself.
 package embedded
 
 import (
@@ -38,6 +39,8 @@ type Server struct {
 	closing  *atomic.Bool
 	etcd     *embed.Etcd
 	endpoint string
+	member   *Member // nil: it is alone
+	unlock   func()  // nil: nothing is locked
 	once     sync.Once
 }
 
@@ -76,8 +79,16 @@ func (s *Server) Err() <-chan error { return s.etcd.Err() }
 func (s *Server) Close() {
 	s.once.Do(func() {
 		s.closing.Store(true)
+		select {
+		case <-s.etcd.Server.ReadyNotify():
+		default:
+			s.etcd.Server.HardStop() // etcd's own Close waits until it is ready
+		}
 		s.etcd.Close()
 		<-s.etcd.Server.StopNotify()
+		if s.unlock != nil {
+			s.unlock()
+		}
 	})
 }
 
@@ -86,18 +97,13 @@ func configure(o Options, closing *atomic.Bool) (*embed.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := embed.NewConfig()
+	c := common(o.Logger, closing)
 	c.Dir, c.Name = o.Dir, o.Name
 	if c.Name == "" {
 		c.Name = "weir"
 	}
 	c.ListenClientUrls, c.AdvertiseClientUrls = []url.URL{listen}, []url.URL{listen}
-	// A single member has no peers: nothing listens. The address that it has to advertise is one nobody can dial.
-	c.ListenPeerUrls = nil
-	c.AdvertisePeerUrls = []url.URL{{Scheme: "http", Host: "127.0.0.1:1"}}
-	c.InitialCluster = c.Name + "=" + c.AdvertisePeerUrls[0].String()
-	c.AutoCompactionMode = embed.CompactorModePeriodic
-	c.AutoCompactionRetention = time.Hour.String()
+	alone(c)
 	if o.Retention > 0 {
 		c.AutoCompactionRetention = o.Retention.String()
 	}
@@ -106,8 +112,23 @@ func configure(o Options, closing *atomic.Bool) (*embed.Config, error) {
 	if o.WeakHashes {
 		c.BcryptCost = bcryptMinCost
 	}
-	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(quiet(o.Logger, closing))
 	return c, nil
+}
+
+// common is what all servers have.
+func common(logger *slog.Logger, closing *atomic.Bool) *embed.Config {
+	c := embed.NewConfig()
+	c.AutoCompactionMode = embed.CompactorModePeriodic
+	c.AutoCompactionRetention = time.Hour.String()
+	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(quiet(logger, closing))
+	return c
+}
+
+// alone makes a server without peers: nothing listens for them. The address that it has to advertise is one nobody can dial.
+func alone(c *embed.Config) {
+	c.ListenPeerUrls = nil
+	c.AdvertisePeerUrls = []url.URL{{Scheme: "http", Host: "127.0.0.1:1"}}
+	c.InitialCluster = c.Name + "=" + c.AdvertisePeerUrls[0].String()
 }
 
 // bcryptMinCost is the lowest cost that bcrypt knows.
