@@ -120,6 +120,16 @@ type Wake struct {
 	Node string    `json:"node"`
 }
 
+// Moved is the last move of an instance of a service off a busy node: ops/moved/<service>. The leader writes it in the
+// transaction that places the substitute; the next move of that service waits for a while.
+type Moved struct {
+	ID     string    `json:"id"` // of the instance that goes
+	From   string    `json:"from"`
+	To     string    `json:"to"`
+	Reason string    `json:"reason,omitempty"`
+	Since  time.Time `json:"since"`
+}
+
 // Operations is what the leader must know beside a Snapshot, at one etcd revision. It is immutable.
 type Operations struct {
 	Revision  int64
@@ -131,5 +141,6 @@ type Operations struct {
 	Ports     map[string]map[uint16]PortClaim // by node
 	Scaled    map[string]Scaled               // by service, as the next
 	Wakes     map[string]Wake
+	Moved     map[string]Moved
 	Problems  []Problem // values that could not be read
 }

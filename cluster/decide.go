@@ -75,6 +75,12 @@ type SetScaled struct {
 	Scaled  *Scaled // nil: it is forgotten
 }
 
+// SetMoved notes that an instance of a service moves off a busy node. Of a service that is gone nothing is written.
+type SetMoved struct {
+	Service string
+	Moved   *Moved
+}
+
 // ClearWake forgets that somebody connected.
 type ClearWake struct{ Service string }
 
@@ -86,6 +92,7 @@ func (Assign) decision()      {}
 func (Unassign) decision()    {}
 func (FreePort) decision()    {}
 func (SetScaled) decision()   {}
+func (SetMoved) decision()    {}
 func (ClearWake) decision()   {}
 
 func (SetWeights) decision() {}

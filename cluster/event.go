@@ -25,6 +25,7 @@ const (
 	EventCalled    = "called"     // instances published to stand by were called to serve, or let go again
 	EventDrained   = "drained"    // one takes no new connections
 	EventStopped   = "stopped"    // one ends
+	EventMoved     = "moved"      // one moves off a busy node
 	EventRefused   = "refused"    // a node does not run one
 	EventScaled    = "scaled"     // how many there should be
 	EventNodesGone = "nodes-gone" // too many nodes are gone at once, so none of them was declared down; one event for each service with instances there

@@ -39,6 +39,7 @@ const (
 	KindScale
 	KindEvent
 	KindWake
+	KindMoved
 	KindDigest
 	KindSecret
 	KindLeader
@@ -72,6 +73,7 @@ var layouts = [kinds]string{
 	KindScale:     "ops/scale/SERVICE",
 	KindEvent:     "ops/events/SERVICE/REVISION",
 	KindWake:      "ops/wake/SERVICE",
+	KindMoved:     "ops/moved/SERVICE",
 	KindDigest:    "ops/digest",
 	KindSecret:    "ops/secret",
 	KindLeader:    "ops/leader/ID",

@@ -162,6 +162,10 @@ func TestScaledIsWrittenByWhoKnewItLast(t *testing.T) {
 	require.ErrorIs(t, err, cluster.ErrConflict)
 	_, err = l.Write(t.Context(), cluster.SetScaled{Service: "b", Scaled: &cluster.Scaled{Replicas: 7}})
 	require.NoError(t, err)
+	moved := cluster.Moved{ID: "a-1", From: "n1", To: "n2", Reason: "n1 is busy", Since: time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)}
+	_, err = l.Write(t.Context(), cluster.SetMoved{Service: "a", Moved: &moved}, cluster.SetMoved{Service: "b", Moved: &moved})
+	require.NoError(t, err)
+	require.Equal(t, moved, o.until("moved", func(o *cluster.Operations) bool { return len(o.Moved) == 1 }).Moved["a"])
 	called := &cluster.Called{Instances: map[string]cluster.Call{"x": {Serving: true, Reason: "2 are wanted"}}}
 	_, err = l.Write(t.Context(), cluster.SetCalled{Service: "a", Called: called}, cluster.SetCalled{Service: "b", Called: called})
 	require.NoError(t, err)
@@ -169,7 +173,7 @@ func TestScaledIsWrittenByWhoKnewItLast(t *testing.T) {
 	require.NoError(t, err)
 	in, _ := snapshot.Services.Get("a")
 	require.Equal(t, called, in.Called)
-	for _, key := range []string{"ops/scale/b", "net/called/b"} {
+	for _, key := range []string{"ops/scale/b", "net/called/b", "ops/moved/b"} {
 		require.NotContains(t, keys(t, as("root")), key, "of a service that is gone nothing is written")
 	}
 
@@ -182,7 +186,7 @@ func TestScaledIsWrittenByWhoKnewItLast(t *testing.T) {
 	_, err = operator.Commit(t.Context(), cluster.Withdraw{Service: stored(t, operator, "a")})
 	require.NoError(t, err)
 	require.NotContains(t, keys(t, as("root")), "net/called/a")
-	o.until("withdrawn", func(o *cluster.Operations) bool { return len(o.Wakes) == 0 && len(o.Scaled) == 0 })
+	o.until("withdrawn", func(o *cluster.Operations) bool { return len(o.Wakes)+len(o.Scaled)+len(o.Moved) == 0 })
 }
 
 func TestOperationsThatCannotBeRead(t *testing.T) {

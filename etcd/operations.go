@@ -44,7 +44,7 @@ func (o *operations) clear() {
 	o.now = cluster.Operations{
 		Alive: map[string]bool{}, Applied: map[string]cluster.Applied{}, Launchers: map[string]cluster.Launcher{},
 		Assigned: map[string]map[string]cluster.Assignment{}, Launched: map[string]map[string]cluster.Launched{},
-		Ports: map[string]map[uint16]cluster.PortClaim{}, Scaled: map[string]cluster.Scaled{}, Wakes: map[string]cluster.Wake{},
+		Ports: map[string]map[uint16]cluster.PortClaim{}, Scaled: map[string]cluster.Scaled{}, Wakes: map[string]cluster.Wake{}, Moved: map[string]cluster.Moved{},
 	}
 	o.problems = map[Key]cluster.Problem{}
 	o.changed = map[Kind]bool{}
@@ -60,6 +60,7 @@ func (o *operations) tell(revision int64) bool {
 	t.Alive, t.Applied = copied(o, KindAlive, o.now.Alive, t.Alive), copied(o, KindApplied, o.now.Applied, t.Applied)
 	t.Launchers, t.Scaled = copied(o, KindLauncher, o.now.Launchers, t.Launchers), copied(o, KindScale, o.now.Scaled, t.Scaled)
 	t.Wakes, t.Ports = copied(o, KindWake, o.now.Wakes, t.Wakes), copiedWithin(o, KindPort, o.now.Ports, t.Ports)
+	t.Moved = copied(o, KindMoved, o.now.Moved, t.Moved)
 	t.Assigned, t.Launched = copiedWithin(o, KindAssign, o.now.Assigned, t.Assigned), copiedWithin(o, KindStatus, o.now.Launched, t.Launched)
 	for _, k := range slices.SortedFunc(maps.Keys(o.problems), func(a, b Key) int { return cmp.Compare(a.String(), b.String()) }) {
 		t.Problems = append(t.Problems, o.problems[k])
@@ -116,6 +117,8 @@ func decodeOperation(k Key, kv *mvccpb.KeyValue) (any, error) {
 		return pointed(decodeReport[cluster.PortClaim](kv.Value))
 	case KindWake:
 		return pointed(decodeReport[cluster.Wake](kv.Value))
+	case KindMoved:
+		return pointed(decodeReport[cluster.Moved](kv.Value))
 	case KindScale:
 		scaled, err := decodeReport[cluster.Scaled](kv.Value)
 		if err == nil {
@@ -152,6 +155,8 @@ func (o *operations) set(k Key, v any) {
 		fileWithin(o.now.Ports, k.Node, k.Port, v)
 	case KindScale:
 		file(o.now.Scaled, k.Service, v)
+	case KindMoved:
+		file(o.now.Moved, k.Service, v)
 	case KindWake:
 		file(o.now.Wakes, k.Service, v)
 	}

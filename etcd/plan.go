@@ -123,6 +123,7 @@ func (p planner) withdraw(ctx context.Context, c cluster.Withdraw) (*transaction
 		clientv3.OpDelete(p.store.key(Key{Kind: KindWeights, Service: c.Service.Name})),
 		clientv3.OpDelete(p.store.key(Key{Kind: KindCalled, Service: c.Service.Name})),
 		clientv3.OpDelete(p.store.key(Key{Kind: KindScale, Service: c.Service.Name})),
+		clientv3.OpDelete(p.store.key(Key{Kind: KindMoved, Service: c.Service.Name})),
 		clientv3.OpDelete(p.store.key(Key{Kind: KindWake, Service: c.Service.Name})),
 	}
 	t.then = append(t.then, p.release(c.Service.Name, previous(c.Service, key, found[0]))...)

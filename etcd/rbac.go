@@ -51,7 +51,7 @@ func operatorGrants() []Grant {
 		{ReadWrite, "net/weights/", true}, {ReadWrite, "net/called/", true}, {ReadWrite, "net/config", false}, {ReadWrite, "net/ready", false},
 		{ReadWrite, "net/barrier", false}, {ReadWrite, "net/guard", false},
 		{ReadWrite, "net/down/", true}, {ReadWrite, "net/nodes/", true}, {ReadWrite, "ops/vips/", true},
-		{ReadWrite, "ops/scale/", true}, {ReadWrite, "ops/wake/", true},
+		{ReadWrite, "ops/scale/", true}, {ReadWrite, "ops/wake/", true}, {ReadWrite, "ops/moved/", true},
 		// To forget a node is to remove what it said itself, too.
 		{ReadWrite, "net/instances/", true}, {ReadWrite, "net/health/", true},
 		{ReadWrite, "ops/applied/", true}, {ReadWrite, "ops/repairs/", true}, {ReadWrite, "ops/gone/", true},
@@ -60,7 +60,7 @@ func operatorGrants() []Grant {
 
 func viewerGrants() []Grant {
 	out := []Grant{{Read, "net/", true}, {Read, "ops/digest", false}, {Read, "ops/leader/", true}}
-	for _, kind := range []string{"vips", "assign", "status", "ports", "scale", "events", "wake", "launchers", "repairs", "gone"} {
+	for _, kind := range []string{"vips", "assign", "status", "ports", "scale", "events", "wake", "moved", "launchers", "repairs", "gone"} {
 		out = append(out, Grant{Read, "ops/" + kind + "/", true})
 	}
 	return append(out, presenceGrant)

@@ -91,6 +91,7 @@ type Leader struct {
 	term     *term             // nil: it does not lead
 	foreman  *foreman.Foreman
 	heard    map[string]map[string]loadmon.Measured // what load monitors said in the last round
+	hosts    map[string]foreman.Host                // and of the nodes
 	round    *roundReport                           // the last one of this leadership, nil before
 	watchman *watchman.Watchman                     // of this leadership; nil: none
 	rounding time.Time                              // when the present one began or wrote last; zero: none is under way
@@ -148,6 +149,13 @@ func (l *Leader) newest() *cluster.Snapshot {
 	}
 	l.term.base = nil
 	return l.snapshot
+}
+
+// hostLoads is what load monitors said of their nodes in the last round.
+func (l *Leader) hostLoads() map[string]foreman.Host {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.hosts
 }
 
 // measured is what load monitors said in the last round.

@@ -92,9 +92,12 @@ func (l ledService) policy() loadmon.Policy {
 	return p
 }
 
-// hosting are the nodes that run an instance whose figures a decision needs, in the order of their names.
-func hosting(led []ledService, s *cluster.Snapshot) []string {
+// hosting are the nodes that run an instance whose figures a decision needs, or could run one, in the order of their names.
+func hosting(led []ledService, s *cluster.Snapshot, launching []string) []string {
 	names := map[string]bool{}
+	for _, node := range launching {
+		names[node] = true
+	}
 	for _, l := range led {
 		if !l.decides() {
 			continue

@@ -3,9 +3,11 @@ package leader
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/controlcenter/leader/foreman"
 	"github.com/weir-lb/weir/internal/runner"
 	"github.com/weir-lb/weir/loadmon"
 )
@@ -43,7 +45,7 @@ func (b *balance) once(ctx context.Context) error {
 	r := &roundReport{began: time.Now(), snapshot: s, paused: paused(s)}
 	errs := []error{b.secret(ctx)}
 	led := ledServices(s)
-	r.answers = b.fetch(ctx, s, hosting(led, s))
+	r.answers = b.fetch(ctx, s, hosting(led, s, b.launching(s)))
 	if ctx.Err() != nil {
 		return nil
 	}
@@ -62,10 +64,10 @@ func (b *balance) once(ctx context.Context) error {
 
 // hear lets others know what was measured.
 func (b *balance) hear(answers []answer) {
-	measured := merged(answers)
+	measured, hosts := merged(answers), hostsOf(answers)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.heard = measured
+	b.heard, b.hosts = measured, hosts
 	if b.foreman != nil {
 		b.foreman.Heard()
 	}
@@ -117,6 +119,31 @@ func (b *balance) decideAll(ctx context.Context, s *cluster.Snapshot, led []ledS
 		}
 	}
 	return problems, errors.Join(errs...)
+}
+
+// hostsOf are the nodes' own figures, those that are believed and not old.
+func hostsOf(answers []answer) map[string]foreman.Host {
+	out := map[string]foreman.Host{}
+	for _, a := range answers {
+		if a.measured != nil && a.report.Host.Processors > 0 && a.at.Sub(a.report.At) <= stale {
+			out[a.node] = foreman.Host{HostLoad: a.report.Host, Sample: a.report.At, Heard: a.at}
+		}
+	}
+	return out
+}
+
+// launching are the nodes with a launcher that tell of a load monitor.
+func (b *balance) launching(s *cluster.Snapshot) []string {
+	b.mu.Lock()
+	hands := b.foreman
+	b.mu.Unlock()
+	if hands == nil {
+		return nil
+	}
+	return slices.DeleteFunc(hands.Launching(), func(name string) bool {
+		n, joined := s.Nodes.Get(name)
+		return !joined || n.Monitor == ""
+	})
 }
 
 // merged is what is believed of each instance, by service. Each instance has one node, and only that one was believed.

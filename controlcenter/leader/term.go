@@ -42,7 +42,7 @@ func (l *Leader) lead(ctx context.Context, w Writer) error {
 		loops = append(loops, nodes.Run)
 	}
 	hands := foreman.New(foreman.Config{
-		Name: l.config.Name, Store: l.config.Store, Writer: t, Snapshot: l.Snapshot, Measured: l.measured, Interval: l.config.Interval, Logger: l.log,
+		Name: l.config.Name, Store: l.config.Store, Writer: t, Snapshot: l.Snapshot, Measured: l.measured, Hosts: l.hostLoads, Interval: l.config.Interval, Logger: l.log,
 	})
 	loops = append(loops, hands.Run)
 	l.begin(t, nodes, hands)
@@ -66,7 +66,7 @@ func (l *Leader) end() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.term, l.watchman, l.foreman = nil, nil, nil
-	l.heard = nil
+	l.heard, l.hosts = nil, nil
 	l.round = nil
 	l.metrics.ended()
 }

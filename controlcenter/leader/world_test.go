@@ -35,6 +35,7 @@ type memory struct {
 	blind   bool  // the watch sees nothing
 	weights map[string]*cluster.Weights
 	presence
+	launchers
 }
 
 func newMemory() *memory {
@@ -49,11 +50,6 @@ func (m *memory) change(edit func(d *cluster.Draft, revision int64)) {
 	edit(m.draft, m.last)
 	close(m.changed)
 	m.changed = make(chan struct{})
-}
-
-func (m *memory) WatchOperations(ctx context.Context, _ func(*cluster.Operations)) error {
-	<-ctx.Done()
-	return nil
 }
 
 func (m *memory) Snapshot(context.Context) (*cluster.Snapshot, error) {
@@ -122,6 +118,8 @@ func (m *memory) Write(_ context.Context, decisions ...cluster.Decision) (revisi
 				d.Down(w.Node, w.Down)
 			case cluster.SetGone:
 				m.record(w)
+			default:
+				m.launch(d, decision, at)
 			}
 		}
 	})

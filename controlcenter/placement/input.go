@@ -13,12 +13,15 @@ type Input struct {
 	Operations  *cluster.Operations           // not older than what the round before wrote
 	Want        map[string]int                // by service that is launched: how many should serve
 	Connections map[string]map[string]float64 // by service and instance: open ones, where they are known
+	Hosts       map[string]Heat               // by node, where its monitor tells
+	Shares      map[string]map[string]float64 // by service and instance: the part of its node's processors that it takes, where that is known
 }
 
 // State is what is remembered from one round to the next. It may be lost: then things take a little longer. The zero State
 // knows nothing.
 type State struct {
 	draining map[instanceKey]int64 // the revision at which an instance was first seen out of traffic
+	hot      map[string]streak     // by node
 }
 
 // instanceKey names an instance that is assigned to a node.

@@ -18,6 +18,7 @@ type member struct {
 	state      *cluster.State    // what every node makes of it; nil: it is not registered
 	lost       bool              // its node is down
 	leaving    string            // why it should go once a substitute is ready; "": it should not
+	moves      bool              // off a busy node: its substitute is placed already
 }
 
 // membersOf are the assigned instances of each service, by node and id.

@@ -19,6 +19,7 @@ type room struct {
 	hosts    map[string]int  // instances of each service
 	refused  map[string]bool // services that it refused a short while ago
 	closed   string          // why nothing new is placed there; "": it is open
+	hot      bool            // it has been too busy for a while
 }
 
 // allRooms are those of the nodes that have a launcher.
@@ -30,7 +31,7 @@ func (r *round) allRooms() map[string]*room {
 		if known {
 			o.labels, o.zone = n.Labels, n.Labels[cluster.ZoneLabel]
 		}
-		o.closed = r.closed(node, known)
+		o.closed, o.hot = r.closed(node, known), r.hot(node)
 		for id, a := range r.Operations.Assigned[node] {
 			o.take(a)
 			if l, ok := r.Operations.Launched[node][id]; ok && l.Phase == cluster.PhaseRefused && l.PortBusy == 0 && r.Now.Sub(l.Since) < refusalRest {
@@ -111,8 +112,8 @@ func (o *room) free() float64 {
 	return min(cpu, memory)
 }
 
-// best is the room for one more instance: where the service has the fewest, then in the zone where it has the fewest, then
-// where most is free. Nil and why, where there is none.
+// best is the room for one more instance: on a node that is not too busy, where the service has the fewest, then in the zone
+// where it has the fewest, then where most is free. Nil and why, where there is none.
 func (r *round) best(s *cluster.Service) (*room, string) {
 	zones := map[string]int{}
 	for _, o := range r.rooms {
@@ -131,7 +132,7 @@ func (r *round) best(s *cluster.Service) (*room, string) {
 		return nil, noRoom(len(r.rooms), why)
 	}
 	return slices.MinFunc(fitting, func(a, b *room) int {
-		return cmp.Or(cmp.Compare(a.hosts[s.Name], b.hosts[s.Name]), cmp.Compare(zones[a.zone], zones[b.zone]), cmp.Compare(b.free(), a.free()), cmp.Compare(a.node, b.node))
+		return cmp.Or(cmp.Compare(truth(a.hot), truth(b.hot)), cmp.Compare(a.hosts[s.Name], b.hosts[s.Name]), cmp.Compare(zones[a.zone], zones[b.zone]), cmp.Compare(b.free(), a.free()), cmp.Compare(a.node, b.node))
 	}), ""
 }
 

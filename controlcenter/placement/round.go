@@ -18,7 +18,8 @@ type round struct {
 	ports    map[string]map[uint16]bool // claimed in this round
 	actions  []Action
 	problems []cluster.Problem
-	made     int // ids that were made in this round
+	made     int     // ids that were made in this round
+	calm     []*team // services with which nothing is going on
 }
 
 // Plan decides what is to be done now. What it returns is to be written in its order; what was not written is found again by
@@ -26,6 +27,8 @@ type round struct {
 func Plan(prev State, in Input) (State, []Action, []cluster.Problem) {
 	r := &round{Input: in, state: State{draining: map[instanceKey]int64{}}, ports: map[string]map[uint16]bool{}}
 	maps.Copy(r.state.draining, prev.draining)
+	r.state.hot = prev.hot
+	r.warm()
 	r.rooms = r.allRooms()
 	members := r.membersOf()
 	if in.Snapshot.Held == nil && in.Snapshot.Ready {
@@ -40,6 +43,7 @@ func Plan(prev State, in Input) (State, []Action, []cluster.Problem) {
 				r.service(name, members[name])
 			}
 		}
+		r.relieve(r.calm)
 		r.freePorts()
 	}
 	r.forget(members)

@@ -35,6 +35,9 @@ func (r *round) service(name string, members []*member) {
 	t.start()
 	t.shrink()
 	t.replace()
+	if t.calm(members) {
+		r.calm = append(r.calm, &t)
+	}
 }
 
 // withdrawn stops what nobody wants any more. Who withdrew the service did so by a command that asked back.
@@ -84,6 +87,8 @@ func (t *team) sort(m *member) {
 		m.leaving = "its node is drained"
 	case t.mismatched(m.node) != "":
 		m.leaving = t.mismatched(m.node)
+	case t.leavingBusyNode(m) != "":
+		m.leaving, m.moves = t.leavingBusyNode(m), true
 	case m.sick(t.service, t.Now):
 		m.leaving = "it is not well: " + m.state.Reason
 	}
@@ -206,7 +211,7 @@ func (t *team) warm() int {
 
 // surge is how many may be started now: while some are replaced, a quarter of what is wanted at a time.
 func (t *team) surge() int {
-	if len(t.leaving) == 0 {
+	if !slices.ContainsFunc(t.leaving, func(m *member) bool { return !m.moves }) {
 		return t.want
 	}
 	return max(1, (t.want+3)/4) - t.starting()
@@ -221,20 +226,30 @@ func (t *team) place(w cluster.Wanted, reason string) bool {
 			t.problems = append(t.problems, cluster.Problem{Object: named(t.service.Name), Field: "run", What: "one more instance is wanted, and " + why, Fix: "add a node, free one, or lower what the service asks for"})
 			return false
 		}
-		ports, claims, ok := t.claim(o, t.service)
+		a, claims, ok := t.assignment(o, w)
 		if !ok {
-			o.closed = "its ports are all taken"
 			continue
 		}
-		a := cluster.Assignment{
-			Service: t.service.Name, Run: *t.service.Run, Check: t.service.Check, Address: o.launcher.Address, Ports: ports,
-			Wanted: w, Version: t.version, Reason: reason, Since: t.Now,
-		}
+		a.Reason = reason
 		id := t.newID(t.service.Name)
-		o.take(a)
 		t.do(cluster.EventPlaced, t.service.Name, fmt.Sprintf("instance %s on node %s: %s", id, o.node, reason), cluster.Assign{Node: o.node, ID: id, Assignment: a, Claims: claims})
 		return true
 	}
+}
+
+// assignment is one more instance in a room, and the ports that it claims; false where no port is left.
+func (t *team) assignment(o *room, w cluster.Wanted) (a cluster.Assignment, claims []uint16, ok bool) {
+	ports, claims, ok := t.claim(o, t.service)
+	if !ok {
+		o.closed = "its ports are all taken"
+		return a, nil, false
+	}
+	a = cluster.Assignment{
+		Service: t.service.Name, Run: *t.service.Run, Check: t.service.Check, Address: o.launcher.Address, Ports: ports,
+		Wanted: w, Version: t.version, Since: t.Now,
+	}
+	o.take(a)
+	return a, claims, true
 }
 
 // shrink takes out those that are too many.

@@ -26,6 +26,8 @@ type world struct {
 	starts   time.Duration // how long an instance needs to be ready
 	deaf     bool          // agents carry connections for ever
 	refuses  map[string]string
+	heats    map[string]Heat
+	shares   map[string]map[string]float64
 	busy     map[string]uint16 // a port of each node that somebody else has
 	actions  int               // ever
 	events   []string
@@ -88,7 +90,7 @@ func (w *world) snapshot() *cluster.Snapshot { return w.draft.Snapshot(w.revisio
 func (w *world) plan() (State, []Action, []cluster.Problem) {
 	ops := w.ops
 	ops.Revision = w.revision
-	return Plan(w.state, Input{Now: w.now, Snapshot: w.snapshot(), Operations: &ops, Want: w.want})
+	return Plan(w.state, Input{Now: w.now, Snapshot: w.snapshot(), Operations: &ops, Want: w.want, Hosts: w.heats, Shares: w.shares})
 }
 
 // second lets one pass.
@@ -133,6 +135,11 @@ func (w *world) carry(d cluster.Decision) {
 		delete(w.ops.Ports[d.Node], d.Port)
 	case cluster.Acknowledge:
 		w.draft.Barrier(w.revision)
+	case cluster.SetMoved:
+		if w.ops.Moved == nil {
+			w.ops.Moved = map[string]cluster.Moved{}
+		}
+		w.ops.Moved[d.Service] = *d.Moved
 	case cluster.SetCalled:
 		w.draft.Called(d.Service, d.Called)
 	default:

@@ -38,6 +38,7 @@ type Config struct {
 	Writer   Writer
 	Snapshot func() *cluster.Snapshot                      // the newest; nil: none yet
 	Measured func() map[string]map[string]loadmon.Measured // what load monitors said last, by service and instance
+	Hosts    func() map[string]Host                        // what they said of nodes; nil: nothing
 	Interval time.Duration                                 // at which Heard is to be expected
 	Logger   *slog.Logger
 }
@@ -136,7 +137,7 @@ func (f *Foreman) once(ctx context.Context) error {
 		return err
 	}
 	next, actions, problems := placement.Plan(f.placed, placement.Input{
-		Now: time.Now(), Snapshot: s, Operations: ops, Want: counts(want), Connections: f.connections(),
+		Now: time.Now(), Snapshot: s, Operations: ops, Want: counts(want), Connections: f.connections(), Hosts: f.heats(), Shares: f.shares(),
 	})
 	f.tell(s, ops, want, actions, problems)
 	f.placed = next
@@ -177,6 +178,18 @@ func shown(d cluster.Decision) bool {
 		return true
 	}
 	return false
+}
+
+// Launching are the nodes that have a launcher, in no order: how busy they are matters also where nothing of ours runs.
+func (f *Foreman) Launching() (names []string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.ops != nil {
+		for name := range f.ops.Launchers {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 func (f *Foreman) connections() map[string]map[string]float64 {
