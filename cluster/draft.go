@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"reflect"
 	"slices"
+	"time"
 )
 
 // Draft collects typed values from the store and seals them into Snapshots. One goroutine owns it. Every setter takes
@@ -286,7 +287,7 @@ func (d *Draft) verdict(service, id, host string) (Health, bool) {
 }
 
 // majority is what at least so many observers say. Where they agree only in that an instance is not well, it is failing: the
-// verdict that takes out the least.
+// verdict that takes out the least. Where some only suspect so, it is suspect.
 func majority(said map[Verdict][]Health, need int) (Health, bool) {
 	for _, v := range []Verdict{Dead, Leaving, Failing} {
 		if len(said[v]) >= need {
@@ -294,11 +295,16 @@ func majority(said map[Verdict][]Health, need int) (Health, bool) {
 		}
 	}
 	all := slices.Concat(said[Failing], said[Dead], said[Leaving])
-	if len(all) < need {
+	if len(all) >= need {
+		h := all[0]
+		h.Verdict = Failing
+		return h, true
+	}
+	if all = slices.Concat(said[Suspect], all); len(all) < need {
 		return Health{}, false
 	}
 	h := all[0]
-	h.Verdict = Failing
+	h.Verdict, h.Since, h.Began = Suspect, h.began(), time.Time{}
 	return h, true
 }
 

@@ -25,7 +25,7 @@ func (r *Resolved) Near(f Frontend, at Place) (targets []Target, why string) {
 	if near == nil {
 		return all, where
 	}
-	targets = r.targetsOf(f.VIP, r.portOf(f), func(s *State) bool { return near(s) && s.Status == Serving })
+	targets = r.targetsOf(f.VIP, r.portOf(f), func(s *State) bool { return near(s) && s.Status != Panic })
 	switch {
 	case len(all) == 0:
 		return all, ""

@@ -43,6 +43,7 @@ const (
 	Dead    Verdict = "dead"    // process gone, connection refused: out, down to none
 	Failing Verdict = "failing" // timeout, bad answer, too slow: out unless too many would be
 	Leaving Verdict = "leaving" // it asks for no new connections itself: out, as if an operator had drained it
+	Suspect Verdict = "suspect" // a check failed, and the next ones decide: in. It counts where others fail (see Resolve)
 )
 
 // Health is one verdict with its reason.
@@ -51,6 +52,15 @@ type Health struct {
 	Reason  string    `json:"reason,omitempty"`
 	Output  string    `json:"output,omitempty"` // of the check that failed: one printable line of at most MaxOutput bytes
 	Since   time.Time `json:"since,omitzero"`
+	Began   time.Time `json:"began,omitzero"` // of failing: the first failure of the row that led to it
+}
+
+// began is when the row of failures began that a verdict rests on, as far as that is known.
+func (h Health) began() time.Time {
+	if h.Began.IsZero() {
+		return h.Since
+	}
+	return h.Began
 }
 
 // MaxOutput bounds what is kept of a check's output.

@@ -10,9 +10,10 @@ import (
 // Status is where Resolve put an instance.
 type Status string
 
-// The statuses. Only Serving and Panic take new connections.
+// The statuses. Only Serving, IsSuspect and Panic take new connections.
 const (
 	Serving    Status = "serving"
+	IsSuspect  Status = "suspect"   // a check failed, and the next ones decide
 	Panic      Status = "panic"     // failing, but used, because too many fail at once
 	Refused    Status = "refused"   // its address may not be used
 	Duplicate  Status = "duplicate" // another instance already has its id or address
@@ -64,9 +65,11 @@ func (r *Resolved) Targets(f Frontend) []Target { return r.targets[f] }
 //	           weight 0
 //	leaving    its own wish                                      out, down to none
 //	dead       verdict, or the node is down                      out, down to none
-//	failing    verdict                                           out, unless more than half of those not dead
-//	                                                             would be: then all of them stay (panic), a Problem
-//	ejected    by the leader                                     out, at most a third, never the last
+//	failing    verdict                                           out, unless more than half of those not dead fail, or
+//	                                                             are suspect since the same time: then it stays (panic),
+//	                                                             a Problem
+//	ejected    by the leader                                     out, at most a third, never the last; where more
+//	                                                             than half fail, or are suspect, none of these
 //
 // The weight is the operator's, else the leader's, else the file's.
 func Resolve(in *Inputs) *Resolved {
@@ -237,42 +240,21 @@ func (r *Resolved) dead(in *Inputs) {
 	}
 }
 
-func (r *Resolved) failing(in *Inputs) {
-	total, bad := 0, 0
-	for s := range r.in() {
-		total++
-		if in.Health[s.Instance.ID].Verdict == Failing {
-			bad++
-		}
-	}
-	panicking := 2*bad > total
-	for s := range r.in() {
-		h := in.Health[s.Instance.ID]
-		switch {
-		case h.Verdict != Failing:
-		case panicking:
-			s.Status, s.Since = Panic, h.Since
-			s.Reason = fmt.Sprintf("used although failing, since %d of %d fail%s", bad, total, because(h.Reason))
-		default:
-			s.out(IsFailing, orElse(h.Reason, "its monitor found it failing"), h.Since)
-		}
-	}
-	if panicking {
-		r.Problems = append(r.Problems, Problem{"service " + in.Service.Name, "instances",
-			fmt.Sprintf("%d of %d instances that are alive fail their checks at once, so all are used", bad, total),
-			"look for what they share: the check itself, a database, the network"})
-	}
-}
-
+// eject takes out whom the leader wants out. Where more than half fail or may be failing, those are none of one instance's
+// troubles: none of them is ejected.
 func (r *Resolved) eject(in *Inputs) {
 	if in.Weights == nil {
 		return
 	}
-	var asked []*State
-	left := 0
+	left, ailing := 0, 0
 	for s := range r.in() {
-		left++
-		if _, ok := in.Weights.Ejected[s.Instance.ID]; ok {
+		if left++; s.Status != Serving {
+			ailing++
+		}
+	}
+	var asked []*State
+	for s := range r.in() {
+		if _, ok := in.Weights.Ejected[s.Instance.ID]; ok && (s.Status == Serving || 2*ailing <= left) {
 			asked = append(asked, s)
 		}
 	}
@@ -352,8 +334,11 @@ func (r *Resolved) in() func(func(*State) bool) {
 	return func(yield func(*State) bool) {
 		for i := range r.Instances {
 			s := &r.Instances[i]
-			if (s.Status == Serving || s.Status == Panic) && !yield(s) {
-				return
+			switch s.Status {
+			case Serving, IsSuspect, Panic:
+				if !yield(s) {
+					return
+				}
 			}
 		}
 	}

@@ -43,10 +43,11 @@ func (i *Instance) Usable() error { return inRange(i.Weight, MaxWeight) }
 
 // Usable says what is wrong with a verdict, or nil.
 func (h Health) Usable() error {
-	if h.Verdict != Dead && h.Verdict != Failing && h.Verdict != Leaving {
-		return fmt.Errorf("verdict %q: want dead, failing or leaving", clip(string(h.Verdict)))
+	switch h.Verdict {
+	case Dead, Failing, Leaving, Suspect:
+		return nil
 	}
-	return nil
+	return fmt.Errorf("verdict %q: want dead, failing, leaving or suspect", clip(string(h.Verdict)))
 }
 
 func inRange(weight, most int) error {

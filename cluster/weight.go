@@ -53,9 +53,9 @@ func (in *Inputs) beside(weight, mean int) int {
 	shares, weights := 0, 0
 	for _, inst := range in.all() {
 		_, said := in.Admin[inst.ID]
-		_, sick := in.Health[inst.ID]
+		health, sick := in.Health[inst.ID]
 		share := in.Weights.Share[inst.ID]
-		if said || sick || share == 0 || in.Hosts[inst.ID].Down != nil {
+		if said || sick && health.Verdict != Suspect || share == 0 || in.Hosts[inst.ID].Down != nil {
 			continue
 		}
 		shares += share
@@ -74,7 +74,8 @@ func (in *Inputs) OutputOf(s State) string {
 	switch h := in.Health[s.Instance.ID]; {
 	case s.Status == IsDead && h.Verdict == Dead && in.Hosts[s.Instance.ID].Down == nil,
 		s.Status == IsLeaving && h.Verdict == Leaving,
-		(s.Status == IsFailing || s.Status == Panic) && h.Verdict == Failing:
+		(s.Status == IsFailing || s.Status == Panic) && h.Verdict == Failing,
+		s.Status == IsSuspect && h.Verdict == Suspect:
 		return h.Output
 	}
 	return ""

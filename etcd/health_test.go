@@ -50,7 +50,7 @@ func TestHealth(t *testing.T) {
 	_, err = n1.Health(t.Context(), "n1/../n2", dead)
 	require.Error(t, err)
 	_, err = n1.Health(t.Context(), "n1", cluster.NodeHealth{"a": {id: {Verdict: "unwell"}}})
-	require.ErrorContains(t, err, "want dead, failing or leaving")
+	require.ErrorContains(t, err, "want dead, failing, leaving or suspect")
 	_, err = n1.Health(t.Context(), "n1", cluster.NodeHealth{"a": {id: {Verdict: cluster.Dead, Output: strings.Repeat("x", cluster.MaxFileBytes)}}})
 	require.ErrorContains(t, err, "more than")
 }

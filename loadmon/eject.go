@@ -32,8 +32,9 @@ func (s State) eject(in Input, elapsed time.Duration) {
 		}
 	}
 	var asked []string
+	most := s.mostFail(in)
 	for _, c := range in.Instances {
-		if t := s.tracks[c.ID]; !t.ejected() && t.misbehaves() != "" && (t.fails() || s.roomWithout(in, c.ID)) {
+		if t := s.tracks[c.ID]; !t.ejected() && t.misbehaves() != "" && (t.fails() && !most || !t.fails() && s.roomWithout(in, c.ID)) {
 			asked = append(asked, c.ID)
 		}
 	}
@@ -74,6 +75,18 @@ func (s State) roomWithout(in Input, id string) bool {
 		}
 	}
 	return weight > 0 && fullest*(weight+s.tracks[id].weight)/weight < roomy
+}
+
+// mostFail says whether the last connections of more than half of the instances failed: then it is none of one instance's
+// troubles, and agents use them all.
+func (s State) mostFail(in Input) bool {
+	n := 0
+	for _, c := range in.Instances {
+		if t := s.tracks[c.ID]; t.fresh() && t.last.FailedInRow > 0 {
+			n++
+		}
+	}
+	return 2*n > len(in.Instances)
 }
 
 func (t track) fails() bool { return t.last.FailedInRow >= manyFailed && t.last.Failed > t.failed }

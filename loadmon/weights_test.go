@@ -489,6 +489,19 @@ func TestEjection(t *testing.T) {
 	}
 	require.Equal(t, 1, s.state.tracks["a"].times, "one is forgotten after five minutes without another")
 
+	most := newService(map[string]float64{"a": 200, "b": 200, "c": 200, "d": 200})
+	most.decide()
+	most.steps(5)
+	begin := func(id string, m *Measured) {
+		if id == "c" {
+			m.FailedInRow = 1
+		}
+	}
+	for range 5 {
+		require.Empty(t, out(most.step(fails("a", "b"), begin)), "three of four fail, so it is none of one's troubles")
+	}
+	require.Equal(t, []string{"a"}, out(most.step(fails("a", "b"))))
+
 	two := newService(map[string]float64{"a": 200, "b": 200})
 	two.decide()
 	for range 5 {

@@ -76,7 +76,7 @@ func (m *member) ready() bool {
 		return false
 	}
 	switch m.state.Status {
-	case cluster.Serving, cluster.Standby, cluster.Panic:
+	case cluster.Serving, cluster.IsSuspect, cluster.Standby, cluster.Panic:
 		return true
 	}
 	return false

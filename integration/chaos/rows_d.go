@@ -48,14 +48,14 @@ var controlRows = []Row{{
 	},
 }, {
 	ID:       "D5",
-	Fault:    "the checks of three of five instances fail at once, though they serve",
-	Expected: "all five stay in use, and a Problem says why",
-	Target:   "pool_min 5 from then on, panicking 3, conn_failed 0",
+	Fault:    "the checks of three of five instances, on three nodes, fail at once, though they serve",
+	Expected: "nothing is removed, neither while the nodes find out one after the other nor later, by a leader either; a Problem says why",
+	Target:   "pool_min 5 of 5, panicking 3, conn_failed 0",
 	Variants: one,
 	Mutation: Mutation{
-		File: "cluster/resolve.go", Why: "failing instances are left out, however many",
-		Old: "panicking := 2*bad > total",
-		New: "panicking := bad > total",
+		File: "cluster/panic.go", Why: "what is known is what counts: suspects do not",
+		Old: "with := bad + near(suspects, h.began(), in.Service.atOnce())",
+		New: "with := bad + 0*near(suspects, h.began(), in.Service.atOnce())",
 	},
 }, {
 	ID:       "D6",

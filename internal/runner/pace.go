@@ -7,6 +7,7 @@ type pace struct {
 	o        Options
 	backoff  time.Duration // after the last failure; 0 after a success
 	earliest time.Time     // no run before, kicked or not
+	paid     time.Time     // up to when the runs so far use up their Min each
 	due      time.Time     // run without a kick; zero: never
 }
 
@@ -23,7 +24,10 @@ func newPace(o Options, now time.Time) *pace {
 // Min counts from the start of a run, so that slow runs are not slowed down further; a retry counts from its end, so
 // that a run that needs long to fail leaves the same time free for others.
 func (p *pace) ran(start, end time.Time, failed bool) {
-	p.earliest, p.due = start.Add(p.o.Min), time.Time{}
+	burst := max(p.o.Burst, 1)
+	p.paid = later(p.paid, start).Add(p.o.Min)
+	p.earliest = later(start.Add(p.o.Min/time.Duration(burst)), p.paid.Add(-time.Duration(burst-1)*p.o.Min))
+	p.due = time.Time{}
 	if p.o.Max > 0 {
 		p.due = start.Add(p.o.Max)
 	}

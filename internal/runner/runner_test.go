@@ -136,6 +136,23 @@ func TestKicksHeldBackByMinAreOneRun(t *testing.T) {
 	require.Equal(t, []int64{0, 100}, w.started())
 }
 
+func TestBurst(t *testing.T) {
+	w := &work{}
+	inBubble(t, Options{Min: 100 * ms, Burst: 4}, w, func(r *Runner) {
+		for range 60 { // kicks at 0, 10, ... 590
+			r.Kick()
+			after(10 * ms)
+		}
+		after(time.Second) // a rest
+		for range 3 {
+			r.Kick()
+			after(10 * ms)
+		}
+		after(time.Second)
+	})
+	require.Equal(t, []int64{0, 25, 50, 75, 100, 200, 300, 400, 500, 600, 1600, 1625}, w.started())
+}
+
 func TestMinCountsFromTheStart(t *testing.T) {
 	w := &work{took: 150 * ms}
 	inBubble(t, Options{Min: 100 * ms}, w, func(r *Runner) {

@@ -20,6 +20,8 @@ type rung struct {
 	verdict   cluster.Verdict // "": well
 	why       Outcome         // that led to the verdict
 	good, bad int             // in a row
+	first     Outcome         // of the failures in a row
+	began     time.Duration   // when it was seen
 	started   bool            // there was a success
 	grace     time.Duration   // until when
 }
@@ -36,7 +38,7 @@ func (r *rung) step(c *cluster.Check, o Outcome, now time.Duration) {
 			return
 		}
 		r.good = 0
-		r.bad++
+		r.count(o, now)
 		switch {
 		case o.Kind == Refused && r.verdict != cluster.Dead:
 			r.verdict, r.why, r.bad = cluster.Dead, o, 0
@@ -47,3 +49,13 @@ func (r *rung) step(c *cluster.Check, o Outcome, now time.Duration) {
 		}
 	}
 }
+
+// count takes note of a failure.
+func (r *rung) count(o Outcome, now time.Duration) {
+	if r.bad++; r.bad == 1 {
+		r.first, r.began = o, now
+	}
+}
+
+// suspect says whether its check failed of late, but not often enough for a verdict.
+func (r *rung) suspect() bool { return r.verdict == "" && r.bad > 0 }

@@ -45,11 +45,11 @@ func (s *subject) sign(n uint64, now time.Duration) (ask bool) {
 	s.inRow += uint32(min(n, 1<<20))
 	switch {
 	case s.check != nil && n > 0:
-		s.rung.doubt(s.check, now)
+		s.rung.doubt(s.check, unanswered(n), now)
 		return true
 	case s.check != nil:
 	case n > 0:
-		s.rung.step(&unchecked, Outcome{Kind: Bad, Reason: fmt.Sprintf("%d new connections were not answered", n)}, now)
+		s.rung.step(&unchecked, unanswered(n), now)
 	default:
 		s.inRow = 0
 		s.rung.step(&unchecked, Outcome{Kind: Good}, now)
@@ -57,9 +57,14 @@ func (s *subject) sign(n uint64, now time.Duration) (ask bool) {
 	return false
 }
 
+func unanswered(n uint64) Outcome {
+	return Outcome{Kind: Bad, Reason: fmt.Sprintf("%d new connections were not answered", n)}
+}
+
 // doubt counts a failure that alone does not decide.
-func (r *rung) doubt(c *cluster.Check, now time.Duration) {
+func (r *rung) doubt(c *cluster.Check, o Outcome, now time.Duration) {
 	if r.verdict == "" && (r.started || now >= r.grace) && r.bad+1 < c.Fall {
-		r.bad, r.good = r.bad+1, 0
+		r.good = 0
+		r.count(o, now)
 	}
 }

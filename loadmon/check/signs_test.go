@@ -21,7 +21,11 @@ func TestSignsWithoutACheck(t *testing.T) {
 		c.Signs(map[netip.AddrPort]uint64{mineAt: n})
 		return verdict(c)
 	}
-	for range 5 { // never three in a row
+	require.Equal(t, cluster.Suspect, look(1))
+	require.Equal(t, "1 new connections were not answered", c.Health()["a"][mine.Instance].Reason)
+	require.Equal(t, cluster.Suspect, look(9))
+	require.Empty(t, look(0))
+	for range 4 { // never three in a row; that it is suspect was told of late
 		require.Empty(t, look(1))
 		require.Empty(t, look(9))
 		require.Empty(t, look(0))
@@ -56,13 +60,13 @@ func TestSignsWithACheck(t *testing.T) {
 	r := rung{}
 	fall := &cluster.Check{Rise: 2, Fall: 3}
 	for range 10 {
-		r.doubt(fall, 0)
+		r.doubt(fall, unanswered(1), 0)
 	}
 	require.Empty(t, r.verdict)
 	r.step(fall, Outcome{Kind: Bad}, 0)
 	require.Equal(t, cluster.Failing, r.verdict, "the first check that fails beside them decides")
 	r = rung{grace: time.Hour}
-	r.doubt(fall, 0)
+	r.doubt(fall, unanswered(1), 0)
 	require.Zero(t, r.bad, "it may still start")
 }
 

@@ -15,6 +15,7 @@ type subject struct {
 	judged  bool // something was seen of it, or heard
 	wasDead bool // its process ended, as far as was seen
 	damper  damper
+	alarm   suspicion
 	health  cluster.Health // what is told; without a verdict: well
 
 	latencies []latency
@@ -48,7 +49,7 @@ func grace(t task) time.Duration {
 // restore takes up what was said before the monitor's start, unless more is known by now: the first snapshot may have been an
 // old one, of the file. Each source goes on from its own part of it.
 func (s *subject) restore(h cluster.Health, told bool) {
-	if !told || s.judged || s.health.Verdict != "" {
+	if !told || s.judged || s.health.Verdict != "" || h.Verdict == cluster.Suspect { // the next check tells
 		return
 	}
 	s.health, s.damper.told = h, h.Verdict
@@ -130,6 +131,9 @@ func (s *subject) seen() (cluster.Verdict, Outcome) {
 	return "", Outcome{}
 }
 
+// suspect says whether the instance may be about to fail. Of one that reports itself there is nothing to see before.
+func (s *subject) suspect() bool { return s.rung.suspect() && (s.check == nil || s.runs()) }
+
 // settle decides what is told, and says what was told before and what is now. Reason and output are those of the time when
 // the verdict was reached: what is told changes with the verdict only.
 func (s *subject) settle(now time.Duration, clock time.Time) (before, after cluster.Verdict) {
@@ -137,11 +141,20 @@ func (s *subject) settle(now time.Duration, clock time.Time) (before, after clus
 	seen, why := s.seen()
 	s.wasDead = seen == cluster.Dead
 	after = s.damper.settle(seen, now)
-	switch {
+	if s.alarm.settle(s.suspect(), after != "", now) {
+		after, why = cluster.Suspect, s.rung.first
+	}
+	if after == before {
+		return before, after
+	}
+	stamp := func(t time.Duration) time.Time { return clock.Add(t - now).Round(0).UTC().Truncate(time.Millisecond) }
+	switch s.health = (cluster.Health{Verdict: after, Reason: why.Reason, Output: why.Output, Since: stamp(now)}); {
 	case after == "":
 		s.health = cluster.Health{}
-	case after != before:
-		s.health = cluster.Health{Verdict: after, Reason: why.Reason, Output: why.Output, Since: clock.Round(0).UTC().Truncate(time.Millisecond)}
+	case after == cluster.Suspect:
+		s.health.Since = stamp(s.rung.began)
+	case after == cluster.Failing && s.rung.verdict == cluster.Failing:
+		s.health.Began = stamp(s.rung.began)
 	}
 	return before, after
 }

@@ -95,6 +95,6 @@ func (s *subject) listen(now time.Duration) {
 	s.judged = true
 	s.failed++
 	s.inRow++
-	s.rung.good, s.rung.verdict = 0, cluster.Failing
+	s.rung.good, s.rung.verdict, s.rung.began = 0, cluster.Failing, now
 	s.rung.why = Outcome{Kind: Bad, Reason: fmt.Sprintf(silent, ttl)}
 }

@@ -26,7 +26,8 @@ type Checker interface {
 }
 
 const (
-	verdictPause    = time.Second      // between two writes
+	verdictPause    = time.Second      // between two writes, on average
+	verdictBurst    = 4                // of them may come sooner: one that waits may be what others need to know (see suspicion)
 	verdictReview   = time.Minute      // then etcd is asked whether it still says the same: it may have been wiped or restored
 	verdictRetry    = 2 * time.Second  // after a write that failed
 	verdictPatience = 10 * time.Second // for one write
@@ -44,7 +45,7 @@ type verdicts struct {
 
 func newVerdicts(c Config, failed func(error, time.Duration)) *verdicts {
 	v := &verdicts{c: c}
-	v.writer = runner.New(v.write, runner.Options{Min: verdictPause, Max: verdictReview, RetryMin: verdictPause, RetryMax: verdictRetry, Failed: failed})
+	v.writer = runner.New(v.write, runner.Options{Min: verdictPause, Burst: verdictBurst, Max: verdictReview, RetryMin: verdictPause, RetryMax: verdictRetry, Failed: failed})
 	return v
 }
 
@@ -73,7 +74,11 @@ func (v *verdicts) write(ctx context.Context) error {
 	health := v.c.Checker.Health()
 	n := 0
 	for _, instances := range health {
-		n += len(instances)
+		for _, h := range instances {
+			if h.Verdict != cluster.Suspect {
+				n++
+			}
+		}
 	}
 	v.c.Metrics.verdicts.Set(float64(n))
 	ctx, cancel := context.WithTimeout(ctx, verdictPatience)
