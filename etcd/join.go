@@ -11,6 +11,23 @@ import (
 	"github.com/weir-lb/weir/cluster"
 )
 
+// Down says whether a node was declared down.
+func (s *Store) Down(ctx context.Context, node string) (down bool, err error) {
+	key := Key{Kind: KindDown, Node: node}
+	doing := "see whether node " + printable(node) + " was declared down"
+	if err := key.Valid(); err != nil {
+		return false, fmt.Errorf("%s: %w", doing, err)
+	}
+	err = s.do(ctx, doing, func(ctx context.Context, c *clientv3.Client) error {
+		found, err := s.read(ctx, c, []string{key.String()})
+		if err == nil {
+			down = found[0] != nil
+		}
+		return err
+	})
+	return down, err
+}
+
 // Join writes net/nodes/<node>, unless it says that already: a thousand restarting agents must not wake each other. It
 // also takes back that the node is down, since it is here.
 func (s *Store) Join(ctx context.Context, node string, n *cluster.Node) error {

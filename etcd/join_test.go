@@ -36,3 +36,23 @@ func TestALoadMonitorBesideItsAgent(t *testing.T) {
 	require.ErrorIs(t, as("weir-node-n2").Monitor(t.Context(), "n1", "http://192.0.2.2:1"), cluster.ErrDenied)
 	require.Error(t, n1.Monitor(t.Context(), "../n1", url))
 }
+
+func TestDown(t *testing.T) {
+	t.Parallel()
+	_, as := secured(t)
+	n1, root := as("weir-node-n1"), as("root")
+	down := func(node string) bool {
+		is, err := n1.Down(t.Context(), node)
+		require.NoError(t, err)
+		return is
+	}
+	require.False(t, down("n1"))
+	_, err := root.Commit(t.Context(), cluster.SetDown{Node: "n1", Down: &cluster.Down{Reason: "silent"}})
+	require.NoError(t, err)
+	require.True(t, down("n1"))
+	require.False(t, down("n2"))
+	require.NoError(t, n1.Join(t.Context(), "n1", &cluster.Node{}))
+	require.False(t, down("n1"))
+	_, err = n1.Down(t.Context(), "../n1")
+	require.Error(t, err)
+}

@@ -289,8 +289,13 @@ func serveAgent(ctx context.Context, o *agentOptions, s served) error {
 		g.Go(func() error { return s.monitor.Run(ctx) })
 	}
 	g.Go(func() error { return s.agent.Run(ctx) })
-	g.Go(func() error { return s.store.Alive(ctx, o.node) })
-	g.Go(func() error { return join(ctx, o, s) })
+	g.Go(func() error {
+		if s.returns(ctx, o.node); ctx.Err() != nil {
+			return nil
+		}
+		g.Go(func() error { return s.store.Alive(ctx, o.node) })
+		return join(ctx, o, s)
+	})
 	g.Go(func() error { return ops.Watchdog(ctx, s.agent.Live) })
 	if err := ops.NotifyReady(); err != nil {
 		s.logger.Warn("systemd", "err", err)
@@ -327,6 +332,29 @@ func join(ctx context.Context, o *agentOptions, s served) error {
 		}
 		if !runner.Sleep(ctx, wait) {
 			return nil
+		}
+	}
+}
+
+// returns has the load monitor of a node that was declared down look at its instances before the node is back in: with the agent's
+// first word to the cluster all nodes send connections again to those of which nothing is said. It waits for etcd, without
+// which there is no first word either.
+func (s served) returns(ctx context.Context, node string) {
+	for s.monitor != nil {
+		down, err := s.store.Down(ctx, node)
+		if err == nil && down {
+			s.logger.Info("this node was declared down: its instances are looked at before they get connections again")
+			err = s.monitor.Judge(ctx)
+		}
+		if err == nil || ctx.Err() != nil {
+			return
+		}
+		if !errors.Is(err, cluster.ErrUnreachable) {
+			s.logger.Warn("it is not known how the instances of this node are, and it goes on as if they were well", "err", err)
+			return
+		}
+		if !runner.Sleep(ctx, time.Second) {
+			return
 		}
 	}
 }

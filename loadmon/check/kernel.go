@@ -27,6 +27,8 @@ type kernel struct {
 	trying bool                    // a connection to it is being tried
 	lost   bool                    // nobody listens, and a connection was refused
 	why    Outcome
+
+	doubted bool // it is to be tried although no listener was seen: see Judge
 }
 
 // look takes up the listeners of this moment. try: whether the instance is there is to be tried by a connection; ask: its
@@ -47,6 +49,9 @@ func (s *subject) look(listening map[netip.AddrPort]bool) (try, ask bool) {
 		s.judged = true
 		ask = k.gone > 0 && s.rung.verdict == cluster.Dead
 		k.gone, k.lost = 0, false
+	case k.doubted && !s.judged:
+		k.gone, k.doubted = looksGone, false
+		try = !k.trying
 	case k.lost || len(k.heard) > 0:
 		k.gone++
 		ask = k.gone == 1

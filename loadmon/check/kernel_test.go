@@ -1,6 +1,7 @@
 package check
 
 import (
+	"context"
 	"errors"
 	"net"
 	"net/netip"
@@ -182,4 +183,40 @@ func TestOneOfSeveralListeners(t *testing.T) {
 	require.False(t, try, "one look is not enough")
 	try, _ = look()
 	require.True(t, try)
+}
+
+// A node that comes back is judged before anybody is sent to it: also instances whose socket was never seen there.
+func TestJudge(t *testing.T) {
+	t.Parallel()
+	for name, check := range map[string]*cluster.Check{
+		"no check": nil,
+		"seldom":   {TCP: &cluster.TCPCheck{}, Interval: cluster.MaxInterval},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, elsewhere := server(t, host+":0") // as in a namespace of its own: it answers, and its socket is not seen
+			ended := netip.MustParseAddrPort(host + ":4")
+			c := brisk(t, Options{Listening: func() ([]netip.AddrPort, error) { return nil, nil }}, world(service("a", check, elsewhere, ended)).Snapshot(1))
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			defer cancel()
+			c.Judge(ctx)
+			require.NoError(t, ctx.Err())
+			health := c.Health()["a"]
+			require.Equal(t, cluster.Dead, health[ended.String()].Verdict)
+			require.Len(t, health, 1, "the other one answers")
+		})
+	}
+}
+
+// Nobody waits for what cannot be known.
+func TestJudgeOfWhatCannotBeKnown(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	unseen := brisk(t, Options{}, world(service("a", nil, netip.MustParseAddrPort(host+":5"))).Snapshot(1))
+	unseen.Judge(t.Context())
+	require.Empty(t, unseen.Health())
+	silent := brisk(t, Options{Listening: func() ([]netip.AddrPort, error) { return nil, errors.New("no") }}, world(service("a", nil, netip.MustParseAddrPort(host+":6"))).Snapshot(1))
+	silent.Judge(ctx)
+	require.Empty(t, silent.Health())
 }

@@ -163,6 +163,26 @@ func (m *Monitor) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
+// judgePatience is how long one that comes back is judged at most: a check that hangs must not keep its node out.
+const judgePatience = 3 * time.Second
+
+// Judge looks at the node's instances and tells etcd which of them are not well, before anybody is sent to them: for a node that
+// comes back. It waits for the first snapshot, and has to be called while Run runs.
+func (m *Monitor) Judge(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-m.arrived:
+	}
+	limited, cancel := context.WithTimeout(ctx, judgePatience)
+	defer cancel()
+	if err := m.follow(limited); err != nil {
+		return err
+	}
+	m.c.Checker.Judge(limited)
+	return m.verdicts.write(ctx)
+}
+
 // follow tells whom to check and to ask from now on; of snapshots that come faster than that, the newest.
 func (m *Monitor) follow(context.Context) error {
 	s := m.newest()

@@ -2,6 +2,7 @@ package monitor
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -23,6 +24,8 @@ type Checker interface {
 	Changed() <-chan struct{}
 	// Results are what the checks measured.
 	Results() map[check.ID]check.Result
+	// Judge looks at once at what nothing is known of yet, and returns when that is over, or the context ends.
+	Judge(ctx context.Context)
 }
 
 const (
@@ -41,6 +44,7 @@ const (
 type verdicts struct {
 	c      Config
 	writer *runner.Runner
+	mu     sync.Mutex // held while one writes: what is older must not come last
 }
 
 func newVerdicts(c Config, failed func(error, time.Duration)) *verdicts {
@@ -71,6 +75,8 @@ func (v *verdicts) run(ctx context.Context) error {
 
 // write tells etcd what is wrong now. Every agent hears of it, so it is not written again while it is the same.
 func (v *verdicts) write(ctx context.Context) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
 	health := v.c.Checker.Health()
 	n := 0
 	for _, instances := range health {

@@ -22,6 +22,7 @@ type checker struct {
 	health  cluster.NodeHealth
 	results map[check.ID]check.Result
 	changed chan struct{}
+	judged  int
 }
 
 func (c *checker) Want(s *cluster.Snapshot) {
@@ -37,6 +38,8 @@ func (c *checker) Health() cluster.NodeHealth {
 	defer c.mu.Unlock()
 	return c.health
 }
+
+func (c *checker) Judge(context.Context) { c.mu.Lock(); defer c.mu.Unlock(); c.judged++ }
 
 func (c *checker) Changed() <-chan struct{} { return c.changed }
 
@@ -166,5 +169,31 @@ func TestTheNewestSnapshotCounts(t *testing.T) {
 		}
 		synctest.Wait()
 		require.Same(t, last, c.wanted[len(c.wanted)-1])
+	})
+}
+
+func TestJudgeTellsBeforeItReturns(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s, c := &store{token: token}, &checker{changed: make(chan struct{}, 1)}
+		m := newMonitor(t, Config{Store: s, Checker: c})
+		defer run(t, m.Run)()
+		early, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		require.ErrorIs(t, m.Judge(early), context.DeadlineExceeded, "without a snapshot nothing can be said")
+		require.Zero(t, c.judged)
+
+		m.Deliver(&cluster.Snapshot{})
+		want := c.find("it is gone")
+		require.NoError(t, m.Judge(t.Context()))
+		got, _ := s.written()
+		require.Equal(t, want, got)
+		require.Equal(t, 1, c.judged)
+
+		s.mu.Lock()
+		s.err = errors.New("etcd is away")
+		s.mu.Unlock()
+		c.find("another")
+		require.ErrorContains(t, m.Judge(t.Context()), "etcd is away")
 	})
 }
