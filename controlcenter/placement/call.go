@@ -75,7 +75,7 @@ func (r *round) call(in *cluster.Inputs) {
 	chosen := r.choose(in.Service.Name, pool, want-always)
 	if len(chosen) < want-always {
 		r.problems = append(r.problems, cluster.Problem{
-			Object: named(in.Service.Name), Field: "instances", What: fmt.Sprintf("%d are wanted, and of those that stand by only %d may be called", want, len(chosen)),
+			Object: named(in.Service.Name), Field: "instances", What: fmt.Sprintf("%s, and of those that stand by only %d may be called", wanted(want), len(chosen)),
 			Fix: "list more with standby: true, or undrain some",
 		})
 	}
@@ -135,7 +135,7 @@ func (r *round) announce(in *cluster.Inputs, pool []reserve, chosen map[string]b
 			}
 			continue
 		}
-		reason := fmt.Sprintf("%d are wanted", want)
+		reason := wanted(want)
 		if !serves && !v.well() {
 			reason = "it is not well: " + v.state.Reason
 		}
@@ -149,7 +149,7 @@ func (r *round) announce(in *cluster.Inputs, pool []reserve, chosen map[string]b
 	if len(out) == 0 {
 		return
 	}
-	r.do(cluster.EventCalled, in.Service.Name, fmt.Sprintf("%d are wanted%s%s", want, listing("; called ", said[1]), listing("; let go ", said[0])),
+	r.do(cluster.EventCalled, in.Service.Name, fmt.Sprintf("%s%s%s", wanted(want), listing("; called ", said[1]), listing("; let go ", said[0])),
 		cluster.SetCalled{Service: in.Service.Name, Called: next})
 	e := &r.actions[len(r.actions)-1].Event
 	e.In = cluster.Figures{"service": {"wanted": float64(want), "standby": float64(len(pool))}}

@@ -160,7 +160,7 @@ func (t *team) cast() {
 		if serving >= t.want {
 			break
 		}
-		t.round.want(m, cluster.WantServing, fmt.Sprintf("from the warm pool, %d are wanted", t.want))
+		t.round.want(m, cluster.WantServing, "from the warm pool, "+wanted(t.want))
 		serving++
 	}
 }
@@ -187,7 +187,7 @@ func (t *team) start() {
 	}
 	for surge := t.surge(); serving < t.want && surge > 0; serving++ {
 		surge--
-		if !t.place(cluster.WantServing, fmt.Sprintf("%d are wanted", t.want)) {
+		if !t.place(cluster.WantServing, wanted(t.want)) {
 			return
 		}
 	}
@@ -195,7 +195,7 @@ func (t *team) start() {
 		return
 	}
 	for ; standby < t.warm(); standby++ {
-		if !t.place(cluster.WantStandby, fmt.Sprintf("%d are to stand by", t.warm())) {
+		if !t.place(cluster.WantStandby, standBy(t.warm())) {
 			return
 		}
 	}
@@ -265,7 +265,7 @@ func (t *team) shrink() {
 		}
 	}
 	for _, id := range loadmon.Victims(standby, len(standby)-t.warm()) {
-		t.round.want(byID[id], cluster.WantStopped, fmt.Sprintf("%d are to stand by", t.warm()))
+		t.round.want(byID[id], cluster.WantStopped, standBy(t.warm()))
 	}
 	// Who is ready is taken out only when enough others are.
 	spare := t.ready(t.staying) + t.ready(t.leaving) - t.want
@@ -277,7 +277,7 @@ func (t *team) shrink() {
 			}
 			spare--
 		}
-		t.round.want(m, cluster.WantDrained, fmt.Sprintf("%d are wanted", t.want))
+		t.round.want(m, cluster.WantDrained, wanted(t.want))
 	}
 }
 
@@ -325,6 +325,18 @@ func (t *team) ready(members []*member) (n int) {
 		}
 	}
 	return n
+}
+
+// wanted and standBy are reasons.
+func wanted(n int) string { return are(n) + " wanted" }
+
+func standBy(n int) string { return are(n) + " to stand by" }
+
+func are(n int) string {
+	if n == 1 {
+		return "1 is"
+	}
+	return fmt.Sprintf("%d are", n)
 }
 
 func truth(b bool) int {
