@@ -20,7 +20,7 @@ build: ## build bin/weir, static, with a link bin/controlcenter
 	ln -sf weir bin/controlcenter
 
 .PHONY: demo
-demo: build packages ## three nodes in network namespaces, real connections; Ctrl-C ends it
+demo: build packages ## three nodes in network namespaces, real connections; DEMOFLAGS='--story scale': instances that Weir runs
 	$(SUDO) bin/weir demo $(DEMOFLAGS)
 
 .PHONY: test

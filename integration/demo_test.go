@@ -2,6 +2,7 @@ package integration
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"os"
 	"os/exec"
@@ -48,12 +49,50 @@ func TestDemo(t *testing.T) {
 	require.Less(t, report.Outage.OutAfterMS, 10_000.0)
 }
 
+// A service that Weir runs itself, from its first instance over a dead node to its last. None of the promises may break but
+// those of time, on a machine that others use too.
+func TestDemoScale(t *testing.T) {
+	t.Parallel()
+	cmd := exec.CommandContext(t.Context(), plain, "demo", "--story", "scale", "--quick", "--once", "-o", "json")
+	talk := new(bytes.Buffer)
+	cmd.Stderr = talk
+	out, _ := cmd.Output()
+	var report demo.ScaleReport
+	require.NoError(t, json.Unmarshal(out, &report), "%s", talk)
+	var names []string
+	for _, a := range report.Acts {
+		t.Logf("%s: %.1f s. %s", a.Title, a.TookS, a)
+		names = append(names, a.Name)
+		require.Positive(t, a.Connections, a.Title)
+		require.Less(t, a.TookS, a.WithinS+promised.Seconds(), a.Title)
+		if a.May == "" {
+			require.Zero(t, a.Failed+a.Broken, "%s: %v", a.Title, a.Reasons)
+		}
+		require.Empty(t, a.Also, a.Title)
+	}
+	require.Equal(t, []string{"start", "triple", "kill-instance", "kill-node", "return", "drain-node", "fall"}, names)
+	require.Len(t, report.Acts[0].ByID, 2, "the one that stands by gets nothing")
+	require.Len(t, report.Acts[1].ByID, 6)
+	require.Positive(t, report.Acts[2].Broken, "those that the instance had")
+	require.Positive(t, report.Acts[3].Failed, "those that went to the dead node")
+	if broken := report.Broken(); len(broken) == 0 {
+		require.Equal(t, 0, cmd.ProcessState.ExitCode(), "%s", talk)
+	} else {
+		require.Equal(t, 1, cmd.ProcessState.ExitCode())
+		require.Contains(t, talk.String(), broken[0])
+	}
+}
+
 // What the demo made is gone when somebody interrupts it, in the middle of the show or while it stays up.
 func TestDemoInterrupted(t *testing.T) {
-	for name, at := range map[string]string{"in the show": "add a fourth instance", "while it stays up": "a shell on n1"} {
+	for name, at := range map[string]string{"in the show": "add a fourth instance", "while it stays up": "a shell on n1", "with instances that it launched": "1 stands by"} {
 		t.Run(name, func(t *testing.T) {
 			temp := t.TempDir()
-			cmd := exec.Command(plain, "demo", "--connections", "200")
+			args := []string{"--connections", "200"}
+			if strings.Contains(name, "launched") {
+				args = []string{"--story", "scale"}
+			}
+			cmd := exec.Command(plain, append([]string{"demo"}, args...)...)
 			cmd.Env = append(os.Environ(), "TMPDIR="+temp)
 			out, err := cmd.StdoutPipe()
 			require.NoError(t, err)
@@ -75,8 +114,22 @@ func TestDemoInterrupted(t *testing.T) {
 			left, err := os.ReadDir(temp)
 			require.NoError(t, err)
 			require.Empty(t, left)
+			require.Empty(t, processesOf(t, temp))
 		})
 	}
+}
+
+// processesOf are those that were told to work below a directory.
+func processesOf(t *testing.T, dir string) (lines []string) {
+	t.Helper()
+	all, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	require.NoError(t, err)
+	for _, path := range all {
+		if line, err := os.ReadFile(path); err == nil && strings.Contains(string(line), dir) {
+			lines = append(lines, strings.ReplaceAll(string(line), "\x00", " "))
+		}
+	}
+	return lines
 }
 
 // invited tries what the demo says about weir top: all load monitors answer.

@@ -33,7 +33,7 @@ var wordFlags = map[string][]string{
 	"balance":     {string(cluster.BalanceUniform), string(cluster.BalanceStatic), string(cluster.BalanceAdaptive)},
 	"affinity":    {string(cluster.AffinityNone), string(cluster.AffinitySource)},
 	"sort":        strings.Split(topOrders(), "|"),
-	"story":       {"balance"},
+	"story":       stories,
 	"output":      {"text", "json"}, // of demo; the others know theirs
 }
 

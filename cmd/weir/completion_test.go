@@ -55,7 +55,7 @@ func TestCompletion(t *testing.T) {
 		"agent --table-owner ":                   "auto off :4",
 		"agent --log-format ":                    "text json :4",
 		"up --log-level ":                        "debug info warn error :4",
-		"demo --story ":                          "balance :4",
+		"demo --story ":                          "balance scale :4",
 		"demo -o ":                               "text json :4",
 		"version ":                               ":4",
 		"get services --etcd-ca ":                ":0",

@@ -10,9 +10,14 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/weir-lb/weir/internal/lab"
 )
 
-func main() { os.Exit(run(os.Args, os.Stdin, os.Stdout, os.Stderr)) }
+func main() {
+	lab.BecomeLaunched() // the instances of weir demo are this program, too
+	os.Exit(run(os.Args, os.Stdin, os.Stdout, os.Stderr))
+}
 
 // run is main with everything it touches handed in, so that deferred work is done before the process exits.
 func run(args []string, in io.Reader, out, err io.Writer) int {

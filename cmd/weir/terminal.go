@@ -26,15 +26,32 @@ type screen struct {
 
 // terminal is the screen behind a command's input and output; nil where they are no terminal.
 func terminal(in io.Reader, out io.Writer) *screen {
-	if safe, ok := out.(*safeWriter); ok {
-		out = safe.w // the picture is made of printable characters, and the screen is moved about by others
-	}
 	from, ok := in.(*os.File)
-	to, too := out.(*os.File)
-	if !ok || !too || !interactive(from) || !interactive(to) {
+	to := terminalOf(out)
+	if !ok || to == nil || !interactive(from) {
 		return nil
 	}
 	return &screen{in: from, out: to}
+}
+
+// terminalOf is the terminal behind a command's output, where escapes are obeyed; nil where it is none. Who writes there makes
+// pictures of printable characters alone.
+func terminalOf(out io.Writer) *os.File {
+	if safe, ok := out.(*safeWriter); ok {
+		out = safe.w
+	}
+	if to, ok := out.(*os.File); ok && interactive(to) {
+		return to
+	}
+	return nil
+}
+
+// sizeOf is how large a terminal is now.
+func sizeOf(f *os.File) (width, height int) {
+	if size, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ); err == nil && size.Col > 0 && size.Row > 0 {
+		return int(size.Col), int(size.Row)
+	}
+	return 80, 24
 }
 
 func interactive(f *os.File) bool {
@@ -139,11 +156,9 @@ func (s *screen) obey(keys []byte) bool {
 // draw overwrites the picture before, so that nothing flickers.
 func (s *screen) draw(f top.Frame) error {
 	s.mu.Lock()
-	look := top.Screen{Width: 80, Height: 24, Order: s.order, Parts: s.parts}
+	look := top.Screen{Order: s.order, Parts: s.parts}
 	s.mu.Unlock()
-	if size, err := unix.IoctlGetWinsize(int(s.out.Fd()), unix.TIOCGWINSZ); err == nil && size.Col > 0 && size.Row > 0 {
-		look.Width, look.Height = int(size.Col), int(size.Row)
-	}
+	look.Width, look.Height = sizeOf(s.out)
 	keys := fmt.Sprintf("q quit  s order: %s  n nodes, services", look.Order)
 	look.Height = max(1, look.Height-1)
 	text := strings.ReplaceAll(f.Text(look), "\n", endOfLine+"\n") // the terminal goes to the beginning of the line by itself

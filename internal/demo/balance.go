@@ -19,7 +19,25 @@ type Options struct {
 	Connections int       // from each node after each step; default 3000
 	Once        bool      // leave after the show
 	JSON        bool      // print one JSON document in place of the show
+	Quick       bool      // Scale: no pauses for who looks on
 	Out         io.Writer // where the show goes
+	Terminal    *Terminal // Scale: where the picture is drawn; nil: Out is no terminal, and gets lines alone
+}
+
+// pause is for a look at what an act came to.
+func (o Options) pause() time.Duration {
+	if o.Quick {
+		return 0
+	}
+	return 2 * time.Second
+}
+
+// look is for a load to be seen by all load monitors.
+func (o Options) look() time.Duration {
+	if o.Quick {
+		return 6 * time.Second
+	}
+	return 8 * time.Second
 }
 
 // Balance is the default story: publish, spread, re-weight, drain, and the loss of an agent, of etcd and of an instance. It returns when
@@ -34,7 +52,7 @@ func Balance(ctx context.Context, o Options) (err error) {
 	}
 	fmt.Fprintf(show, "Three nodes, four hosts for instances and a client, each in a network namespace, on one switch.\nAn etcd on a unix socket, an agent on each node, and a control center beside that of n1. ")
 	started := time.Now()
-	s, err := build(ctx, o)
+	s, err := build(ctx, o, 4)
 	defer func() { err = errors.Join(err, s.strike()) }()
 	if err != nil {
 		return err

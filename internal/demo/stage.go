@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -30,7 +31,7 @@ type stage struct {
 	cluster *lab.Cluster
 	server  *embedded.Server
 	store   *etcd.Store
-	started map[string]*exec.Cmd // agents and the control center, by name
+	started map[string]*exec.Cmd // agents, launchers and the control center, by name
 	servers []*lab.Instance
 	log     io.Writer // what the agents say
 }
@@ -48,8 +49,9 @@ var (
 	frontend = netip.AddrPortFrom(vip, 8080)
 )
 
-// build sets the stage up; what it has built by the time of an error is still to be struck.
-func build(ctx context.Context, o Options) (*stage, error) {
+// build sets the stage up, with so many hosts on which instances run already; what it has built by the time of an error is
+// still to be struck.
+func build(ctx context.Context, o Options, hosts int) (*stage, error) {
 	s := &stage{options: o, started: map[string]*exec.Cmd{}}
 	var err error
 	if s.dir, err = os.MkdirTemp("", "weir-demo-"); err != nil {
@@ -61,7 +63,7 @@ func build(ctx context.Context, o Options) (*stage, error) {
 	if s.lab, err = lab.New("demo"); err != nil {
 		return s, err
 	}
-	if s.cluster, err = lab.NewCluster(s.lab, nodes, 4); err != nil {
+	if s.cluster, err = lab.NewCluster(s.lab, nodes, hosts); err != nil {
 		return s, err
 	}
 	if err = s.cluster.RouteVIPs(s.cluster.Client, s.cluster.Nodes[0], vips); err != nil {
@@ -204,13 +206,27 @@ func (s *stage) connect(ctx context.Context, weights map[string]int) ([]NodeShar
 
 // kill ends an agent without warning.
 func (s *stage) kill(i int) error {
-	cmd := s.started[nodeName(i)]
-	delete(s.started, nodeName(i))
-	if err := cmd.Process.Kill(); err != nil {
+	if err := s.started[nodeName(i)].Process.Kill(); err != nil {
 		return err
 	}
-	_ = cmd.Wait() // it says "killed", which is what was asked for
+	s.bury(nodeName(i))
 	return nil
+}
+
+// bury waits for a process that was killed.
+func (s *stage) bury(name string) {
+	_ = s.started[name].Wait() // it says "killed", which is what was asked for
+	delete(s.started, name)
+}
+
+// last is what the processes of the stage said last, for an error that is theirs.
+func (s *stage) last(lines int) string {
+	text, err := os.ReadFile(filepath.Join(s.dir, "agents.log"))
+	if err != nil {
+		return err.Error()
+	}
+	said := strings.Split(strings.TrimSpace(string(text)), "\n")
+	return strings.Join(said[max(0, len(said)-lines):], "\n")
 }
 
 // strike removes everything, whatever happened before.

@@ -305,3 +305,41 @@ func TestDialFromInside(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "me", id)
 }
+
+// A machine that loses its power: everything in it is dead, also what has a session of its own, and nobody reaches it.
+func TestKillAndPlug(t *testing.T) {
+	l := Test(t)
+	c, err := NewCluster(l, 0, 2)
+	require.NoError(t, err)
+	host, other := c.Instances[0], c.Instances[1]
+	cmd := host.Command("sh", "-c", "setsid sh -c 'sleep 1000 & sleep 1000' & wait")
+	require.NoError(t, host.Start(cmd))
+	inside := func() int {
+		pids, err := os.ReadDir("/proc")
+		require.NoError(t, err)
+		var want, got unix.Stat_t
+		require.NoError(t, unix.Stat(host.Path(), &want))
+		n := 0
+		for _, p := range pids {
+			if unix.Stat("/proc/"+p.Name()+"/ns/net", &got) == nil && got.Ino == want.Ino && got.Dev == want.Dev && p.Name() != "self" && p.Name() != "thread-self" {
+				n++
+			}
+		}
+		return n
+	}
+	require.Eventually(t, func() bool { return inside() == 4 }, 10*time.Second, time.Millisecond)
+	require.NoError(t, host.Kill())
+	require.Zero(t, inside())
+	require.Error(t, cmd.Wait())
+	require.NoError(t, host.Kill(), "nobody is left")
+
+	ping := func() error {
+		_, err := other.Output("ping", "-c1", "-W1", host.Addr4.String())
+		return err
+	}
+	require.NoError(t, ping())
+	require.NoError(t, c.Switch.Plug(host.Namespace, false))
+	require.Error(t, ping())
+	require.NoError(t, c.Switch.Plug(host.Namespace, true))
+	require.Eventually(t, func() bool { return ping() == nil }, 20*time.Second, time.Millisecond)
+}

@@ -51,6 +51,10 @@ func (ns *Namespace) Output(name string, args ...string) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
+// Kill ends every process in the namespace without warning, as a machine does that loses its power: also those that they
+// started, however they were detached. None of them runs when it returns. The caller owes cmd.Wait as before.
+func (ns *Namespace) Kill() error { return killInside(ns.Path()) }
+
 // endProcess kills a process and returns once it is dead. It leaves the exit status to the caller's cmd.Wait, which may
 // be under way in another goroutine.
 func endProcess(p *os.Process) error {

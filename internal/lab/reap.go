@@ -2,11 +2,13 @@ package lab
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
@@ -95,15 +97,29 @@ func deleteLinks(path string) error {
 }
 
 // killInside kills every process whose main thread is in the namespace: what was started there and its children,
-// however they were detached. This process is spared: one of its threads may be inside right now.
+// however they were detached. It returns when there is none left: one that was just forking has a child by then, and one
+// that dies may still write. This process is spared: one of its threads may be inside right now.
 func killInside(path string) error {
+	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(2 * time.Millisecond) {
+		left, err := killOnce(path)
+		if err != nil || left == 0 {
+			return err
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("%d processes in %s do not end although they were killed", left, path)
+		}
+	}
+}
+
+// killOnce says how many it found. Those that are dead, and only not waited for, are in no namespace any more.
+func killOnce(path string) (found int, err error) {
 	var want, got unix.Stat_t
 	if err := unix.Stat(path, &want); err != nil {
-		return ignoreGone(err)
+		return 0, ignoreGone(err)
 	}
 	procs, err := filepath.Glob("/proc/[0-9]*/ns/net")
 	if err != nil {
-		return err
+		return 0, err
 	}
 	for _, link := range procs {
 		if unix.Stat(link, &got) != nil || got.Dev != want.Dev || got.Ino != want.Ino {
@@ -112,9 +128,10 @@ func killInside(path string) error {
 		pid, err := strconv.Atoi(strings.Split(link, "/")[2])
 		if err == nil && pid != os.Getpid() {
 			_ = unix.Kill(pid, unix.SIGKILL) // it may have ended meanwhile
+			found++
 		}
 	}
-	return nil
+	return found, nil
 }
 
 func ignoreGone(err error) error {

@@ -15,7 +15,8 @@ const bridgeName = "br0"
 type Switch struct {
 	ns     *Namespace
 	bridge netlink.Link
-	ports  int
+	ports  map[*Namespace][]string // where the cables of each namespace are
+	count  int
 }
 
 // Switch adds a switch. Attach is not for concurrent use on the same switch.
@@ -31,7 +32,7 @@ func (l *Lab) Switch(name string) (*Switch, error) {
 	if err := ns.handle.LinkSetUp(br); err != nil {
 		return nil, wrap("set bridge up", err)
 	}
-	return &Switch{ns: ns, bridge: br}, nil
+	return &Switch{ns: ns, bridge: br, ports: map[*Namespace][]string{}}, nil
 }
 
 // Namespace returns the namespace that holds the bridge, for a look at all traffic of the segment (`tcpdump -i br0`).
@@ -40,11 +41,12 @@ func (s *Switch) Namespace() *Namespace { return s.ns }
 // Attach plugs a cable: an interface ifname with the given addresses in ns, its other end on the switch. On return the
 // link carries packets.
 func (s *Switch) Attach(ns *Namespace, ifname string, prefixes ...netip.Prefix) error {
-	port := fmt.Sprintf("port%d", s.ports+1)
+	port := fmt.Sprintf("port%d", s.count+1)
 	if err := cable(s.ns, port, ns, ifname); err != nil {
 		return err
 	}
-	s.ports++
+	s.count++
+	s.ports[ns] = append(s.ports[ns], port)
 	link, err := s.ns.handle.LinkByName(port)
 	if err != nil {
 		return wrap("find "+port, err)
@@ -56,6 +58,26 @@ func (s *Switch) Attach(ns *Namespace, ifname string, prefixes ...netip.Prefix) 
 		return err
 	}
 	return waitUp(s.ns, port, ns, ifname)
+}
+
+// Plug pulls all cables of a namespace out of the switch, or puts them in again. The namespace keeps its addresses and
+// routes: its interfaces have no carrier meanwhile. After a while its neighbours know it no more, and find it again within
+// some seconds after it is back.
+func (s *Switch) Plug(ns *Namespace, in bool) error {
+	set, doing := s.ns.handle.LinkSetDown, "pull"
+	if in {
+		set, doing = s.ns.handle.LinkSetUp, "plug in"
+	}
+	for _, port := range s.ports[ns] {
+		link, err := s.ns.handle.LinkByName(port)
+		if err == nil {
+			err = set(link)
+		}
+		if err != nil {
+			return fmt.Errorf("%s the cable of %s: %w", doing, ns.name, err)
+		}
+	}
+	return nil
 }
 
 // Connect plugs a cable straight from one namespace into another.

@@ -124,7 +124,6 @@ func environment(o Order) []string {
 			all = append(all, variable)
 		}
 	}
-	all = append(all, o.Given...)
 	return append(all, launcher.FileVariable+"="+o.EnvFile)
 }
 
