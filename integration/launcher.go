@@ -2,10 +2,12 @@ package integration
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -21,8 +23,8 @@ type Launcher struct {
 	StateDir string
 }
 
-// StartLaunchers starts one on each node. What they start ends with the World.
-func (w *World) StartLaunchers() (all []*Launcher) {
+// StartLaunchers starts one on each node, with further flags. What they start ends with the World.
+func (w *World) StartLaunchers(args ...string) (all []*Launcher) {
 	w.t.Helper()
 	list := filepath.Join(w.Dir, "launcher.yaml")
 	command, err := lab.LaunchedCommand()
@@ -36,8 +38,9 @@ func (w *World) StartLaunchers() (all []*Launcher) {
 			"launcher", "--node", name, "--list", list, "--state-dir", l.StateDir, "--node-ip", host.Addr4.String(), "--etcd", w.Endpoint(), "--insecure-etcd",
 			"--cgroup", "", "--user", "root", "--ports", "20000-20199",
 		}
+		l.Args = append(l.Args, args...)
 		all = append(all, l)
-		w.t.Cleanup(func() { l.finish(); l.reap() })
+		w.t.Cleanup(func() { l.finish(); l.Reap() })
 		l.Start()
 	}
 	for _, l := range all {
@@ -46,8 +49,8 @@ func (w *World) StartLaunchers() (all []*Launcher) {
 	return all
 }
 
-// reap ends what the launcher left running.
-func (l *Launcher) reap() {
+// Reap ends what the launcher left running, without a word to it.
+func (l *Launcher) Reap() {
 	processes, _ := filepath.Glob("/proc/[0-9]*")
 	for _, dir := range processes {
 		pid, _ := strconv.Atoi(filepath.Base(dir))
@@ -99,4 +102,41 @@ func (w *World) AwaitServing(service string, n int, within time.Duration) (ids [
 		return len(ids) == n
 	})
 	return ids
+}
+
+// AwaitRoutable waits until every running node's kernel sends new connections to exactly so many instances, and returns how
+// long that took.
+func (w *World) AwaitRoutable(f cluster.Frontend, n int, within time.Duration) time.Duration {
+	w.t.Helper()
+	begin := time.Now()
+	for _, a := range w.Agents {
+		if a.Ended() {
+			continue
+		}
+		for len(w.Slots(a.Host)[f]) != n {
+			if time.Since(begin) > within {
+				require.FailNow(w.t, fmt.Sprintf("never %d instances within %s", n, within), "%s of node %s has %d", f, a.Name, len(w.Slots(a.Host)[f]))
+			}
+			time.Sleep(20 * time.Millisecond) // each look is a program
+		}
+	}
+	return time.Since(begin)
+}
+
+// Hold opens connections that stay open without a word until they are released, at the latest at the end.
+func (w *World) Hold(from *lab.Host, f cluster.Frontend, n int) (release func()) {
+	w.t.Helper()
+	var open []net.Conn
+	for range n {
+		c, err := from.Dial(w.t.Context(), f.Proto.String(), Address(f).String())
+		require.NoError(w.t, err)
+		open = append(open, c)
+	}
+	release = sync.OnceFunc(func() {
+		for _, c := range open {
+			_ = c.Close()
+		}
+	})
+	w.t.Cleanup(release)
+	return release
 }

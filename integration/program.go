@@ -3,6 +3,8 @@ package integration
 import (
 	"fmt"
 	"os/exec"
+
+	"github.com/stretchr/testify/require"
 )
 
 // Build makes the weir binary of this checkout.
@@ -20,4 +22,12 @@ func BuildEtcd(out string) error {
 		return fmt.Errorf("go build etcd: %w\n%s", err, said)
 	}
 	return nil
+}
+
+// Weir runs a command of the program and returns what it prints.
+func (w *World) Weir(args ...string) string {
+	w.t.Helper()
+	out, err := exec.Command(w.o.Program, append(args, "--etcd", w.Endpoint())...).Output()
+	require.NoError(w.t, err)
+	return string(out)
 }

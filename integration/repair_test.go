@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
-	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -130,12 +129,4 @@ func (w *World) placed(node *lab.Host) map[cluster.Frontend]map[netip.AddrPort]i
 		return nil
 	}
 	return w.Slots(node)
-}
-
-// Weir runs a command of the program and returns what it prints.
-func (w *World) Weir(args ...string) string {
-	w.t.Helper()
-	out, err := exec.Command(w.o.Program, append(args, "--etcd", w.Endpoint())...).Output()
-	require.NoError(w.t, err)
-	return string(out)
 }

@@ -87,13 +87,18 @@ func (f *fleet) monitor(node int) http.Handler {
 		up := time.Since(f.began).Seconds()
 		r := loadmon.Report{Node: nodeName(node), At: time.Now(), UptimeS: up}
 		for i := node; i < fleetServices*fleetInstances; i += fleetNodes {
-			r.Loads = append(r.Loads, loadmon.Load{
-				Service: nameOf(i / fleetInstances), Instance: fleetInstance(i).ID, Connections: uint64(20 * up), Active: 5, Busy: 0.4, LatencyMS: 3,
-				CPUSeconds: up / 3, QuotaCPUs: 1, MemoryBytes: 200 << 20, MemoryLimitBytes: 1 << 30, OpenFiles: 100, OpenFilesLimit: 1024, BytesIn: 1 << 30, BytesOut: 1 << 33,
-			})
+			r.Loads = append(r.Loads, equallyBusy(nameOf(i/fleetInstances), fleetInstance(i).ID, up))
 		}
 		_ = json.NewEncoder(w).Encode(r)
 	})
+}
+
+// equallyBusy is what a monitor that has been up for some seconds says of any instance.
+func equallyBusy(service, instance string, up float64) loadmon.Load {
+	return loadmon.Load{
+		Service: service, Instance: instance, Connections: uint64(20 * up), Active: 5, Busy: 0.4, LatencyMS: 3,
+		CPUSeconds: up / 3, QuotaCPUs: 1, MemoryBytes: 200 << 20, MemoryLimitBytes: 1 << 30, OpenFiles: 100, OpenFilesLimit: 1024, BytesIn: 1 << 30, BytesOut: 1 << 33,
+	}
 }
 
 func nodeName(i int) string { return fmt.Sprintf("node-%03d", i) }

@@ -20,6 +20,7 @@ import (
 )
 
 func main() {
+	lab.BecomeLaunched()
 	lab.BecomeWorker()
 	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
 }
@@ -42,6 +43,9 @@ var measurements = []measurement{
 	{name: "features", run: measureFeatures},
 	{name: "drivers", run: measureDrivers},
 	{name: "balance", run: measureBalance, apart: true},
+	{name: "scale", run: measureScale, apart: true},
+	{name: "drain", run: measureDrain, apart: true},
+	{name: "launched", run: measureLaunched, apart: true},
 }
 
 func run(args []string, out, log io.Writer) int {
@@ -98,7 +102,7 @@ func parse(args []string, log io.Writer) (options, error) {
 	flags.SetOutput(log)
 	only := ""
 	flags.BoolVar(&o.quick, "quick", false, "fewer repetitions, and no large sizes: about a minute")
-	flags.StringVar(&only, "only", "", "measure these alone, separated by commas: load, change, node, leader, monitor, put, connect, features, drivers; or balance, which is measured only so")
+	flags.StringVar(&only, "only", "", "measure these alone, separated by commas: load, change, node, leader, monitor, put, connect, features, drivers; or balance, scale, drain, launched, which are measured only so")
 	flags.StringVar(&o.output, "o", "text", "text or json")
 	flags.StringVar(&o.program, "weir", "bin/weir", "the program whose agents are measured")
 	flags.StringVar(&o.etcd, "etcd", "etcd", "the etcd server to run; empty: the embedded one, inside this process")

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"sync"
 )
 
 // trial is one measurement under way. It is an integration.TB, so that clusters are built as the tests build them. What
@@ -60,6 +61,21 @@ func (t *trial) must(err error) {
 		t.errs = append(t.errs, err)
 		panic(givenUp{})
 	}
+}
+
+// during runs something beside the measurement, until it is stopped or the measurement ends. That it was stopped is no error.
+func (t *trial) during(run func(context.Context) error) (stop func()) {
+	ctx, cancel := context.WithCancel(t.ctx)
+	ended := make(chan error, 1)
+	go func() { ended <- run(ctx) }()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-ended; err != nil && !errors.Is(err, context.Canceled) {
+			t.Errorf("%w", err)
+		}
+	})
+	t.Cleanup(stop)
+	return stop
 }
 
 // dir is a directory that is removed at the end.

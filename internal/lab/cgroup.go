@@ -43,6 +43,31 @@ func (l *Lab) Cgroup(name string, processors float64) (*Cgroup, error) {
 	return c, nil
 }
 
+// CgroupTree is the name of a control group that somebody else makes, below the root of any hierarchy, with others in it. What
+// there is of it goes with the lab.
+func (l *Lab) CgroupTree(name string) (string, error) {
+	if !namespaceForm.MatchString(name) {
+		return "", fmt.Errorf("control group name %q: want a-z, 0-9 and dashes", name)
+	}
+	text, err := os.ReadFile("/proc/self/mounts")
+	if err != nil {
+		return "", wrap("find the control groups", err)
+	}
+	c := &Cgroup{}
+	for line := range strings.Lines(string(text)) {
+		if fields := strings.Fields(line); len(fields) > 3 && (fields[2] == "cgroup" || fields[2] == "cgroup2") {
+			c.dirs = append(c.dirs, filepath.Join(fields[1], l.prefix+"-"+name))
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return "", errClosed
+	}
+	l.cgroups = append(l.cgroups, c)
+	return l.prefix + "-" + name, nil
+}
+
 func (c *Cgroup) create(all []hierarchy, name string, processors float64) error {
 	limited := false
 	for _, h := range all {
@@ -105,8 +130,14 @@ func (c *Cgroup) remove() error {
 	return errors.Join(errs...)
 }
 
-// removeCgroup kills what is in a group and removes it. The dead leave a group a moment after they have ended.
+// removeCgroup kills what is in a group and those within it, and removes them. The dead leave a group a moment after they have ended.
 func removeCgroup(dir string) error {
+	within, _ := filepath.Glob(filepath.Join(dir, "*", "cgroup.procs"))
+	for _, procs := range within {
+		if err := removeCgroup(filepath.Dir(procs)); err != nil {
+			return err
+		}
+	}
 	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(5 * time.Millisecond) {
 		err := unix.Rmdir(dir)
 		if err == nil || errors.Is(err, unix.ENOENT) {

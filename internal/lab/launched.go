@@ -6,9 +6,15 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"runtime"
 	"sync"
 	"syscall"
+	"time"
 )
+
+// WorkVariable tells an instance how long it works for each connection before it answers, as in 2ms: of processor time, on
+// one processor.
+const WorkVariable = "LAB_WORK"
 
 // launchedArgument has a program be an instance that a launcher started.
 const launchedArgument = "be-launched"
@@ -38,7 +44,9 @@ func BecomeLaunched() {
 		_ = ln.Close()
 	}()
 	fmt.Println("listening on", ln.Addr())
+	each, _ := time.ParseDuration(os.Getenv(WorkVariable)) // without: it answers at once
 	var open sync.WaitGroup
+	var working sync.Mutex
 	for {
 		c, err := ln.Accept()
 		if err != nil {
@@ -46,6 +54,13 @@ func BecomeLaunched() {
 		}
 		open.Go(func() {
 			defer c.Close()
+			if each > 0 {
+				working.Lock()
+				runtime.LockOSThread()
+				burn(threadTime(), each)
+				runtime.UnlockOSThread()
+				working.Unlock()
+			}
 			fmt.Fprintln(c, os.Getenv("INSTANCE_ID"))
 			_, _ = io.Copy(c, c)
 		})
