@@ -8,6 +8,8 @@ import (
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
+
+	"github.com/weir-lb/weir/internal/netdump"
 )
 
 // Family of the entries that an address may be in.
@@ -22,7 +24,8 @@ func Family(a netip.Addr) uint8 {
 func List(family uint8, pick func(Entry) bool) ([]Entry, error) {
 	var out []Entry
 	var bad error
-	err := request(nl.IPCTNL_MSG_CT_GET, unix.NLM_F_DUMP, family).ExecuteIter(unix.NETLINK_NETFILTER, 0, func(message []byte) bool {
+	about := nl.Nfgenmsg{NfgenFamily: family, Version: nl.NFNETLINK_V0}
+	err := netdump.Each(unix.NETLINK_NETFILTER, unix.NFNL_SUBSYS_CTNETLINK<<8|nl.IPCTNL_MSG_CT_GET, about.Serialize(), func(message []byte) error {
 		e, err := Parse(message)
 		if err != nil {
 			bad = err
@@ -30,7 +33,7 @@ func List(family uint8, pick func(Entry) bool) ([]Entry, error) {
 			e.keep()
 			out = append(out, e)
 		}
-		return true
+		return nil
 	})
 	if err = errors.Join(err, bad); err != nil {
 		return out, fmt.Errorf("list tracked connections: %w", err)

@@ -42,7 +42,8 @@ type Checker struct {
 	running  int
 	programs int // that run, of these
 
-	blind atomic.Bool // the sockets cannot be listed, and that was said
+	blind     atomic.Bool             // the sockets cannot be listed, and that was said
+	listening map[netip.AddrPort]bool // of the goroutine that looks at the sockets
 }
 
 // assigned is what this node looks after of one service.
@@ -61,7 +62,7 @@ func New(o Options) *Checker {
 	}
 	return &Checker{
 		o: o, start: time.Now(), every: LookInterval, changed: make(chan struct{}, 1), kicked: make(chan struct{}, 1),
-		services: map[string]assigned{}, subjects: map[ID]*subject{},
+		services: map[string]assigned{}, subjects: map[ID]*subject{}, listening: map[netip.AddrPort]bool{},
 	}
 }
 

@@ -115,11 +115,11 @@ func (c *Checker) sockets() (map[netip.AddrPort]bool, bool) {
 		return nil, false
 	}
 	c.blind.Store(false)
-	out := make(map[netip.AddrPort]bool, len(list))
+	clear(c.listening)
 	for _, a := range list {
-		out[a] = true
+		c.listening[a] = true
 	}
-	return out, true
+	return c.listening, true
 }
 
 // missed forgives the time in which this process did not run: nobody could report to it.

@@ -20,8 +20,9 @@ type Cgroups struct {
 	self    map[string]string // our own groups, by controller: what shares one with us has none of its own
 	sizes   bool              // the size of the directory fd is the number of files (Linux 6.2)
 
-	above   memo[limits] // of groups above others: many instances have the same ones
-	mayOpen memo[uint64] // how many files a process may open, which hardly ever changes
+	parsed  memo[map[string]string] // what /proc/PID/cgroup says, by its text
+	limited memo[limits]            // of groups: many instances have the same ones above them
+	mayOpen memo[uint64]            // how many files a process may open
 }
 
 // FindCgroups looks for the control group file systems, of which a host may have version 2, version 1, both or none.
@@ -93,7 +94,7 @@ func (c *Cgroups) own(groups map[string]string, controller string) (string, bool
 	if mount == "" || group == "" || group == "/" || group == c.self[controller] {
 		return "", false
 	}
-	return filepath.Join(mount, group), true
+	return mount + group, true
 }
 
 func (c *Cgroups) unifiedCPU(groups map[string]string, u *Usage) bool {
@@ -101,13 +102,13 @@ func (c *Cgroups) unifiedCPU(groups map[string]string, u *Usage) bool {
 	if !ok {
 		return false
 	}
-	used, err := c.files.value(filepath.Join(dir, "cpu.stat"), "usage_usec")
+	used, err := c.files.value(dir+"/cpu.stat", "usage_usec")
 	if err != nil {
 		return false
 	}
 	u.CPU, u.Source = time.Duration(used)*time.Microsecond, "cgroup v2"
 	// A kernel without pressure has no such file, and a group is not worse for it.
-	u.Waited, _ = c.pressure(filepath.Join(dir, "cpu.pressure"))
+	u.Waited, _ = c.pressure(dir + "/cpu.pressure")
 	return true
 }
 
@@ -116,19 +117,23 @@ func (c *Cgroups) legacyCPU(groups map[string]string, u *Usage) bool {
 	if !ok {
 		return false
 	}
-	used, err := c.files.number(filepath.Join(dir, "cpuacct.usage"))
+	used, err := c.files.number(dir + "/cpuacct.usage")
 	u.CPU, u.Source = time.Duration(used), "cgroup v1"
 	return err == nil
 }
 
 // groups are those of a process, by controller; version 2 is "".
 func (c *Cgroups) groups(pid string) (map[string]string, error) {
-	text, err := c.files.read(filepath.Join(c.proc, pid, "cgroup"))
+	text, err := c.files.read(c.proc + "/" + pid + "/cgroup")
 	if err != nil {
 		return nil, err
 	}
+	return c.parsed.get(string(text), time.Now(), parsedFor, func() map[string]string { return parseGroups(string(text)) }), nil
+}
+
+func parseGroups(text string) map[string]string {
 	out := map[string]string{}
-	for line := range strings.Lines(string(text)) {
+	for line := range strings.Lines(text) {
 		parts := strings.SplitN(strings.TrimSuffix(line, "\n"), ":", 3)
 		if len(parts) != 3 || strings.Contains(parts[2], "..") { // a group outside of what this namespace sees
 			continue
@@ -137,8 +142,15 @@ func (c *Cgroups) groups(pid string) (map[string]string, error) {
 			out[controller] = parts[2]
 		}
 	}
-	return out, nil
+	return out
 }
+
+// How long what hardly ever changes is believed: a fifth of what a sample costs would be to read it again and again.
+const (
+	parsedFor = time.Minute
+	limitsFor = 15 * time.Second
+	filesFor  = time.Minute
+)
 
 // below says whether a group lies below the root.
 func below(group string) bool { return group != "" && group != "/" && group != "." }
@@ -163,13 +175,9 @@ func (l limits) with(m limits) limits {
 func (c *Cgroups) limits(groups map[string]string) (sum limits) {
 	now := time.Now()
 	walk := func(mount, group string, read func(dir string) limits) {
-		if mount == "" || !below(group) {
-			return
-		}
-		sum = sum.with(read(filepath.Join(mount, group)))
-		for group = path.Dir(group); below(group); group = path.Dir(group) {
-			dir := filepath.Join(mount, group)
-			sum = sum.with(c.above.get(dir, now, time.Second, func() limits { return read(dir) }))
+		for ; mount != "" && below(group); group = path.Dir(group) {
+			dir := mount + group
+			sum = sum.with(c.limited.get(dir, now, limitsFor, func() limits { return read(dir) }))
 		}
 	}
 	walk(c.unified, groups[""], c.unifiedLimits)
@@ -179,21 +187,21 @@ func (c *Cgroups) limits(groups map[string]string) (sum limits) {
 
 // unifiedLimits reads "QUOTA PERIOD" or "max PERIOD", and a number or "max".
 func (c *Cgroups) unifiedLimits(dir string) (l limits) {
-	if text, err := c.files.read(filepath.Join(dir, "cpu.max")); err == nil {
+	if text, err := c.files.read(dir + "/cpu.max"); err == nil {
 		fields := strings.Fields(string(text))
 		if len(fields) == 2 {
 			l.processors = quotient(fields[0], fields[1])
 		}
 	}
-	if memory, err := c.files.number(filepath.Join(dir, "memory.max")); err == nil {
+	if memory, err := c.files.number(dir + "/memory.max"); err == nil {
 		l.memory = limited(memory)
 	}
 	return l
 }
 
 func (c *Cgroups) legacyLimits(dir string) limits {
-	quota, err := c.files.number(filepath.Join(dir, "cpu.cfs_quota_us"))
-	period, perr := c.files.number(filepath.Join(dir, "cpu.cfs_period_us"))
+	quota, err := c.files.number(dir + "/cpu.cfs_quota_us")
+	period, perr := c.files.number(dir + "/cpu.cfs_period_us")
 	if err != nil || perr != nil || quota <= 0 || period <= 0 {
 		return limits{}
 	}

@@ -55,10 +55,19 @@ func (f *files) value(name, key string) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
+	n, err := behind(text, key)
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", name, err)
+	}
+	return n, nil
+}
+
+// behind is the number behind a key.
+func behind(text []byte, key string) (int64, error) {
 	for line := range bytes.Lines(text) {
 		if value, ok := bytes.CutPrefix(line, []byte(key)); ok && len(value) > 0 && value[0] == ' ' {
 			return strconv.ParseInt(string(bytes.TrimSpace(value)), 10, 64)
 		}
 	}
-	return 0, fmt.Errorf("%s has no %s: %w", name, key, fs.ErrNotExist)
+	return 0, fmt.Errorf("no %s: %w", key, fs.ErrNotExist)
 }

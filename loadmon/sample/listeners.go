@@ -1,16 +1,11 @@
 package sample
 
 import (
-	"encoding/binary"
-	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
-
-	"github.com/vishvananda/netlink/nl"
-	"golang.org/x/sys/unix"
 
 	"github.com/weir-lb/weir/cluster"
 )
@@ -39,10 +34,13 @@ func NewListeners() *Listeners {
 func (l *Listeners) Find(listeners []cluster.Listener) (map[cluster.Listener]int, error) {
 	sockets := map[cluster.Listener]uint32{}
 	for _, proto := range []cluster.Proto{cluster.TCP, cluster.UDP} {
-		for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
-			if err := listen(family, proto, sockets); err != nil {
-				return nil, fmt.Errorf("list the listening sockets: %w", err)
+		err := listening(proto, func(e cluster.Listener, inode uint32) {
+			if _, taken := sockets[e]; !taken { // of several on one port (SO_REUSEPORT) the first
+				sockets[e] = inode
 			}
+		})
+		if err != nil {
+			return nil, err
 		}
 	}
 	wanted, inodes := map[cluster.Listener]uint32{}, map[uint32]bool{}
@@ -129,7 +127,7 @@ func (l *Listeners) search(pid int, inodes map[uint32]bool) {
 
 // socket is the inode of an open socket; 0: it is none.
 func (l *Listeners) socket(h holder) uint32 {
-	link, err := os.Readlink(filepath.Join(l.proc, strconv.Itoa(h.pid), "fd", strconv.Itoa(h.fd)))
+	link, err := os.Readlink(l.proc + "/" + strconv.Itoa(h.pid) + "/fd/" + strconv.Itoa(h.fd))
 	if err != nil {
 		return 0
 	}
@@ -139,59 +137,4 @@ func (l *Listeners) socket(h holder) uint32 {
 		return 0
 	}
 	return uint32(inode)
-}
-
-// Of linux/inet_diag.h and net/tcp_states.h.
-const (
-	diagRequestLen = 56
-	diagMessageLen = 72
-	stateClose     = 7 // UDP sockets without a peer
-	stateListen    = 10
-)
-
-// diagRequest asks for the sockets of a family and protocol in one state: a busy host has tens of thousands in others.
-type diagRequest struct{ family, proto, state uint8 }
-
-func (r diagRequest) Len() int { return diagRequestLen }
-
-func (r diagRequest) Serialize() []byte {
-	b := make([]byte, diagRequestLen)
-	b[0], b[1] = r.family, r.proto
-	binary.NativeEndian.PutUint32(b[4:], 1<<r.state)
-	return b
-}
-
-// listen adds the listening sockets of one family and protocol.
-func listen(family uint8, proto cluster.Proto, into map[cluster.Listener]uint32) error {
-	request := diagRequest{family, unix.IPPROTO_TCP, stateListen}
-	if proto == cluster.UDP {
-		request = diagRequest{family, unix.IPPROTO_UDP, stateClose}
-	}
-	r := nl.NewNetlinkRequest(nl.SOCK_DIAG_BY_FAMILY, unix.NLM_F_DUMP)
-	r.AddData(request)
-	messages, err := r.Execute(unix.NETLINK_INET_DIAG, 0)
-	if err != nil {
-		return err
-	}
-	for _, m := range messages {
-		if e, inode, ok := diagnose(m, proto); ok {
-			if _, taken := into[e]; !taken { // of several on one port (SO_REUSEPORT) the first
-				into[e] = inode
-			}
-		}
-	}
-	return nil
-}
-
-// diagnose reads one inet_diag_msg.
-func diagnose(m []byte, proto cluster.Proto) (e cluster.Listener, inode uint32, ok bool) {
-	if len(m) < diagMessageLen {
-		return cluster.Listener{}, 0, false
-	}
-	addr := netip.AddrFrom16([16]byte(m[8:24]))
-	if m[0] == unix.AF_INET {
-		addr = netip.AddrFrom4([4]byte(m[8:12]))
-	}
-	port := binary.BigEndian.Uint16(m[4:])
-	return cluster.Listener{Address: netip.AddrPortFrom(addr.Unmap(), port), Proto: proto}, binary.NativeEndian.Uint32(m[68:]), true
 }

@@ -2,7 +2,6 @@ package sample
 
 import (
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 )
@@ -17,11 +16,11 @@ func (c *Cgroups) unifiedMemory(groups map[string]string, all limits, u *Usage) 
 	if !ok {
 		return false
 	}
-	used, err := c.files.number(filepath.Join(dir, "memory.current"))
+	used, err := c.files.number(dir + "/memory.current")
 	if err != nil {
 		return false // version 2 does not have the controller, as on a hybrid host
 	}
-	idle, _ := c.files.value(filepath.Join(dir, "memory.stat"), "inactive_file") // not there: all of it is used
+	idle, _ := c.files.value(dir+"/memory.stat", "inactive_file") // not there: all of it is used
 	u.Memory = uint64(max(0, used-idle))
 	u.MemoryLimit = all.memory
 	return true
@@ -32,13 +31,14 @@ func (c *Cgroups) legacyMemory(groups map[string]string, u *Usage) bool {
 	if !ok {
 		return false
 	}
-	used, err := c.files.number(filepath.Join(dir, "memory.usage_in_bytes"))
+	used, err := c.files.number(dir + "/memory.usage_in_bytes")
 	if err != nil {
 		return false
 	}
-	idle, _ := c.files.value(filepath.Join(dir, "memory.stat"), "total_inactive_file")
+	stat, _ := c.files.read(dir + "/memory.stat")
+	idle, _ := behind(stat, "total_inactive_file") // not there: all of it is used
 	u.Memory = uint64(max(0, used-idle))
-	if limit, err := c.files.value(filepath.Join(dir, "memory.stat"), "hierarchical_memory_limit"); err == nil {
+	if limit, err := behind(stat, "hierarchical_memory_limit"); err == nil {
 		u.MemoryLimit = limited(limit)
 	}
 	return true
@@ -56,7 +56,7 @@ func limited(limit int64) uint64 {
 func (c *Cgroups) resident(pids []int) (bytes uint64) {
 	page := uint64(os.Getpagesize())
 	for i, pid := range pids {
-		text, err := c.files.read(filepath.Join(c.proc, strconv.Itoa(pid), "statm"))
+		text, err := c.files.read(c.process(pid, "statm"))
 		fields := strings.Fields(string(text))
 		if err != nil || len(fields) < 3 {
 			continue // it ended meanwhile

@@ -4,12 +4,18 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
+
+// process is the name of one of its files.
+func (c *Cgroups) process(pid int, file string) string {
+	return c.proc + "/" + strconv.Itoa(pid) + "/" + file
+}
 
 // maxMembers is how many processes of an instance are looked at one by one.
 const maxMembers = 32
@@ -22,7 +28,7 @@ func (c *Cgroups) members(pid int, groups map[string]string) []int {
 		if !ok {
 			continue
 		}
-		if text, err := c.files.read(filepath.Join(dir, "cgroup.procs")); err == nil { // it fails where threads are grouped one by one
+		if text, err := c.files.read(dir + "/cgroup.procs"); err == nil { // it fails where threads are grouped one by one
 			return c.with([]int{pid}, string(text))
 		}
 	}
@@ -30,7 +36,7 @@ func (c *Cgroups) members(pid int, groups map[string]string) []int {
 	for i := 0; i < len(out) && len(out) < maxMembers; i++ {
 		parent := strconv.Itoa(out[i])
 		// Those that the first thread started: servers with worker processes start them there. A kernel may lack the file.
-		children, _ := c.files.read(filepath.Join(c.proc, parent, "task", parent, "children"))
+		children, _ := c.files.read(c.proc + "/" + parent + "/task/" + parent + "/children")
 		out = c.with(out, string(children))
 	}
 	return out
@@ -63,7 +69,7 @@ func (c *Cgroups) ran(pids []int) (sum time.Duration, err error) {
 
 // stat reads what a process and its threads have used, and its children that it has waited for.
 func (c *Cgroups) stat(pid int) (sum time.Duration, err error) {
-	text, err := c.files.read(filepath.Join(c.proc, strconv.Itoa(pid), "stat"))
+	text, err := c.files.read(c.process(pid, "stat"))
 	if err != nil {
 		return 0, err
 	}
@@ -88,7 +94,7 @@ func (c *Cgroups) openFiles(pids []int) (open, limit uint64) {
 		if !ok {
 			continue
 		}
-		most := c.mayOpen.get(strconv.Itoa(pid), now, time.Minute, func() uint64 { return c.fileLimit(pid) })
+		most := c.mayOpen.get(strconv.Itoa(pid), now, filesFor, func() uint64 { return c.fileLimit(pid) })
 		if i == 0 || part(n, most) > part(open, limit) {
 			open, limit = n, most
 		}
@@ -100,13 +106,11 @@ func part(n, limit uint64) float64 { return float64(n) / float64(max(limit, 1)) 
 
 // opened counts the open files of a process.
 func (c *Cgroups) opened(pid int) (n uint64, ok bool) {
-	dir := filepath.Join(c.proc, strconv.Itoa(pid), "fd")
+	dir := c.process(pid, "fd")
 	if c.sizes {
-		info, err := os.Stat(dir)
-		if err != nil {
-			return 0, false
-		}
-		return uint64(info.Size()), true
+		var info unix.Stat_t
+		err := unix.Stat(dir, &info)
+		return uint64(info.Size), err == nil
 	}
 	d, err := os.Open(dir)
 	if err != nil {
@@ -119,7 +123,7 @@ func (c *Cgroups) opened(pid int) (n uint64, ok bool) {
 
 // fileLimit is how many files a process may open; 0: no limit, or it is not known.
 func (c *Cgroups) fileLimit(pid int) uint64 {
-	text, _ := c.files.read(filepath.Join(c.proc, strconv.Itoa(pid), "limits"))
+	text, _ := c.files.read(c.process(pid, "limits"))
 	_, line, _ := strings.Cut(string(text), "Max open files")
 	fields := strings.Fields(line)
 	if len(fields) == 0 {
