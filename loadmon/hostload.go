@@ -3,6 +3,8 @@ package loadmon
 import (
 	"encoding/json"
 	"fmt"
+
+	"github.com/weir-lb/weir/internal/plain"
 )
 
 // HostLoad is what a node's monitor knows of the node itself. What is 0 is not known.
@@ -22,7 +24,7 @@ type HostLoad struct {
 func readHost(text json.RawMessage, c *complaints) HostLoad {
 	var h HostLoad
 	if err := json.Unmarshal(text, &h); err != nil {
-		c.add("host", fmt.Sprintf("it cannot be read (%v)", err), updateMonitor)
+		c.add("host", "it cannot be read: "+plain.JSON(text, err), updateMonitor)
 		return HostLoad{}
 	}
 	if why := h.implausible(); why != "" {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/internal/plain"
 )
 
 // MaxReportBytes is what one node may answer: 5,000 instances of 800 bytes.
@@ -48,7 +49,7 @@ func ReadReport(r io.Reader) (Report, []cluster.Problem, error) {
 		Loads []json.RawMessage `json:"loads"`
 	}
 	if err := json.Unmarshal(text, &raw); err != nil {
-		return Report{}, nil, fmt.Errorf("read the report: %w", err)
+		return Report{}, nil, fmt.Errorf("the report cannot be read: %s", plain.JSON(text, err))
 	}
 	report, complaint := raw.Report, complaints{object: "node " + raw.Node}
 	if len(raw.Host) > 0 {
@@ -57,7 +58,7 @@ func ReadReport(r io.Reader) (Report, []cluster.Problem, error) {
 	for i, text := range raw.Loads {
 		var l Load
 		if err := json.Unmarshal(text, &l); err != nil {
-			complaint.add(fmt.Sprintf("loads[%d]", i), fmt.Sprintf("it cannot be read (%v); the last good figures stay", err), updateMonitor)
+			complaint.add(fmt.Sprintf("loads[%d]", i), fmt.Sprintf("it cannot be read: %s; the last good figures stay", plain.JSON(text, err)), updateMonitor)
 			continue
 		}
 		report.Loads = append(report.Loads, l)

@@ -50,10 +50,10 @@ func TestReadReport(t *testing.T) {
 func TestReportThatCannotBeRead(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
-		"":                               "read the report: unexpected end of JSON input",
-		`{"node":"n1","uptime_s":NaN}`:   "read the report: invalid character 'N'",
-		`{"node":"n1","loads":{}}`:       "cannot unmarshal object",
-		"<html>":                         "read the report: invalid character '<'",
+		"":                               "the report cannot be read: it is empty",
+		`{"node":"n1","uptime_s":NaN}`:   `the report cannot be read: it is no JSON from byte 25 on: "NaN}"`,
+		`{"node":"n1","loads":{}}`:       "the report cannot be read: loads is {}, and a list is wanted",
+		"<html>":                         `the report cannot be read: it is no JSON from byte 1 on: "<html>"`,
 		strings.Repeat(" ", 4<<20) + "{": "the report is larger than 4194304 bytes: is this the load monitor's address?",
 	} {
 		_, _, err := ReadReport(strings.NewReader(text))
@@ -72,7 +72,7 @@ func TestBadLoadHarmsOnlyItself(t *testing.T) {
 	require.Len(t, problems, 4)
 	require.Equal(t, "node n1", problems[0].Object)
 	require.Equal(t, "loads[0]", problems[0].Field)
-	require.Contains(t, problems[0].What, "the last good figures stay")
+	require.Equal(t, `it cannot be read: busy is "much", and a number is wanted; the last good figures stay`, problems[0].What)
 
 	r.Loads = append(r.Loads, r.Loads[0], Load{Service: "b", Instance: "y"})
 	measured, problems := r.Accept("n1", func(service, _ string) bool { return service == "a" })

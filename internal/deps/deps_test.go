@@ -40,8 +40,8 @@ var allowed = map[string][]string{
 	"integration":       anything,
 
 	"internal/simulate":             {"cluster", "loadmon", "rules"},
-	"loadmon":                       {"cluster"},
-	"loadmon/sample":                {"loadmon", "cluster", "internal/conntrack", "internal/runner", "internal/plain"},
+	"loadmon":                       {"cluster", "internal/plain"},
+	"loadmon/sample":                {"loadmon", "cluster", "internal/conntrack", "internal/netdump", "internal/runner", "internal/plain"},
 	"loadmon/check":                 {"cluster", "internal/runner", "internal/plain"},
 	"loadmon/monitor":               {"cluster", "loadmon", "loadmon/sample", "loadmon/check", "internal/door", "internal/runner"},
 	"controlcenter/leader":          {"cluster", "loadmon", "internal/runner", "controlcenter/leader/watchman", "controlcenter/leader/foreman"},
@@ -67,7 +67,8 @@ var allowed = map[string][]string{
 
 	"controlcenter/leader/foreman": {"cluster", "controlcenter/placement", "loadmon", "internal/runner"},
 	"controlcenter/storetest":      {"controlcenter", "cluster"},
-	"internal/conntrack":           {},
+	"internal/conntrack":           {"internal/netdump"},
+	"internal/netdump":             {},
 }
 
 var anything = []string{"*"}

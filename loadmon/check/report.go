@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/internal/plain"
 )
 
 // ReportAddress is where a load monitor hears the instances of its host, unless it was told otherwise.
@@ -67,7 +68,7 @@ func readWord(w http.ResponseWriter, r *http.Request) (word Word, code int, err 
 		return word, http.StatusRequestEntityTooLarge, fmt.Errorf("read the report: %w", err)
 	}
 	if err := json.Unmarshal(text, &word); err != nil {
-		return word, http.StatusBadRequest, fmt.Errorf("read the report: %w", err)
+		return word, http.StatusBadRequest, errors.New("the report cannot be read: " + plain.JSON(text, err))
 	}
 	return word, 0, nil
 }

@@ -85,7 +85,7 @@ func TestAnswersThatAreNone(t *testing.T) {
 		`it answers 500 Internal Server Error: \x1b[2J`: func(w http.ResponseWriter, _ *http.Request) {
 			http.Error(w, "\x1b[2J"+strings.Repeat("x", 1<<20), http.StatusInternalServerError)
 		},
-		"invalid character": func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<html>") },
+		"the report cannot be read: it is no JSON": func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<html>") },
 		"is larger than": func(w http.ResponseWriter, _ *http.Request) {
 			for range 80 {
 				_, _ = io.WriteString(w, strings.Repeat(" ", 64<<10))

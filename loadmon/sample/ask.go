@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/internal/plain"
 )
 
 // ID names an instance in the whole cluster.
@@ -155,7 +156,7 @@ func readUtilization(body io.Reader) (*float64, error) {
 		Utilization *float64 `json:"utilization"`
 	}
 	if err := json.Unmarshal(text, &said); err != nil {
-		return nil, fmt.Errorf("read its answer: %w", err)
+		return nil, errors.New("its answer cannot be read: " + plain.JSON(text, err))
 	}
 	switch u := said.Utilization; {
 	case u == nil:

@@ -125,17 +125,17 @@ func TestAskByHTTPInVain(t *testing.T) {
 		return func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, text) }
 	}
 	for want, handler := range map[string]http.HandlerFunc{
-		"its utilization 1.01 is outside 0..1":   body(`{"utilization": 1.01}`),
-		"its utilization -0.1 is outside 0..1":   body(`{"utilization": -0.1}`),
-		"its utilization 1e+308 is outside 0..1": body(`{"utilization": 1e308}`),
-		"invalid character 'N'":                  body(`{"utilization": NaN}`),
-		"cannot unmarshal number 1e999":          body(`{"utilization": 1e999}`),
-		"cannot unmarshal string":                body(`{"utilization": "0.5"}`),
-		`has no "utilization"`:                   body(`{"utilization": null}`),
-		"invalid character '\\x00'":              body("\x00\x1b[2J"),
-		"unexpected end of JSON input":           body(""),
-		"its answer is larger than 4096 bytes":   body(strings.Repeat(" ", 4096) + "{}"),
-		"it answers 503":                         func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) },
+		"its utilization 1.01 is outside 0..1":                          body(`{"utilization": 1.01}`),
+		"its utilization -0.1 is outside 0..1":                          body(`{"utilization": -0.1}`),
+		"its utilization 1e+308 is outside 0..1":                        body(`{"utilization": 1e308}`),
+		`cannot be read: it is no JSON from byte 17 on: "NaN}"`:         body(`{"utilization": NaN}`),
+		"cannot be read: utilization is 1e999, and a number is wanted":  body(`{"utilization": 1e999}`),
+		`cannot be read: utilization is "0.5", and a number is wanted`:  body(`{"utilization": "0.5"}`),
+		`has no "utilization"`:                                          body(`{"utilization": null}`),
+		`cannot be read: it is no JSON from byte 1 on: "\\x00\\x1b[2J"`: body("\x00\x1b[2J"),
+		"cannot be read: it is empty":                                   body(""),
+		"its answer is larger than 4096 bytes":                          body(strings.Repeat(" ", 4096) + "{}"),
+		"it answers 503":                                                func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) },
 		"it answers 302: redirects are not followed": func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "http://"+elsewhere.String()+"/", http.StatusFound)
 		},
