@@ -63,6 +63,7 @@ func (f etcdFlags) monitors(secret func(context.Context) (string, error)) *monit
 type nodeMonitor struct {
 	*monitor.Monitor
 	checker *check.Checker
+	hear    func(context.Context) error // of refused connections
 	place   doorPlace
 	servers []*door.Server // the first answers control centers
 
@@ -93,7 +94,7 @@ func (o *monitorOptions) start(f etcdFlags, w watching) (*nodeMonitor, error) {
 		return nil, fmt.Errorf("load monitor: %w", err)
 	}
 	checker := check.New(check.Options{Node: w.node, AllowExec: o.allowExec, Listening: sample.Listening, Logger: w.logger.With("node", w.node)})
-	host.Unanswered = checker.Signs
+	host.Failed = checker.Signs
 	asker := sample.NewAsker(sample.AskerOptions{Node: w.node, Told: heed(checker)})
 	metrics := monitor.NewMetrics(w.registry)
 	m, err := monitor.New(monitor.Config{
@@ -105,6 +106,7 @@ func (o *monitorOptions) start(f etcdFlags, w watching) (*nodeMonitor, error) {
 	}
 	server := &door.Server{What: monitor.What, Address: place.address, TLS: place.tls, Handler: m.Handler(), Logger: w.logger, Failed: metrics.CannotListen}
 	n := &nodeMonitor{Monitor: m, checker: checker, place: place, servers: []*door.Server{server}, troubles: []func() []cluster.Problem{checker.Problems, asker.Problems}}
+	n.hear = func(ctx context.Context) error { return host.Hear(ctx, deaf(w.logger)) }
 	if sees, err := seesProcesses(); err == nil && !sees {
 		n.troubles = append(n.troubles, func() []cluster.Problem { return unseen(w.node, m.Unmeasured()) })
 	}
@@ -112,6 +114,17 @@ func (o *monitorOptions) start(f etcdFlags, w watching) (*nodeMonitor, error) {
 		n.servers = append(n.servers, &door.Server{What: "reports of instances", Address: reports, Handler: check.Reports(checker), Logger: w.logger, Failed: metrics.CannotListen})
 	}
 	return n, nil
+}
+
+// deaf says once why refused connections are not heard of. Checks, and connections without an answer, count without it.
+func deaf(logger *slog.Logger) func(error) {
+	var said bool
+	return func(err error) {
+		if !said {
+			logger.Warn("refused connections do not count as failures", "err", err)
+		}
+		said = true
+	}
 }
 
 // heed hands what instances say to agent-checks to who judges them.
@@ -169,6 +182,7 @@ func (n *nodeMonitor) open() error {
 func (n *nodeMonitor) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return n.Monitor.Run(ctx) })
+	g.Go(func() error { return n.hear(ctx) })
 	for _, s := range n.servers {
 		g.Go(func() error { return s.Run(ctx) })
 	}

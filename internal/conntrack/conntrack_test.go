@@ -211,6 +211,47 @@ func TestWatch(t *testing.T) {
 	}
 }
 
+// A connection to a port where nobody listens is told of; those that are accepted, and then closed or reset, are not.
+func TestWatchRefused(t *testing.T) {
+	ns := tracking(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	seen, ready, ended := make(chan Entry, 10), make(chan struct{}), make(chan error, 1)
+	go func() {
+		ended <- ns.Do(func() error {
+			return WatchRefused(ctx, Events{Ready: func() { close(ready) }}, func(e Entry) { seen <- e })
+		})
+	}()
+	select {
+	case <-ready:
+	case err := <-ended:
+		require.NoError(t, err)
+	}
+	for _, address := range []string{"127.0.0.1:0", "[::1]:0"} {
+		ln, err := ns.Listen("tcp", address)
+		require.NoError(t, err)
+		to := ln.Addr().String()
+		conn, err := ns.Dial(t.Context(), "tcp", to)
+		require.NoError(t, err)
+		require.NoError(t, conn.(*net.TCPConn).SetLinger(0))
+		require.NoError(t, conn.Close())
+		require.NoError(t, ln.Close())
+		out, err := ns.Output("conntrack", "-D", "-p", "tcp") // deleted, but answered before
+		require.NoError(t, err, "%s", out)
+		_, err = ns.Dial(t.Context(), "tcp", to)
+		require.ErrorIs(t, err, syscall.ECONNREFUSED)
+		select {
+		case e := <-seen:
+			require.Equal(t, []string{to, to}, []string{e.To.String(), e.Answers.String()})
+		case <-time.After(5 * time.Second):
+			t.Fatal("nobody tells of it")
+		}
+	}
+	require.Empty(t, seen)
+	cancel()
+	require.NoError(t, <-ended, "ended by its context, it returns nil")
+}
+
 func FuzzParse(f *testing.F) {
 	f.Add([]byte{2, 0, 0, 0, 16, 0, 2, 128, 12, 0, 1, 128, 8, 0, 1, 0, 127, 0, 0, 1})
 	f.Add([]byte{2, 0, 0, 0, 3, 0, 1, 128})

@@ -55,8 +55,13 @@ func (e Entry) Ending() bool {
 	return e.Proto == unix.IPPROTO_TCP && e.State >= LastAck && e.State <= Closed
 }
 
+// Refused says of an entry that was deleted whether a reset was the only answer.
+func (e Entry) Refused() bool {
+	return e.Proto == unix.IPPROTO_TCP && e.State == Closed && !e.Replied
+}
+
 // Unanswered says whether a TCP connection waits for its first answer. One that is refused is not seen so: the kernel drops
-// its entry with the refusal.
+// its entry with the refusal (see WatchRefused).
 func (e Entry) Unanswered() bool {
 	return e.Proto == unix.IPPROTO_TCP && e.State == SynSent && !e.Replied
 }

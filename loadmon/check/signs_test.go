@@ -18,7 +18,7 @@ func TestSignsWithoutACheck(t *testing.T) {
 	c := New(Options{Node: "n1"})
 	c.Want(world(service("a", nil, mineAt)).Snapshot(1))
 	look := func(n uint64) cluster.Verdict {
-		c.Signs(map[netip.AddrPort]uint64{mineAt: n})
+		c.Signs(map[netip.AddrPort]uint64{mineAt: n}, nil)
 		return verdict(c)
 	}
 	require.Equal(t, cluster.Suspect, look(1))
@@ -36,11 +36,33 @@ func TestSignsWithoutACheck(t *testing.T) {
 	require.Equal(t, cluster.Failing, look(7), "not dead")
 	require.Equal(t, "7 new connections were not answered", c.Health()["a"][mine.Instance].Reason)
 	require.Equal(t, uint32(9), c.Results()[mine].FailedInRow)
-	c.Signs(map[netip.AddrPort]uint64{netip.MustParseAddrPort(host + ":81"): 0})
+	c.Signs(map[netip.AddrPort]uint64{netip.MustParseAddrPort(host + ":81"): 0}, nil)
 	for range 5 {
 		require.Equal(t, cluster.Failing, look(0))
 	}
 	require.Empty(t, look(0))
+}
+
+// Refused connections count as those without an answer do, but for those of an instance that is known to be dead: its checks are
+// refused, too.
+func TestSignsOfRefusals(t *testing.T) {
+	t.Parallel()
+	c := New(Options{Node: "n1"})
+	c.Want(world(service("a", nil, mineAt)).Snapshot(1))
+	look := func(unanswered, refused uint64) {
+		c.Signs(map[netip.AddrPort]uint64{mineAt: unanswered}, map[netip.AddrPort]uint64{mineAt: refused, netip.MustParseAddrPort(host + ":81"): 5})
+	}
+	look(0, 1)
+	look(1, 1)
+	require.Empty(t, verdict(c))
+	look(0, 2)
+	require.Equal(t, cluster.Failing, verdict(c))
+	require.Equal(t, "2 new connections were refused", c.Health()["a"][mine.Instance].Reason)
+	require.Equal(t, Result{Failed: 5, FailedInRow: 5}, c.Results()[mine])
+	require.Equal(t, "3 new connections were refused, 1 not answered", failing(1, 3).Reason)
+	c.subjects[mine].kernel.lost = true
+	look(0, 9)
+	require.Equal(t, uint64(5), c.Results()[mine].Failed)
 }
 
 // With a check the check has the last word, and is asked for it at once.
@@ -51,7 +73,7 @@ func TestSignsWithACheck(t *testing.T) {
 	check := &cluster.Check{TCP: &cluster.TCPCheck{}, Interval: cluster.MaxInterval, Fall: 2}
 	c := running(t, Options{}, world(service("a", check, a)).Snapshot(1))
 	for i := range uint64(5) {
-		c.Signs(map[netip.AddrPort]uint64{a: 3})
+		c.Signs(map[netip.AddrPort]uint64{a: 1}, map[netip.AddrPort]uint64{a: 2})
 		require.Eventually(t, func() bool { return c.Results()[id].Connections == i+1 }, 20*time.Second, time.Millisecond, "a check came")
 		require.Empty(t, c.Health())
 	}
@@ -60,13 +82,13 @@ func TestSignsWithACheck(t *testing.T) {
 	r := rung{}
 	fall := &cluster.Check{Rise: 2, Fall: 3}
 	for range 10 {
-		r.doubt(fall, unanswered(1), 0)
+		r.doubt(fall, failing(1, 0), 0)
 	}
 	require.Empty(t, r.verdict)
 	r.step(fall, Outcome{Kind: Bad}, 0)
 	require.Equal(t, cluster.Failing, r.verdict, "the first check that fails beside them decides")
 	r = rung{grace: time.Hour}
-	r.doubt(fall, unanswered(1), 0)
+	r.doubt(fall, failing(1, 0), 0)
 	require.Zero(t, r.bad, "it may still start")
 }
 
@@ -76,7 +98,7 @@ func TestSignsOfOneThatReports(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := running(t, Options{}, world(reporting(time.Hour)).Snapshot(1))
 		for range 10 {
-			c.Signs(map[netip.AddrPort]uint64{mineAt: 3})
+			c.Signs(map[netip.AddrPort]uint64{mineAt: 3}, nil)
 		}
 		require.Empty(t, c.Health())
 		require.Equal(t, Result{Failed: 30, FailedInRow: 30}, c.Results()[mine])

@@ -17,8 +17,11 @@ type Kernel struct {
 	machine   *machine
 	*Cgroups
 
-	// Unanswered, if set, is told at each look how many connections to each TCP listener were newly found to have no answer.
-	Unanswered func(map[netip.AddrPort]uint64)
+	refusals refusals
+
+	// Failed, if set, is told at each look of each TCP listener how many connections were newly found to have no answer, and
+	// of those that refused some how many.
+	Failed func(unanswered, refused map[netip.AddrPort]uint64)
 }
 
 // NewKernel looks at this node. The function counts new connections, as a rules driver's LocalCounts does.
@@ -47,8 +50,8 @@ func (k *Kernel) Processes(listeners []cluster.Listener) (map[cluster.Listener]i
 // Flows are the connections that the kernel tracks in this network namespace.
 func (k *Kernel) Flows(_ context.Context, listeners []cluster.Listener) (map[cluster.Listener]Flows, error) {
 	flows, err := k.flows.look(listeners)
-	if err == nil && k.Unanswered != nil {
-		k.Unanswered(unanswered(listeners, flows))
+	if err == nil && k.Failed != nil {
+		k.Failed(unanswered(listeners, flows), k.refusals.take())
 	}
 	return flows, err
 }
