@@ -110,6 +110,9 @@ type Scaled struct {
 	Reason   string    `json:"reason,omitempty"`
 	Since    time.Time `json:"since,omitzero"`
 	Pinned   bool      `json:"pinned,omitempty"` // an operator's word: load does not change it
+	// Withdrawn: an operator withdrew the service, and those of its instances that Weir runs are to go. It is gone with the last of
+	// them, or when the service is published again. Without it, instances of a service that is not published run on.
+	Withdrawn bool `json:"withdrawn,omitempty"`
 
 	ModRevision int64 `json:"-"` // of the key; 0 before it is written
 }

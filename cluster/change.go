@@ -13,7 +13,8 @@ type Change interface{ change() }
 // not exist yet; Previous is what stood there, so that frontends that are given up are released.
 type Publish struct{ Service, Previous *Service }
 
-// Withdraw removes a service as it stood at its ModRevision, and all that is said about it.
+// Withdraw removes a service as it stood at its ModRevision, and all that is said about it. Instances of it that Weir started go,
+// too. With ModRevision 0 and a Run the service is not there, or nobody can read it, and what is left of it is removed.
 type Withdraw struct{ Service *Service }
 
 // SetAdmin says what an operator wants of one instance; nil takes it back.

@@ -44,6 +44,13 @@ type SetGone struct {
 // SetSecret replaces the token by which the load monitors know who may ask them.
 type SetSecret struct{ Token string }
 
+// Buried takes back that a service was withdrawn, once nothing of it runs any more; as it stood at a revision, for it may have
+// been withdrawn anew.
+type Buried struct {
+	Service     string
+	ModRevision int64
+}
+
 // Assign has a node's launcher keep an instance, and claims the ports of it that it did not have before. Where one of them
 // is somebody else's nothing of it is written: the next look tells.
 type Assign struct {
@@ -89,6 +96,7 @@ type Acknowledge struct{ Reason string }
 
 func (Acknowledge) decision() {}
 func (Assign) decision()      {}
+func (Buried) decision()      {}
 func (Unassign) decision()    {}
 func (FreePort) decision()    {}
 func (SetScaled) decision()   {}

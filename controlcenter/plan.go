@@ -1,7 +1,9 @@
 package controlcenter
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -121,11 +123,12 @@ func (l *ledger) plan(wanted *cluster.Service) (Plan, []Fault) {
 	return p, refusal.Faults
 }
 
-// PlanWithdraw says what withdrawing a service would take away.
-func PlanWithdraw(snapshot *cluster.Snapshot, name string) (Plan, error) {
+// PlanWithdraw says what withdrawing a service would take away. Of one that is not published, or that nobody can read, that is
+// what Weir still runs of it.
+func PlanWithdraw(ctx context.Context, store Store, snapshot *cluster.Snapshot, name string) (Plan, error) {
 	in, err := find(snapshot, name)
 	if err != nil {
-		return Plan{}, err
+		return planOrphans(ctx, store, name, err)
 	}
 	p := Plan{Name: name, Previous: in.Service, Steps: []Step{{Sign: "-", What: "service " + name}}}
 	for _, f := range in.Service.Frontends() {
@@ -134,10 +137,56 @@ func PlanWithdraw(snapshot *cluster.Snapshot, name string) (Plan, error) {
 	for _, i := range in.Service.Instances {
 		p.Steps = append(p.Steps, Step{Sign: "-", What: "instance " + i.ID})
 	}
-	if n := len(in.Registered); n > 0 {
+	switch n := len(in.Registered); {
+	case n > 0 && in.Service.Launched():
+		p.Warnings = append(p.Warnings, fmt.Sprintf("%d instances that Weir runs are drained and stopped", n))
+	case n > 0:
 		p.Warnings = append(p.Warnings, fmt.Sprintf("%d instances that nodes registered stay until their nodes remove them", n))
 	}
 	return p, nil
+}
+
+// planOrphans plans to end what runs of a service that is not there; missing says that it is not.
+func planOrphans(ctx context.Context, store Store, name string, missing error) (Plan, error) {
+	ops, err := store.Operations(ctx)
+	if err != nil {
+		return Plan{}, errors.Join(missing, fmt.Errorf("read which instances run: %w", err))
+	}
+	n := runs(name, ops)
+	if n == 0 || ops.Scaled[name].Withdrawn {
+		return Plan{}, missing
+	}
+	return Plan{
+		Name: name, Previous: &cluster.Service{Name: name, Run: &cluster.Run{}},
+		Steps:    []Step{{Sign: "-", What: fmt.Sprintf("%d instances that run", n)}},
+		Warnings: []string{"it is not published, or nobody can read it"},
+	}, nil
+}
+
+// runs is how many instances of a service are assigned to nodes, or run there all the same.
+func runs(name string, ops *cluster.Operations) int {
+	ids := map[string]bool{}
+	for _, assigned := range ops.Assigned {
+		for id, a := range assigned {
+			if a.Service == name {
+				ids[id] = kept(a)
+			}
+		}
+	}
+	for _, launched := range ops.Launched {
+		for id, l := range launched {
+			if _, known := ids[id]; l.Service == name && !known {
+				ids[id] = l.Phase != cluster.PhaseStopped && l.Phase != cluster.PhaseRefused
+			}
+		}
+	}
+	n := 0
+	for _, there := range ids {
+		if there {
+			n++
+		}
+	}
+	return n
 }
 
 func (l *ledger) warnings(s *cluster.Service) (out []string) {

@@ -18,9 +18,15 @@ type Published struct {
 	Revision int64 // 0: there was nothing to write
 }
 
-// Publish plans all entries, shows each plan just before it is written, and writes those that change something. When the
-// error comes after some were written, those are returned with it.
-func Publish(ctx context.Context, store Store, entries []Entry, show func(Plan)) ([]Published, error) {
+// How says how plans are carried out.
+type How struct {
+	Show  func(Plan) // each plan just before it is written; nil: nobody looks
+	Force bool       // also what takes away more than half of all instances
+}
+
+// Publish plans all entries, and writes those that change something. When the error comes after some were written, those
+// are returned with it. What would take away more than half of all instances is refused with cluster.ErrUnsafe.
+func Publish(ctx context.Context, store Store, entries []Entry, how How) ([]Published, error) {
 	snapshot, err := store.Snapshot(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("read the present state: %w", err)
@@ -29,9 +35,12 @@ func Publish(ctx context.Context, store Store, entries []Entry, show func(Plan))
 	if err != nil {
 		return nil, err
 	}
+	if err := how.weigh(ctx, store, snapshot, plans); err != nil {
+		return nil, err
+	}
 	var done []Published
 	for i, plan := range plans {
-		p, err := commit(ctx, store, plan, show, func(s *cluster.Snapshot) (Plan, error) {
+		p, err := how.commit(ctx, store, plan, func(s *cluster.Snapshot) (Plan, error) {
 			again, err := PlanAll(s, entries[i:i+1])
 			if err != nil {
 				return Plan{}, err
@@ -46,23 +55,46 @@ func Publish(ctx context.Context, store Store, entries []Entry, show func(Plan))
 	return done, nil
 }
 
-// Withdraw removes a service.
-func Withdraw(ctx context.Context, store Store, name string, show func(Plan)) (Published, error) {
+// Withdraw removes a service; of one that is not published, the instances that Weir runs.
+func Withdraw(ctx context.Context, store Store, name string, how How) (Published, error) {
 	snapshot, err := store.Snapshot(ctx)
 	if err != nil {
 		return Published{}, fmt.Errorf("read the present state: %w", err)
 	}
-	plan, err := PlanWithdraw(snapshot, name)
+	plan, err := PlanWithdraw(ctx, store, snapshot, name)
 	if err != nil {
 		return Published{}, err
 	}
-	return commit(ctx, store, plan, show, func(s *cluster.Snapshot) (Plan, error) { return PlanWithdraw(s, name) })
+	if err := how.weigh(ctx, store, snapshot, []Plan{plan}); err != nil {
+		return Published{}, err
+	}
+	return how.commit(ctx, store, plan, func(s *cluster.Snapshot) (Plan, error) { return PlanWithdraw(ctx, store, s, name) })
+}
+
+// weigh refuses what takes away too much, unless that is meant; what would have been done is shown.
+func (h How) weigh(ctx context.Context, store Store, s *cluster.Snapshot, plans []Plan) error {
+	err := Weigh(ctx, store, s, plans)
+	if h.Force && errors.Is(err, cluster.ErrUnsafe) {
+		return nil
+	}
+	for i := range plans {
+		if err != nil {
+			h.show(plans[i])
+		}
+	}
+	return err
+}
+
+func (h How) show(p Plan) {
+	if h.Show != nil {
+		h.Show(p)
+	}
 }
 
 // commit writes a plan, and plans anew when somebody else wrote in between.
-func commit(ctx context.Context, store Store, plan Plan, show func(Plan), again func(*cluster.Snapshot) (Plan, error)) (Published, error) {
+func (h How) commit(ctx context.Context, store Store, plan Plan, again func(*cluster.Snapshot) (Plan, error)) (Published, error) {
 	for n := 1; ; n++ {
-		show(plan)
+		h.show(plan)
 		if plan.Nothing() {
 			return Published{Plan: plan}, nil
 		}
@@ -78,6 +110,9 @@ func commit(ctx context.Context, store Store, plan Plan, show func(Plan), again 
 			return Published{}, fmt.Errorf("read what changed in between: %w", err)
 		}
 		if plan, err = again(snapshot); err != nil {
+			return Published{}, err
+		}
+		if err := h.weigh(ctx, store, snapshot, []Plan{plan}); err != nil {
 			return Published{}, err
 		}
 	}

@@ -13,8 +13,6 @@ import (
 	"github.com/weir-lb/weir/controlcenter/storetest"
 )
 
-func silent(controlcenter.Plan) {}
-
 func entry(s *cluster.Service) []controlcenter.Entry { return []controlcenter.Entry{{Service: s}} }
 
 func TestPublishTwiceWritesOnce(t *testing.T) {
@@ -22,7 +20,7 @@ func TestPublishTwiceWritesOnce(t *testing.T) {
 	f := storetest.New()
 	s := storetest.Service(t, "a", "10.10.1.128:8080", "192.168.1.1:80")
 	for i := range 2 {
-		done, err := controlcenter.Publish(t.Context(), f, entry(s), silent)
+		done, err := controlcenter.Publish(t.Context(), f, entry(s), controlcenter.How{})
 		require.NoError(t, err)
 		require.Equal(t, i == 0, done[0].Revision > 0)
 	}
@@ -41,7 +39,7 @@ func TestPublishPlansAnewWhenSomebodyWasFaster(t *testing.T) {
 		return nil
 	}
 	var last controlcenter.Plan
-	done, err := controlcenter.Publish(t.Context(), f, entry(storetest.Service(t, "a", "10.10.1.128:8080", "192.168.1.2:80")), func(p controlcenter.Plan) { last = p })
+	done, err := controlcenter.Publish(t.Context(), f, entry(storetest.Service(t, "a", "10.10.1.128:8080", "192.168.1.2:80")), controlcenter.How{Show: func(p controlcenter.Plan) { last = p }})
 	require.NoError(t, err)
 	require.Equal(t, 4, races)
 	require.Contains(t, last.String(), "- instance 192.168.9.3:80", "the plan that was written is the plan that was shown last")
@@ -56,7 +54,7 @@ func TestPublishGivesUpOnARaceThatNeverEnds(t *testing.T) {
 		f.Put(t, storetest.Service(t, "a", "10.10.1.128:8080", fmt.Sprintf("192.168.9.%d:80", n)))
 		return nil
 	}
-	_, err := controlcenter.Publish(t.Context(), f, entry(storetest.Service(t, "a", "10.10.1.128:8080", "192.168.1.2:80")), silent)
+	_, err := controlcenter.Publish(t.Context(), f, entry(storetest.Service(t, "a", "10.10.1.128:8080", "192.168.1.2:80")), controlcenter.How{})
 	require.ErrorIs(t, err, cluster.ErrConflict)
 	require.Equal(t, 5, n)
 }
@@ -70,7 +68,7 @@ func TestPublishDoesNotFightForAVIP(t *testing.T) {
 		}
 		return nil
 	}
-	_, err := controlcenter.Publish(t.Context(), f, entry(storetest.Service(t, "a", "10.10.1.128:8080")), silent)
+	_, err := controlcenter.Publish(t.Context(), f, entry(storetest.Service(t, "a", "10.10.1.128:8080")), controlcenter.How{})
 	require.ErrorIs(t, err, cluster.ErrConflict)
 	require.ErrorContains(t, err, "taken by service thief")
 	require.Equal(t, 1, n)
@@ -88,7 +86,7 @@ func TestPublishTakesTheNextVIPWhenTheChosenOneWentAway(t *testing.T) {
 	}
 	s := storetest.Service(t, "a", "10.10.0.1:80")
 	s.VIPs = nil
-	done, err := controlcenter.Publish(t.Context(), f, entry(s), silent)
+	done, err := controlcenter.Publish(t.Context(), f, entry(s), controlcenter.How{})
 	require.NoError(t, err)
 	require.Equal(t, []netip.Addr{netip.MustParseAddr("10.10.0.2")}, done[0].Plan.Service.VIPs)
 }
@@ -98,7 +96,7 @@ func TestPublishWritesNothingOfABadFile(t *testing.T) {
 	t.Parallel()
 	f := storetest.New()
 	good, bad := storetest.Service(t, "a", "10.10.1.128:8080", "192.168.1.1:80"), storetest.Service(t, "b", "10.10.1.129:8080", "127.0.0.1:80")
-	_, err := controlcenter.Publish(t.Context(), f, append(entry(good), entry(bad)...), silent)
+	_, err := controlcenter.Publish(t.Context(), f, append(entry(good), entry(bad)...), controlcenter.How{})
 	require.ErrorContains(t, err, "loopback")
 	require.Zero(t, f.Writes())
 }
@@ -112,7 +110,7 @@ func TestPublishSaysWhatWasWrittenBeforeItBroke(t *testing.T) {
 		}
 		return nil
 	}
-	done, err := controlcenter.Publish(t.Context(), f, append(entry(storetest.Service(t, "a", "10.10.1.128:1")), entry(storetest.Service(t, "b", "10.10.1.128:2"))...), silent)
+	done, err := controlcenter.Publish(t.Context(), f, append(entry(storetest.Service(t, "a", "10.10.1.128:1")), entry(storetest.Service(t, "b", "10.10.1.128:2"))...), controlcenter.How{})
 	require.ErrorIs(t, err, cluster.ErrUnreachable)
 	require.Len(t, done, 1)
 	require.Equal(t, "a", done[0].Plan.Name)
@@ -123,9 +121,9 @@ func TestPublishKeepsTheReasonOfTheStore(t *testing.T) {
 	for _, reason := range []error{cluster.ErrDenied, cluster.ErrUnreachable, errors.New("disk full")} {
 		f := storetest.New()
 		f.Fail(reason)
-		_, err := controlcenter.Publish(t.Context(), f, entry(storetest.Service(t, "a", "10.10.1.128:1")), silent)
+		_, err := controlcenter.Publish(t.Context(), f, entry(storetest.Service(t, "a", "10.10.1.128:1")), controlcenter.How{})
 		require.ErrorIs(t, err, reason)
-		_, err = controlcenter.Withdraw(t.Context(), f, "a", silent)
+		_, err = controlcenter.Withdraw(t.Context(), f, "a", controlcenter.How{})
 		require.ErrorIs(t, err, reason)
 	}
 }
@@ -142,7 +140,7 @@ func TestWithdraw(t *testing.T) {
 		}
 		return nil
 	}
-	done, err := controlcenter.Withdraw(t.Context(), f, "a", silent)
+	done, err := controlcenter.Withdraw(t.Context(), f, "a", controlcenter.How{})
 	require.NoError(t, err)
 	require.Contains(t, done.Plan.String(), "10.10.1.128:8081", "what is withdrawn is what stood there last")
 	rows, err := controlcenter.Services(snapshot(t, f), "")

@@ -33,7 +33,7 @@ func (p ScalePlan) String() string {
 }
 
 // PlanScale says what an operator's word would change. A service that is not launched is refused; so is, unless forced, a
-// number outside of what its file permits, and one that would stop more than half of all launched instances.
+// number outside of what its file permits, and one that would stop more than half of all instances.
 func PlanScale(s *cluster.Snapshot, ops *cluster.Operations, word ScaleWord, now time.Time) (ScalePlan, error) {
 	p := ScalePlan{Service: word.Service}
 	in, err := find(s, word.Service)
@@ -66,7 +66,7 @@ func PlanScale(s *cluster.Snapshot, ops *cluster.Operations, word ScaleWord, now
 	if all, always := in.Reserves(); !in.Service.Launched() && (word.Replicas < always || word.Replicas > all) {
 		return p, fmt.Errorf("service %s lists %d instances, of which %d do not stand by: give %d..%d", word.Service, all, always, always, all)
 	}
-	if err := Halves(ops, map[string]int{word.Service: word.Replicas}); err != nil && !word.Force {
+	if err := stockOf(s, ops).halved(map[string]int{word.Service: word.Replicas}); err != nil && in.Service.Launched() && !word.Force {
 		return p, err
 	}
 	p.Change = cluster.SetScaled{Service: word.Service, Scaled: &after}
@@ -82,28 +82,3 @@ func pinned(s cluster.Scaled, there bool) string {
 	}
 	return fmt.Sprintf("%d by %s", s.Replicas, s.By)
 }
-
-// Halves refuses, with cluster.ErrUnsafe, numbers of services' instances that would stop more than half of all that are
-// launched. Of a few nothing is said.
-func Halves(ops *cluster.Operations, replicas map[string]int) error {
-	total, have := 0, map[string]int{}
-	for _, assigned := range ops.Assigned {
-		for _, a := range assigned {
-			if a.Wanted == cluster.WantServing || a.Wanted == cluster.WantStandby {
-				total++
-				have[a.Service]++
-			}
-		}
-	}
-	stopped := 0
-	for service, n := range replicas {
-		stopped += max(have[service]-n, 0)
-	}
-	if total > fewLaunched && 2*stopped > total {
-		return fmt.Errorf("%w: it would stop %d of all %d launched instances, more than half: if that is meant, use --force", cluster.ErrUnsafe, stopped, total)
-	}
-	return nil
-}
-
-// fewLaunched are so few instances that half of them is no disaster.
-const fewLaunched = 4

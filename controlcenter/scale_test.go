@@ -79,14 +79,3 @@ func TestPlanScaleOfAList(t *testing.T) {
 		require.ErrorContains(t, err, "service a lists 3 instances, of which 1 do not stand by: give 1..3")
 	}
 }
-
-func TestHalves(t *testing.T) {
-	t.Parallel()
-	ops := assigned(map[string]int{"a": 6, "b": 4})
-	require.NoError(t, controlcenter.Halves(ops, map[string]int{"a": 1}))
-	err := controlcenter.Halves(ops, map[string]int{"a": 0})
-	require.ErrorIs(t, err, cluster.ErrUnsafe)
-	require.ErrorContains(t, err, "it would stop 6 of all 10 launched instances")
-	require.ErrorIs(t, controlcenter.Halves(ops, map[string]int{"a": 3, "b": 1}), cluster.ErrUnsafe)
-	require.NoError(t, controlcenter.Halves(assigned(map[string]int{"a": 4}), map[string]int{"a": 0}), "of a few nothing is said")
-}

@@ -11,6 +11,9 @@ type Store interface {
 	// Snapshot reads the present state.
 	Snapshot(ctx context.Context) (*cluster.Snapshot, error)
 
+	// Operations reads what nodes and launchers tell.
+	Operations(ctx context.Context) (*cluster.Operations, error)
+
 	// Commit writes a change whole or not at all and returns its revision. It refuses with the errors of package
 	// cluster and says what it was doing; ErrConflict means that the change was planned on something that is no longer so.
 	Commit(ctx context.Context, change cluster.Change) (int64, error)

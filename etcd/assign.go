@@ -59,6 +59,13 @@ func (s *Store) scaled(d cluster.SetScaled) (clientv3.Op, error) {
 	}, []clientv3.Op{op}, nil), nil
 }
 
+// bury forgets a withdrawal, unless the key says something else by now.
+func (s *Store) bury(service string, revision int64) clientv3.Op {
+	key := s.key(Key{Kind: KindScale, Service: service})
+	same := clientv3.Compare(clientv3.ModRevision(key), "=", revision)
+	return clientv3.OpTxn([]clientv3.Cmp{same}, []clientv3.Op{clientv3.OpDelete(key)}, nil)
+}
+
 // launching lays out what the leader decides about instances that are launched.
 func (s *Store) launching(d cluster.Decision) (clientv3.Op, error) {
 	switch d := d.(type) {
@@ -66,6 +73,9 @@ func (s *Store) launching(d cluster.Decision) (clientv3.Op, error) {
 		return s.assign(d)
 	case cluster.Unassign:
 		return s.unassign(d)
+	case cluster.Buried:
+		key := Key{Kind: KindScale, Service: d.Service}
+		return s.bury(d.Service, d.ModRevision), key.Valid()
 	case cluster.FreePort:
 		return s.placed(Key{Kind: KindPort, Node: d.Node, Port: d.Port}, nil)
 	case cluster.SetScaled:

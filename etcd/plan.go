@@ -105,6 +105,9 @@ func (p planner) withdraw(ctx context.Context, c cluster.Withdraw) (*transaction
 	if err := key.Valid(); err != nil {
 		return nil, err
 	}
+	if c.Service.ModRevision == 0 && c.Service.Launched() {
+		return p.disown(ctx, c.Service)
+	}
 	found, err := p.store.read(ctx, p.client, []string{key.String()})
 	switch {
 	case err != nil:
@@ -122,12 +125,50 @@ func (p planner) withdraw(ctx context.Context, c cluster.Withdraw) (*transaction
 		clientv3.OpDelete(p.store.prefix+"net/admin/"+c.Service.Name+"/", clientv3.WithPrefix()),
 		clientv3.OpDelete(p.store.key(Key{Kind: KindWeights, Service: c.Service.Name})),
 		clientv3.OpDelete(p.store.key(Key{Kind: KindCalled, Service: c.Service.Name})),
-		clientv3.OpDelete(p.store.key(Key{Kind: KindScale, Service: c.Service.Name})),
 		clientv3.OpDelete(p.store.key(Key{Kind: KindMoved, Service: c.Service.Name})),
 		clientv3.OpDelete(p.store.key(Key{Kind: KindWake, Service: c.Service.Name})),
 	}
-	t.then = append(t.then, p.release(c.Service.Name, previous(c.Service, key, found[0]))...)
+	scale, err := p.withdrawn(c.Service)
+	if err != nil {
+		return nil, err
+	}
+	t.then = append(append(t.then, scale), p.release(c.Service.Name, previous(c.Service, key, found[0]))...)
 	return t, nil
+}
+
+// withdrawn leaves word for the leader that the instances of a service are to go, where Weir started them.
+func (p planner) withdrawn(s *cluster.Service) (clientv3.Op, error) {
+	key := Key{Kind: KindScale, Service: s.Name}
+	if !s.Launched() {
+		return clientv3.OpDelete(p.store.key(key)), nil
+	}
+	now := time.Now().UTC().Truncate(time.Millisecond)
+	return p.store.placed(key, cluster.Scaled{By: "operator", Reason: "the service was withdrawn", Since: now, Withdrawn: true})
+}
+
+// disown withdraws what is left of a service that is not published.
+func (p planner) disown(ctx context.Context, s *cluster.Service) (*transaction, error) {
+	service, scale := Key{Kind: KindService, Service: s.Name}, Key{Kind: KindScale, Service: s.Name}
+	found, err := p.store.read(ctx, p.client, []string{service.String(), scale.String()})
+	if err != nil {
+		return nil, err
+	}
+	if found[0] != nil && !unreadable(service, found[0]) {
+		return nil, fmt.Errorf("%w: service %s is published again: look at it and plan again", cluster.ErrConflict, s.Name)
+	}
+	op, err := p.withdrawn(s)
+	if err != nil {
+		return nil, err
+	}
+	name := p.store.key(service)
+	return &transaction{
+		subject: scale.String(), planned: modded(found[1]), value: op.ValueBytes(),
+		ifs: []clientv3.Cmp{
+			clientv3.Compare(clientv3.ModRevision(name), "=", modded(found[0])),
+			clientv3.Compare(clientv3.ModRevision(p.store.key(scale)), "=", modded(found[1])),
+		},
+		then: []clientv3.Op{op, clientv3.OpDelete(name)},
+	}, nil
 }
 
 // ofService sets what speaks about a service. Of one that is not there it refuses to: the key would wait for the next one

@@ -34,8 +34,8 @@ func (p planner) publish(ctx context.Context, c cluster.Publish) (*transaction, 
 	if err != nil {
 		return nil, err
 	}
-	wanted := service.Frontends()
-	keys := []string{key.String()}
+	wanted, scale := service.Frontends(), Key{Kind: KindScale, Service: service.Name}
+	keys := []string{key.String(), scale.String()}
 	for _, f := range wanted {
 		if err := FrontendKey(f).Valid(); err != nil {
 			return nil, err
@@ -54,14 +54,26 @@ func (p planner) publish(ctx context.Context, c cluster.Publish) (*transaction, 
 	t := &transaction{subject: key.String(), planned: have, value: value}
 	t.ifs = []clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(name), "=", have)}
 	t.then = []clientv3.Op{clientv3.OpPut(name, string(value)), p.ready()}
+	t.then = append(t.then, p.revived(scale, found[1])...)
 	r := reservation{planner: p, owner: service.Name, transaction: t}
-	if err := r.reserve(ctx, wanted, found[1:]); err != nil {
+	if err := r.reserve(ctx, wanted, found[2:]); err != nil {
 		return nil, err
 	}
 	t.then = append(t.then, chunked(r.puts)...)
 	dropped := slices.DeleteFunc(previous(c.Previous, key, found[0]), func(f cluster.Frontend) bool { return slices.Contains(wanted, f) })
 	t.then = append(t.then, p.release(service.Name, dropped)...)
 	return t, nil
+}
+
+// revived takes back that the service was withdrawn before.
+func (p planner) revived(key Key, stored *mvccpb.KeyValue) []clientv3.Op {
+	if stored == nil {
+		return nil
+	}
+	if s, err := decodeReport[cluster.Scaled](stored.Value); err != nil || !s.Withdrawn {
+		return nil
+	}
+	return []clientv3.Op{p.store.bury(key.Service, stored.ModRevision)}
 }
 
 // unreadable says whether what stands in the store cannot be read by anybody: to a planner it is not there, and

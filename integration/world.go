@@ -181,7 +181,7 @@ func (w *World) Write(services ...*cluster.Service) (revision int64) {
 	for _, s := range services {
 		entries = append(entries, controlcenter.Entry{Service: s})
 	}
-	done, err := controlcenter.Publish(w.t.Context(), w.Store, entries, func(controlcenter.Plan) {})
+	done, err := controlcenter.Publish(w.t.Context(), w.Store, entries, controlcenter.How{Force: true})
 	require.NoError(w.t, err)
 	for _, d := range done {
 		revision = max(revision, d.Revision)
@@ -204,7 +204,7 @@ func (w *World) Publish(services ...*cluster.Service) int64 {
 // Withdraw removes a service and waits for the nodes.
 func (w *World) Withdraw(name string) {
 	w.t.Helper()
-	done, err := controlcenter.Withdraw(w.t.Context(), w.Store, name, func(controlcenter.Plan) {})
+	done, err := controlcenter.Withdraw(w.t.Context(), w.Store, name, controlcenter.How{Force: true})
 	require.NoError(w.t, err)
 	w.Await(done.Revision)
 }

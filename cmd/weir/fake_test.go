@@ -24,10 +24,6 @@ type fake struct {
 	status  etcd.Status
 }
 
-func (f *fake) Operations(context.Context) (*cluster.Operations, error) {
-	return &cluster.Operations{}, nil
-}
-
 func (f *fake) Repairs(context.Context) (map[string]cluster.Repairs, error) {
 	return f.repairs, f.denied
 }

@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/weir-lb/weir/cluster"
 	"github.com/weir-lb/weir/controlcenter"
@@ -16,6 +18,7 @@ type publishOptions struct {
 	wait     waitFlags
 	output   outputFlag
 	dryRun   bool
+	force    bool
 }
 
 // outcome is what publish and withdraw print as data.
@@ -47,7 +50,16 @@ default, except the VIPs, which stay.`,
 	o.wait.register(c.Flags())
 	o.output.register(c.Flags(), "none", "none", "json", "yaml", "name")
 	c.Flags().BoolVar(&o.dryRun, "dry-run", false, "show what would change, and stop there")
+	o.registerForce(c.Flags())
 	return c
+}
+
+func (o *publishOptions) registerForce(flags *pflag.FlagSet) {
+	flags.BoolVar(&o.force, "force", false, "also when more than half of all instances would go")
+}
+
+func (o *publishOptions) how() controlcenter.How {
+	return controlcenter.How{Show: func(p controlcenter.Plan) { o.say("%s", p) }, Force: o.force}
 }
 
 func runPublish(ctx context.Context, o *publishOptions) error {
@@ -92,13 +104,20 @@ func (a *app) planAll(ctx context.Context, s store, entries []controlcenter.Entr
 	if err != nil {
 		return nil, err
 	}
-	return controlcenter.PlanAll(snapshot, entries)
+	plans, err := controlcenter.PlanAll(snapshot, entries)
+	if err != nil {
+		return nil, err
+	}
+	if err := controlcenter.Weigh(ctx, s, snapshot, plans); err != nil && !errors.Is(err, cluster.ErrUnsafe) {
+		return nil, err
+	}
+	return plans, nil // the plans say what would be refused
 }
 
 func (o *publishOptions) publish(ctx context.Context, s store, entries []controlcenter.Entry) error {
 	limited, cancel := context.WithTimeout(ctx, o.etcd.timeout)
 	defer cancel()
-	done, err := controlcenter.Publish(limited, s, entries, func(p controlcenter.Plan) { o.say("%s", p) })
+	done, err := controlcenter.Publish(limited, s, entries, o.how())
 	if err != nil {
 		for _, p := range done {
 			if p.Revision > 0 {

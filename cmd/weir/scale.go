@@ -49,7 +49,7 @@ back: load does not change it, nor does publishing the service again.`,
 	f := c.Flags()
 	f.BoolVar(&o.word.Auto, "auto", false, "let the load, or the service's file, decide again")
 	f.StringVar(&o.word.Reason, "reason", "", "why; shown with the number")
-	f.BoolVar(&o.word.Force, "force", false, "also outside of what the file permits, or when more than half of all launched instances would stop")
+	f.BoolVar(&o.word.Force, "force", false, "also outside of what the file permits, or when more than half of all instances would go")
 	f.BoolVar(&o.dryRun, "dry-run", false, "show what would change, and stop there")
 	return c
 }

@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 
 	"github.com/spf13/cobra"
 
+	"github.com/weir-lb/weir/cluster"
 	"github.com/weir-lb/weir/controlcenter"
 )
 
@@ -30,6 +32,7 @@ func newWithdrawCmd(a *app, runF func(context.Context, *withdrawOptions) error) 
 	o.wait.register(c.Flags())
 	o.output.register(c.Flags(), "none", "none", "json", "yaml", "name")
 	c.Flags().BoolVar(&o.dryRun, "dry-run", false, "show what would change, and stop there")
+	o.registerForce(c.Flags())
 	return c
 }
 
@@ -40,16 +43,21 @@ func runWithdraw(ctx context.Context, o *withdrawOptions) error {
 			if err != nil {
 				return err
 			}
-			p, err := controlcenter.PlanWithdraw(snapshot, o.name)
+			p, err := controlcenter.PlanWithdraw(ctx, s, snapshot, o.name)
 			if err != nil {
 				return err
 			}
+			plans := []controlcenter.Plan{p}
+			if err := controlcenter.Weigh(ctx, s, snapshot, plans); err != nil && !errors.Is(err, cluster.ErrUnsafe) {
+				return err
+			}
+			p = plans[0]
 			o.say("%s\ndry run: nothing was written", p)
 			return o.output.printOutcome(o.app, outcome{Plans: []controlcenter.Plan{p}})
 		}
 		limited, cancel := context.WithTimeout(ctx, o.etcd.timeout)
 		defer cancel()
-		p, err := controlcenter.Withdraw(limited, s, o.name, func(p controlcenter.Plan) { o.say("%s", p) })
+		p, err := controlcenter.Withdraw(limited, s, o.name, o.how())
 		if err != nil {
 			return err
 		}

@@ -9,31 +9,59 @@ import (
 )
 
 // adopt takes up instances that run on a node and are assigned to nobody, as after the store was wiped or the node forgotten.
-// One that takes connections becomes an instance like others, so that those that are too many go as they always do; any
-// other one is stopped. It says of which services there were some: in this round nothing else is decided about these.
-func (r *round) adopt() map[string]bool {
-	busy := map[string]bool{}
+// One that takes connections becomes an instance like others, so that those that are too many go as they always do. One of
+// which nobody knows where it is reached goes once others serve in its place, and those of a service that is not published
+// when somebody withdraws it. It says of which services there were some to take up: in this round nothing else is decided
+// about these.
+func (r *round) adopt(members map[string][]*member) map[string]bool {
+	busy, orphans := map[string]bool{}, map[string]int{}
 	for _, node := range slices.Sorted(maps.Keys(r.Operations.Launched)) {
 		for _, id := range slices.Sorted(maps.Keys(r.Operations.Launched[node])) {
 			l := r.Operations.Launched[node][id]
 			if _, assigned := r.Operations.Assigned[node][id]; assigned || l.Phase == cluster.PhaseStopped || l.Phase == cluster.PhaseRefused || !r.launching(node) {
 				continue
 			}
-			busy[l.Service] = true
 			a := cluster.Assignment{Service: l.Service, Wanted: cluster.WantStopped, Version: l.Version, Reason: "nobody knows why it runs", Since: r.Now}
-			claims := r.recognize(node, id, &a)
+			claims, known := r.recognize(node, id, &a)
+			_, published := r.Snapshot.Services.Get(l.Service)
+			switch {
+			case known || r.Operations.Scaled[l.Service].Withdrawn:
+			case !published:
+				orphans[l.Service]++
+				continue
+			case l.Phase == cluster.PhaseReady: // where it is reached was written before that it is ready: a moment, and it is known
+				busy[l.Service] = true
+				continue
+			case !r.replaceable(l.Service, members[l.Service]):
+				continue
+			}
+			busy[l.Service] = true
 			r.do(cluster.EventPlaced, l.Service, fmt.Sprintf("instance %s on node %s was assigned to nobody: %s", id, node, a.Wanted), cluster.Assign{Node: node, ID: id, Assignment: a, Claims: claims})
 		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(orphans)) {
+		r.orphaned(name, orphans[name])
 	}
 	return busy
 }
 
+// replaceable says whether as many instances as are wanted are ready.
+func (r *round) replaceable(name string, members []*member) bool {
+	ready := 0
+	for _, m := range members {
+		if m.ready() && m.assignment.Wanted == cluster.WantServing {
+			ready++
+		}
+	}
+	return ready >= r.Want[name]
+}
+
 // recognize fills in what is known of an instance that takes connections, and returns the ports that are to be claimed.
-func (r *round) recognize(node, id string, a *cluster.Assignment) (claims []uint16) {
+func (r *round) recognize(node, id string, a *cluster.Assignment) (claims []uint16, known bool) {
 	in, published := r.Snapshot.Services.Get(a.Service)
 	state := r.statesOf(a.Service)[id]
 	if !published || in.Service.Run == nil || state == nil || state.Node != node {
-		return nil
+		return nil, false
 	}
 	a.Run, a.Check, a.Address, a.Ports = *in.Service.Run, in.Service.Check, state.Instance.Addr, state.Instance.Ports
 	if state.Instance.Port != 0 {
@@ -46,5 +74,5 @@ func (r *round) recognize(node, id string, a *cluster.Assignment) (claims []uint
 		}
 	}
 	slices.Sort(claims)
-	return claims
+	return claims, true
 }

@@ -303,6 +303,7 @@ func TestWhatIsHeldBackStopsNothing(t *testing.T) {
 	}
 	require.Equal(t, 2, sum(w.hosts("a", cluster.WantServing)), "and an empty store says nothing")
 	w.draft.Ready(true)
+	w.publish("a", -1, nil)
 	w.settle(2*time.Minute, nil)
 	require.Zero(t, sum(w.hosts("a")))
 }
@@ -399,4 +400,77 @@ func TestWhatIsAssignedToNobodyIsAdopted(t *testing.T) {
 	require.Equal(t, 3, w.serving("a"))
 	require.Equal(t, placed+4, w.told("placed"), "none is started anew")
 	require.Zero(t, sum(w.hosts("b")), "and what nobody wants is stopped")
+}
+
+func TestWhatNobodyWithdrewRunsOn(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 2)
+	w.publish("a", 3, nil)
+	w.publish("b", 2, nil)
+	w.settle(time.Minute, nil)
+	events := len(w.events)
+	for _, name := range []string{"a", "b"} { // by hand, or as nobody can read them
+		w.draft.Service(name, nil)
+		delete(w.want, name)
+	}
+	w.revision++
+	w.settle(10*time.Minute, nil)
+	require.Equal(t, 5, sum(w.hosts("a"))+sum(w.hosts("b")))
+	require.Len(t, w.events, events)
+	require.Len(t, w.problems, 2)
+	require.Contains(t, w.problems[0].Error(), "service a: it is not published, or cannot be read, and nobody withdrew it: 3 of its instances run on")
+	require.Contains(t, w.problems[0].Error(), "weir controlcenter withdraw a")
+
+	// The store was wiped on top of that, and only one of them is published again: the launchers' word is left.
+	for node := range w.ops.Assigned {
+		clear(w.ops.Assigned[node])
+		clear(w.ops.Ports[node])
+	}
+	b := w.services["b"]
+	delete(w.services, "b")
+	w.publish("b", 2, func(s *cluster.Service) { *s = *b })
+	w.settle(10*time.Minute, func() { require.GreaterOrEqual(t, w.serving("b"), 2) })
+	require.Equal(t, 2, sum(w.hosts("b")))
+	require.Len(t, w.problems, 1)
+	require.Contains(t, w.problems[0].Error(), "3 of its instances run on")
+	running := 0
+	for _, launched := range w.ops.Launched {
+		for _, l := range launched {
+			if l.Service == "a" && l.Phase == cluster.PhaseReady {
+				running++
+			}
+		}
+	}
+	require.Equal(t, 3, running)
+
+	w.publish("a", -1, nil) // somebody withdraws it after all
+	w.settle(10*time.Minute, nil)
+	require.Zero(t, sum(w.hosts("a")))
+	require.Empty(t, w.problems)
+	require.Empty(t, w.ops.Scaled, "the withdrawal is forgotten once nothing is left")
+	require.Equal(t, 2, w.serving("b"))
+}
+
+func TestAnUnknownInstanceGoesOnceOthersServe(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 2)
+	w.publish("a", 2, nil)
+	w.settle(time.Minute, nil)
+	for node := range w.ops.Assigned {
+		clear(w.ops.Assigned[node])
+		clear(w.ops.Ports[node])
+		for id, l := range w.ops.Launched[node] { // a launcher that was started anew: it does not know where they are reached
+			l.Phase = cluster.PhaseStarting
+			w.ops.Launched[node][id] = l
+			w.draft.Instance(node, "a", id, nil)
+		}
+	}
+	w.second()
+	require.Equal(t, 2, sum(w.hosts("a", cluster.WantServing)), "others are started")
+	require.Zero(t, sum(w.hosts("a", cluster.WantStopped)))
+	w.settle(time.Minute, nil)
+	require.Equal(t, 2, w.serving("a"))
+	for _, launched := range w.ops.Launched {
+		require.Len(t, launched, 1)
+	}
 }

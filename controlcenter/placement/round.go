@@ -37,13 +37,14 @@ func Plan(prev State, in Input) (State, []Action, []cluster.Problem) {
 				members[name] = nil
 			}
 		}
-		adopted := r.adopt()
+		adopted := r.adopt(members)
 		for _, name := range slices.Sorted(maps.Keys(members)) {
 			if !adopted[name] {
 				r.service(name, members[name])
 			}
 		}
 		r.relieve(r.calm)
+		r.bury(members, adopted)
 		r.freePorts()
 	}
 	r.forget(members)

@@ -16,11 +16,13 @@ import (
 func (r *round) service(name string, members []*member) {
 	order(members)
 	in, published := r.Snapshot.Services.Get(name)
-	if !published || !in.Service.Launched() {
-		r.withdrawn(members)
-		if published {
-			r.call(in)
-		}
+	if !published {
+		r.vanished(name, members)
+		return
+	}
+	if !in.Service.Launched() {
+		r.withdrawn(members, "its service is not launched any more")
+		r.call(in)
 		return
 	}
 	if in.Called != nil { // it was a list of machines before
@@ -37,21 +39,6 @@ func (r *round) service(name string, members []*member) {
 	t.replace()
 	if t.calm(members) {
 		r.calm = append(r.calm, &t)
-	}
-}
-
-// withdrawn stops what nobody wants any more. Who withdrew the service did so by a command that asked back.
-func (r *round) withdrawn(members []*member) {
-	for _, m := range members {
-		switch {
-		case r.forgotten(m):
-			r.unassign(m)
-		case m.lost:
-		case m.kept():
-			r.want(m, cluster.WantDrained, "its service is not launched any more")
-		default:
-			r.depart(m)
-		}
 	}
 }
 

@@ -43,6 +43,7 @@ func newWorld(t require.TestingT, nodes int) *world {
 	w.ops = cluster.Operations{
 		Alive: map[string]bool{}, Applied: map[string]cluster.Applied{}, Launchers: map[string]cluster.Launcher{},
 		Assigned: map[string]map[string]cluster.Assignment{}, Launched: map[string]map[string]cluster.Launched{}, Ports: map[string]map[uint16]cluster.PortClaim{},
+		Scaled: map[string]cluster.Scaled{},
 	}
 	for i := range nodes {
 		w.join(fmt.Sprintf("n%d", i+1), []string{"east", "west"}[i%2])
@@ -65,6 +66,7 @@ func (w *world) publish(name string, want int, change func(*cluster.Service)) {
 		w.draft.Service(name, nil)
 		delete(w.want, name)
 		delete(w.services, name)
+		w.ops.Scaled[name] = cluster.Scaled{Withdrawn: true, ModRevision: w.revision}
 		return
 	}
 	s := &cluster.Service{Name: name, Ports: []cluster.Port{{Name: "web", Port: 80, Protocol: cluster.TCP}}, Run: &cluster.Run{Command: []string{"/bin/" + name}}, ModRevision: w.revision}
@@ -133,6 +135,9 @@ func (w *world) carry(d cluster.Decision) {
 		}
 	case cluster.FreePort:
 		delete(w.ops.Ports[d.Node], d.Port)
+	case cluster.Buried:
+		require.True(w.t, w.ops.Scaled[d.Service].Withdrawn)
+		delete(w.ops.Scaled, d.Service)
 	case cluster.Acknowledge:
 		w.draft.Barrier(w.revision)
 	case cluster.SetMoved:

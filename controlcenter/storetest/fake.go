@@ -25,6 +25,7 @@ type Fake struct {
 	admin    map[string]map[string]cluster.Admin
 	held     *cluster.Held
 	down     error
+	ops      cluster.Operations
 	revision int64
 	writes   int
 	follow   []string // nodes that apply each write at once
@@ -49,6 +50,25 @@ func (f *Fake) Snapshot(context.Context) (*cluster.Snapshot, error) {
 		return nil, f.down
 	}
 	return f.draft.Snapshot(f.revision), nil
+}
+
+// Operations implements controlcenter.Store.
+func (f *Fake) Operations(context.Context) (*cluster.Operations, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.down != nil {
+		return nil, f.down
+	}
+	ops := f.ops
+	return &ops, nil
+}
+
+// Operate replaces what nodes and launchers tell.
+func (f *Fake) Operate(ops cluster.Operations) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.ops = ops
+	f.move()
 }
 
 // Commit implements controlcenter.Store.
@@ -81,6 +101,13 @@ func (f *Fake) apply(change cluster.Change) error {
 		}
 		delete(f.services, c.Service.Name)
 		f.draft.Service(c.Service.Name, nil)
+		if c.Service.Launched() {
+			f.ops.Scaled = maps.Clone(f.ops.Scaled)
+			if f.ops.Scaled == nil {
+				f.ops.Scaled = map[string]cluster.Scaled{}
+			}
+			f.ops.Scaled[c.Service.Name] = cluster.Scaled{Withdrawn: true}
+		}
 	case cluster.SetAdmin:
 		f.draft.Admin(c.Service, c.ID, c.Admin)
 	case cluster.SetNodeAdmin:

@@ -34,7 +34,7 @@ func silentWatch(r *run) {
 	missed(func() int64 { return w.Write(integration.Service("changed", f, p.addresses[1])) })
 	w.Only(w.Nodes[0], f, p.addresses[1])
 	missed(func() int64 {
-		done, err := controlcenter.Withdraw(r.Context(), w.Store, "changed", func(controlcenter.Plan) {})
+		done, err := controlcenter.Withdraw(r.Context(), w.Store, "changed", controlcenter.How{Force: true})
 		require.NoError(r, err)
 		return done.Revision
 	})

@@ -155,7 +155,7 @@ func (s *stage) publish(ctx context.Context, weights []int) (controlcenter.Progr
 		instance.Weight = weight
 		a.Instances = append(a.Instances, instance)
 	}
-	done, err := controlcenter.Publish(ctx, s.store, []controlcenter.Entry{{Service: a}}, func(controlcenter.Plan) {})
+	done, err := controlcenter.Publish(ctx, s.store, []controlcenter.Entry{{Service: a}}, controlcenter.How{Force: true})
 	if err != nil {
 		return controlcenter.Progress{}, err
 	}

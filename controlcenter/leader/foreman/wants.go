@@ -41,6 +41,9 @@ func (f *Foreman) wants(ctx context.Context, s *cluster.Snapshot, ops *cluster.O
 			continue
 		}
 		written, there := ops.Scaled[name]
+		if written.Withdrawn { // of one of the same name, before this
+			written, there = cluster.Scaled{ModRevision: written.ModRevision}, false
+		}
 		switch {
 		case there && written.Pinned:
 			out[name] = wish{written.Replicas, "operator", written.Reason}
@@ -77,7 +80,7 @@ func (f *Foreman) scale(ctx context.Context, in *cluster.Inputs, written cluster
 	}
 	policy := policyOf(in)
 	if !there {
-		written.Replicas = max(policy.Min, 1)
+		written.Replicas = max(policy.Min, 1, min(running(name, ops), policy.Max))
 	}
 	_, wake := ops.Wakes[name]
 	heard := f.heard.Load()
@@ -98,6 +101,20 @@ func (f *Foreman) scale(ctx context.Context, in *cluster.Inputs, written cluster
 		return wish{written.Replicas, written.By, written.Reason}, nil
 	}
 	return wish{d.Want, d.By, d.Reason}, f.writeScaled(ctx, name, d, written, wake)
+}
+
+// running is how many instances of a service are there: where nobody knows any more how many there should be, those.
+func running(name string, ops *cluster.Operations) (n int) {
+	for node, launched := range ops.Launched {
+		for id, l := range launched {
+			a, assigned := ops.Assigned[node][id]
+			leaving := assigned && (a.Wanted == cluster.WantDrained || a.Wanted == cluster.WantStopped || a.Wanted == cluster.WantStandby)
+			if l.Service == name && !leaving && (l.Phase == cluster.PhaseReady || l.Phase == cluster.PhaseStarting || l.Phase == cluster.PhaseCrashed) {
+				n++
+			}
+		}
+	}
+	return n
 }
 
 // due says whether there are new reports, or more instances may be added by now. Without reports for two intervals it is
