@@ -54,7 +54,7 @@ func TestSignsOfRefusals(t *testing.T) {
 	}
 	look(0, 1)
 	look(1, 1)
-	require.Empty(t, verdict(c))
+	require.Equal(t, cluster.Suspect, verdict(c))
 	look(0, 2)
 	require.Equal(t, cluster.Failing, verdict(c))
 	require.Equal(t, "2 new connections were refused", c.Health()["a"][mine.Instance].Reason)
