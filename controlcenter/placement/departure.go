@@ -17,7 +17,8 @@ func (r *round) depart(m *member) {
 			r.want(m, cluster.WantStopped, why)
 		}
 	case cluster.WantStopped:
-		if m.phase() == cluster.PhaseStopped || m.phase() == cluster.PhaseRefused {
+		// Its launcher took it back from the nodes before it said so, and a moment later the snapshot shows that.
+		if m.state == nil && (m.phase() == cluster.PhaseStopped || m.phase() == cluster.PhaseRefused) {
 			r.unassign(m)
 		}
 	}
@@ -31,13 +32,19 @@ func (r *round) launching(node string) bool {
 // unassign forgets an instance that does not run.
 func (r *round) unassign(m *member) { r.do("", "", "", r.release(m)) }
 
-// release is the end of an assignment. Its launcher took the instance back from the nodes before it said that it is gone, so
-// what is known now is later than that.
+// release is the end of an assignment.
 func (r *round) release(m *member) cluster.Unassign {
-	return cluster.Unassign{Node: m.node, ID: m.id, Service: m.assignment.Service, Ports: m.portNumbers(), Since: r.Now, Revision: r.revision()}
+	return cluster.Unassign{Node: m.node, ID: m.id, Service: m.assignment.Service, Ports: m.portNumbers(), Since: r.Now, Revision: r.without(m.state)}
 }
 
-func (r *round) revision() int64 { return max(r.Snapshot.Revision, r.Operations.Revision) }
+// without is a revision from which on no node knows an instance, with this state. Nodes apply snapshots: a revision of which
+// no snapshot is made, as each write below ops/ has one, would be waited for until somebody changes something else.
+func (r *round) without(s *cluster.State) int64 {
+	if s == nil {
+		return r.Snapshot.Revision
+	}
+	return max(r.Snapshot.Revision, r.Operations.Revision)
+}
 
 func (m *member) portNumbers() (out []uint16) {
 	for _, port := range m.assignment.Ports {

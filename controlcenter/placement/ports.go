@@ -64,7 +64,7 @@ func (r *round) freePorts() {
 				if _, there := r.Operations.Assigned[node][c.ID]; there {
 					continue
 				}
-				r.do("", "", "", cluster.Unassign{Node: node, ID: c.ID, Service: c.Service, Ports: []uint16{port}, Since: r.Now, Revision: r.revision()})
+				r.do("", "", "", cluster.Unassign{Node: node, ID: c.ID, Service: c.Service, Ports: []uint16{port}, Since: r.Now, Revision: r.without(r.statesOf(c.Service)[c.ID])})
 				continue
 			}
 			if r.Now.Sub(c.Since) >= portRest || !c.Busy && r.appliedByAll(c.Revision) {

@@ -91,7 +91,7 @@ func (w *world) snapshot() *cluster.Snapshot { return w.draft.Snapshot(w.revisio
 // plan decides without doing.
 func (w *world) plan() (State, []Action, []cluster.Problem) {
 	ops := w.ops
-	ops.Revision = w.revision
+	ops.Revision = w.revision + 1000 // of what no snapshot shows
 	return Plan(w.state, Input{Now: w.now, Snapshot: w.snapshot(), Operations: &ops, Want: w.want, Hosts: w.heats, Shares: w.shares})
 }
 

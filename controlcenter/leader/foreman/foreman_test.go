@@ -30,6 +30,7 @@ import (
 type host struct {
 	mu    sync.Mutex
 	there map[string]*running
+	busy  int // a port that somebody else has; 0: the first that is asked for, -1: none
 }
 
 type running struct {
@@ -44,6 +45,12 @@ func (h *host) Ensure(_ context.Context, spec launcher.Spec) error {
 		return nil
 	}
 	port := spec.Ports[0].Port
+	if h.busy == 0 {
+		h.busy = int(port)
+	}
+	if h.busy == int(port) {
+		return launcher.ErrPortBusy
+	}
 	cmd := exec.Command(os.Args[0], "listen", fmt.Sprintf("127.0.0.1:%d", port))
 	if err := cmd.Start(); err != nil {
 		return err
@@ -179,7 +186,7 @@ func (l *lab) node(name string, number int, s *etcd.Store) {
 			_ = s.Applied(ctx, name, cluster.Applied{Revision: snapshot.Revision, FlowsRevision: snapshot.Revision})
 		})
 	})
-	h := &host{there: map[string]*running{}}
+	h := &host{there: map[string]*running{}, busy: -1}
 	l.hosts[name] = h
 	first := ports(l.t, 20)[0]
 	k, err := keep.New(keep.Config{
@@ -395,6 +402,44 @@ func (l *lab) load(connections int) (stop func()) {
 		}
 		return nil
 	})
+}
+
+// TestPorts has a node on which somebody else listens at the first port that an instance gets, and a claim that nobody uses, as
+// of a leader that died in between. Nothing happens in the cluster meanwhile that would have nodes apply anything.
+func TestPorts(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	l.hosts["n1"].mu.Lock()
+	l.hosts["n1"].busy = 0
+	l.hosts["n1"].mu.Unlock()
+	one, two := 1, 2
+	l.publish(func(s *cluster.Service) { s.Replicas = &one })
+	l.lead("cc1")
+	l.until("one serves", func(m map[string][]string) bool { return total(m) == 1 })
+	l.publish(func(s *cluster.Service) { s.Replicas = &two })
+	l.until("on both nodes", func(m map[string][]string) bool { return len(m["n1"]) == 1 && len(m["n2"]) == 1 })
+	l.hosts["n1"].mu.Lock()
+	busy := uint16(l.hosts["n1"].busy)
+	l.hosts["n1"].mu.Unlock()
+	require.NotZero(t, busy)
+	claims := l.operations().Ports["n1"]
+	require.True(t, claims[busy].Busy, "it is noted: %v", claims)
+	require.Len(t, claims, 2)
+
+	client, err := l.store.Client()
+	require.NoError(t, err)
+	_, err = client.Put(t.Context(), l.store.Prefix()+fmt.Sprintf("ops/ports/n1/%d", busy+5), `{"service":"a","id":"a-lost"}`)
+	require.NoError(t, err)
+	begin := time.Now()
+	require.Eventually(t, func() bool { return len(l.operations().Ports["n1"]) == 2 }, time.Minute, 20*time.Millisecond)
+	t.Logf("the claim that nobody uses was freed after %s", time.Since(begin).Round(time.Millisecond))
+	require.Contains(t, l.operations().Ports["n1"], busy)
+
+	l.publish(func(s *cluster.Service) { s.Replicas = &one })
+	l.until("one is left", func(m map[string][]string) bool { return total(m) == 1 })
+	begin = time.Now()
+	require.Eventually(t, func() bool { o := l.operations(); return len(o.Ports["n1"])+len(o.Ports["n2"]) == 2 }, time.Minute, 20*time.Millisecond)
+	t.Logf("the port of an instance that went was freed after %s", time.Since(begin).Round(time.Millisecond))
 }
 
 func TestTheLoadDecidesHowMany(t *testing.T) {
