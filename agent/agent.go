@@ -26,6 +26,9 @@ type Agent struct {
 	teller  *runner.Runner
 	saver   *runner.Runner
 	herald  *runner.Runner
+	waker   *runner.Runner
+	waking  *waking
+	sleeper chan struct{} // of size one: there is a service that sleeps
 
 	archiver cluster.Archiver // of the snapshot file; used by one goroutine at a time
 	tidy     sync.Once
@@ -71,7 +74,7 @@ func New(c Config) (*Agent, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &Agent{c: c, kernel: &watched{Driver: c.Driver, limit: c.Deadline}, routes: newRoutes(c.NodeAddrs), noticed: make(chan struct{}, 1)}
+	a := &Agent{c: c, kernel: &watched{Driver: c.Driver, limit: c.Deadline}, routes: newRoutes(c.NodeAddrs), noticed: make(chan struct{}, 1), waking: newWaking(), sleeper: make(chan struct{}, 1)}
 	a.repairs = cluster.Repairs{Since: time.Now().UTC(), Newest: []cluster.Repair{}}
 	a.flows = newFlows(c)
 	a.syncer = runner.New(a.pass, runner.Options{Max: c.FullCheck, Failed: a.failed("sync")})
@@ -80,6 +83,7 @@ func New(c Config) (*Agent, error) {
 	a.flows.changed = a.teller.Kick
 	a.saver = runner.New(a.save, runner.Options{Min: 10 * time.Second, Failed: a.failed(saving)})
 	a.herald = runner.New(a.tellRepairs, runner.Options{Min: 2 * time.Second, Failed: a.failed("report repairs")})
+	a.waker = runner.New(a.wake, runner.Options{Min: wakeEvery, RetryMax: 2 * time.Second, Failed: a.failed(rousing)})
 	return a, nil
 }
 
@@ -97,6 +101,8 @@ func (a *Agent) Run(ctx context.Context) error {
 	g.Go(func() error { return a.tellRegularly(ctx) })
 	g.Go(func() error { return a.saver.Run(ctx) })
 	g.Go(func() error { return a.herald.Run(ctx) })
+	g.Go(func() error { return a.waker.Run(ctx) })
+	g.Go(func() error { return a.listen(ctx) })
 	g.Go(func() error { return a.watchDrift(ctx) })
 	g.Go(func() error { return a.watchBeside(ctx) })
 	g.Go(func() error { return a.heal(ctx) })
@@ -176,6 +182,9 @@ func (a *Agent) failed(what string) func(error, time.Duration) {
 		a.c.Metrics.failures.WithLabelValues(what).Inc()
 		if what == saving && a.unsaved.Swap(true) {
 			return // a disk that is full stays so for long, and the agent works without the file
+		}
+		if what == rousing && a.c.Source.Connected() != nil {
+			return // that etcd is away is told elsewhere, and this is tried every two seconds
 		}
 		a.c.Logger.Error(what, "err", err, "retry", retry.Round(time.Millisecond).String())
 		if what == "sync" {

@@ -24,6 +24,8 @@ type Source interface {
 type Reporter interface {
 	Applied(ctx context.Context, node string, a cluster.Applied) error
 	Repaired(ctx context.Context, node string, r cluster.Repairs) error
+	// Wake says that somebody connects to a service that sleeps.
+	Wake(ctx context.Context, node, service string) error
 }
 
 // Config of an Agent.
@@ -50,6 +52,9 @@ type Config struct {
 	// Beside is what other parts of this process complain of, sorted; nil: there are none. It is asked every few seconds, and
 	// must not take long.
 	Beside func() []cluster.Problem
+
+	// Knocks tell of connections to services that sleep; nil: nobody would hear of them, so such services refuse.
+	Knocks Knocks
 
 	Deadline    time.Duration // of one reading or one writing of rules, then the node is not ready. Default 10 s
 	FullCheck   time.Duration // between two readings of the whole table; more: less work, later repair. Default 5 min

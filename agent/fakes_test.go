@@ -93,6 +93,13 @@ type store struct {
 	refuse  error // what a report is answered with
 	reports []report
 	repairs []cluster.Repairs
+	woken   []woken
+}
+
+// woken is a service that the leader was told of.
+type woken struct {
+	service string
+	at      time.Time
 }
 
 type report struct {
@@ -138,6 +145,27 @@ func (s *store) Repaired(_ context.Context, _ string, r cluster.Repairs) error {
 	}
 	s.repairs = append(s.repairs, r)
 	return nil
+}
+
+func (s *store) Wake(_ context.Context, node, service string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.refuse != nil {
+		return s.refuse
+	}
+	s.woken = append(s.woken, woken{service, time.Now()})
+	return nil
+}
+
+// wakes returns the services that were told of since the last call, each as often as it was.
+func (s *store) wakes() (services []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, w := range s.woken {
+		services = append(services, w.service)
+	}
+	s.woken = nil
+	return services
 }
 
 func (s *store) set(away, refuse error) {
@@ -298,6 +326,15 @@ func newHistory() *history {
 
 // service publishes service NUMBER at 10.10.1.NUMBER:80 with so many instances; -1 withdraws it.
 func (h *history) service(number, instances int) *history {
+	return h.publish(number, instances, func(*cluster.Service) {})
+}
+
+// sleeper publishes a service that may sleep.
+func (h *history) sleeper(number, instances int) *history {
+	return h.publish(number, instances, rulestest.Sleeper)
+}
+
+func (h *history) publish(number, instances int, change func(*cluster.Service)) *history {
 	h.revision++
 	name := fmt.Sprintf("s%d", number)
 	if instances < 0 {
@@ -305,9 +342,10 @@ func (h *history) service(number, instances int) *history {
 		return h
 	}
 	s := &cluster.Service{
-		Name: name, VIPs: []netip.Addr{netip.AddrFrom4([4]byte{10, 10, 1, byte(number)})},
+		Name: name, VIPs: []netip.Addr{netip.AddrFrom4([4]byte{10, 10, byte(1 + number>>8), byte(number)})},
 		Ports: []cluster.Port{{Port: 80, Protocol: cluster.TCP}}, CreateRevision: h.revision, ModRevision: h.revision,
 	}
+	change(s)
 	for i := range instances {
 		instance, err := cluster.ParseInstance(fmt.Sprintf("192.168.10.%d:80", 1+i))
 		if err != nil {

@@ -16,7 +16,8 @@ type Metrics struct {
 	slots, problems       prometheus.Gauge
 	stale, held, services prometheus.Gauge
 	quarantined, fight    prometheus.Gauge
-	draining              prometheus.Gauge
+	draining, asleep      prometheus.Gauge
+	knocks, wakes         prometheus.Counter
 }
 
 // NewMetrics makes the metrics and registers them; nil: nowhere.
@@ -39,6 +40,9 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		flows:       count("flows_deleted_total", "Stale connection tracking entries deleted."),
 		ended:       count("flows_ended_total", "Established connections to dead instances ended, with --kill-flows."),
 		draining:    gauge("flows_draining", "Live connections to instances that were drained or removed, when last counted."),
+		asleep:      gauge("asleep", "Services that have no instance until somebody connects."),
+		knocks:      count("knocks_total", "Connections to services that sleep, as far as the kernel told of them: at most one a second for each frontend."),
+		wakes:       count("wakes_total", "Times that the leader was told of such a service."),
 		failures:    prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "weir", Subsystem: "agent", Name: "failures_total", Help: "Failed runs of a loop."}, []string{"loop"}),
 		revision:    gauge("revision", "Newest etcd revision that the kernel holds."),
 		services:    gauge("services", "Services of the applied snapshot."),
@@ -54,7 +58,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		m.repairs.WithLabelValues(cause) // so that 0 shows, and the first one is an increase
 	}
 	if r != nil {
-		r.MustRegister(m.apply, m.read, m.writes, m.repairs, m.flows, m.ended, m.draining, m.failures, m.revision, m.services, m.frontends, m.slots, m.problems, m.stale, m.held, m.quarantined, m.fight)
+		r.MustRegister(m.apply, m.read, m.writes, m.repairs, m.flows, m.ended, m.draining, m.asleep, m.knocks, m.wakes, m.failures, m.revision, m.services, m.frontends, m.slots, m.problems, m.stale, m.held, m.quarantined, m.fight)
 	}
 	return m
 }

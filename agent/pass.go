@@ -34,10 +34,11 @@ func (a *Agent) pass(ctx context.Context) error {
 		return err
 	}
 	a.repaired(in.taken)
+	a.rest()
 	if a.flows.want(in.snapshot, a.have, a.want, done.plan, drifted) {
 		a.flusher.Kick()
 	}
-	a.publish(in, done.plan, slices.Concat(done.problems, a.want.Problems, a.surroundings, a.beside(), a.fights()))
+	a.publish(in, done.plan, slices.Concat(done.problems, a.want.Problems, a.surroundings, a.beside(), a.fights(), a.waking.problems(a.want)))
 	return errors.Join(done.routes, a.takeOver(ctx, in.snapshot))
 }
 
@@ -155,7 +156,8 @@ func (a *Agent) revertNothing(s *cluster.Snapshot) error {
 }
 
 func (a *Agent) options() rules.Options {
-	return rules.Options{KeepSource: a.c.KeepSource, Links: a.links(), Budget: a.c.Budget, Node: a.c.Node, Ping: a.c.Ping, NoTables: a.c.NoTables}
+	return rules.Options{KeepSource: a.c.KeepSource, Links: a.links(), Budget: a.c.Budget, Node: a.c.Node, Ping: a.c.Ping, NoTables: a.c.NoTables,
+		NoHold: a.c.Knocks == nil || !a.waking.able()}
 }
 
 // links matter only to decide which kept sources replies would bypass this node for.

@@ -25,7 +25,7 @@ type ServiceRow struct {
 	Blend     *int              `json:"blend,omitempty"` // percent; of an adaptive service
 	Taking    int               `json:"taking"`          // instances that take new connections
 	Instances int               `json:"instances"`
-	Status    string            `json:"status"` // ok, degraded, down, empty
+	Status    string            `json:"status"` // ok, degraded, down, empty, asleep
 	Revision  int64             `json:"revision"`
 	Problems  []cluster.Problem `json:"problems,omitempty"`
 	Figures
@@ -124,9 +124,14 @@ func ServiceRowOf(r *cluster.Resolved) ServiceRow {
 		percent := Blend(s)
 		row.Blend = &percent
 	}
-	row.Status = statusOf(row, idle)
+	if row.Status = statusOf(row, idle); r.Asleep() && len(row.Frontends) > 0 {
+		row.Status = Asleep
+	}
 	return row
 }
+
+// Asleep is the status of a service that has no instance until somebody connects.
+const Asleep = "asleep"
 
 // statusOf is what to know of a service first. Those that are kept for when they are needed are not missing.
 func statusOf(r ServiceRow, idle int) string {

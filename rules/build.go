@@ -18,6 +18,7 @@ type built struct {
 	local     []cluster.Listener
 	problems  []cluster.Problem
 	size      size
+	asleep    int // 1: the service sleeps
 }
 
 // size counts slots: as they should be, and as they are on a node that is over its budget.
@@ -51,13 +52,13 @@ func Build(prev *Ruleset, snapshot *cluster.Snapshot, options Options) *Ruleset 
 }
 
 func (o Options) equal(p Options) bool {
-	return o.Budget == p.Budget && o.Node == p.Node && o.Ping == p.Ping && o.NoTables == p.NoTables &&
+	return o.Budget == p.Budget && o.Node == p.Node && o.Ping == p.Ping && o.NoTables == p.NoTables && o.NoHold == p.NoHold &&
 		slices.Equal(o.KeepSource, p.KeepSource) && slices.Equal(o.Links, p.Links)
 }
 
 // advance rebuilds the services that changed since r, and says whether anything changed that spans the services.
 func (r *Ruleset) advance(snapshot *cluster.Snapshot, tight bool) (next *Ruleset, spanning bool) {
-	next = &Ruleset{Revision: snapshot.Revision, snapshot: snapshot, place: r.place, options: r.options, size: r.size}
+	next = &Ruleset{Revision: snapshot.Revision, snapshot: snapshot, place: r.place, options: r.options, size: r.size, asleep: r.asleep}
 	balancers, services := r.Balancers.Edit(), r.services.Edit()
 	var changed []*cluster.Inputs
 	// All old frontends go before any new one comes: a frontend may pass from one service to another.
@@ -66,7 +67,7 @@ func (r *Ruleset) advance(snapshot *cluster.Snapshot, tight bool) (next *Ruleset
 			for _, f := range old.frontends {
 				balancers.Delete(f)
 			}
-			next.size = next.size.minus(old.size)
+			next.size, next.asleep = next.size.minus(old.size), next.asleep-old.asleep
 			services.Delete(name)
 			spanning = spanning || inputs[1] == nil
 		}
@@ -77,7 +78,7 @@ func (r *Ruleset) advance(snapshot *cluster.Snapshot, tight bool) (next *Ruleset
 	for _, inputs := range changed {
 		service := r.build(inputs, tight, balancers)
 		services.Set(inputs.Service.Name, service)
-		next.size = next.size.plus(service.size)
+		next.size, next.asleep = next.size.plus(service.size), next.asleep+service.asleep
 		old, _ := r.services.Get(inputs.Service.Name)
 		spanning = spanning || !service.spansLike(old)
 	}
@@ -96,12 +97,18 @@ func (r *Ruleset) build(inputs *cluster.Inputs, tight bool, into *cluster.MapEdi
 	resolved := cluster.Resolve(inputs)
 	out := &built{inputs: inputs, frontends: resolved.Frontends, problems: append(resolved.Problems, resolved.Misplaced(r.place)...)}
 	out.local = resolved.On(r.options.Node)
+	if resolved.Asleep() && len(resolved.Frontends) > 0 {
+		out.asleep = 1
+	}
 	for _, f := range resolved.Frontends {
 		if !slices.Contains(out.vips, f.VIP) {
 			out.vips = append(out.vips, f.VIP)
 		}
 		near, _ := resolved.Near(f, r.place)
 		next, loose := r.options.lay(resolved.Service, merge(near), tight)
+		if out.asleep > 0 && !r.options.NoHold {
+			next.Mode = Hold
+		}
 		if next.Guarded = resolved.Service.Guarded(); next.Guarded {
 			next.Sources = disjoint(resolved.Service.SourcesOf(f.VIP))
 		}

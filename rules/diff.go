@@ -17,7 +17,7 @@ import (
 //	a: x y          a: x y z        slot 2, then the size
 //	a: x y z        a: x z          the size and slot 1 (z fills the hole), then slot 2 goes
 //	a: x            -               the entry, then its slot
-//	-               a: (no target)  the entry, which refuses
+//	-               a: (no target)  the entry, which refuses, or holds where the service sleeps
 //	a: x            a: x, guarded   the guard and its sources, then the entry
 //	a: x, guarded   a: x            the entry, then the guard and its sources
 //

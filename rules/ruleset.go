@@ -14,13 +14,14 @@ type Mode uint8
 const (
 	Absent  Mode = iota
 	Refuse       // no target: refused at once, never silence
+	Hold         // no target yet: dropped without an answer, so that the client's retry finds one, and the agent is told
 	Random       // a uniformly random slot
 	Source       // the slot of the client address's hash, alike on every node
 	Unknown      // only ever read: something that we did not write and do not understand
 )
 
 func (m Mode) String() string {
-	return [...]string{"absent", "refuse", "random", "source", "unknown"}[m]
+	return [...]string{"absent", "refuse", "hold", "random", "source", "unknown"}[m]
 }
 
 // Share is how many of a balancer's slots lead to one target.
@@ -82,6 +83,7 @@ type Ruleset struct {
 	services cluster.Map[string, *built]
 	options  Options
 	size     size
+	asleep   int // services
 }
 
 // Options is what Build must know of the host.
@@ -92,6 +94,7 @@ type Options struct {
 	Node       string         // this node: for locality, and for what is counted here; "": none, every instance is far
 	Ping       bool           // VIPs of services answer ping
 	NoTables   bool           // the driver cannot look up the slot of a client's hash: Source balancers have no Table
+	NoHold     bool           // nobody here would hear of connections that are held: services that sleep refuse
 }
 
 // DefaultBudget is how many slots a node may hold before weights are approximated more coarsely. 250,000 elements are
@@ -103,6 +106,18 @@ func (b *Balancer) Leads(target netip.AddrPort) bool {
 	_, found := slices.BinarySearchFunc(b.Shares, target, func(s Share, t netip.AddrPort) int { return s.Target.Compare(t) })
 	return found
 }
+
+// Wake is how a driver tells of connections that it holds: by NFLOG, to whoever listens to the group, at most once a second
+// for each frontend. The numbers are constants of the product: the group is "we" in ASCII, which nobody else is likely to
+// take.
+const (
+	WakeGroup   = 0x7765 // 30565
+	WakePrefix  = "weir-hold"
+	WakeSnaplen = 64 // bytes of the packet that are told: the headers
+)
+
+// Asleep is the number of services that nobody serves until somebody connects.
+func (r *Ruleset) Asleep() int { return r.asleep }
 
 // Slots is the number of slots of all frontends.
 func (r *Ruleset) Slots() int { return r.size.tight }

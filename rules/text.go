@@ -16,6 +16,7 @@ import (
 //	local 192.168.10.100:80
 //	10.10.1.128:8080 random 4 (service a): 192.168.10.100:80 192.168.10.101:80 x3
 //	10.10.1.129:80 refuse (service b)
+//	10.10.1.131:80 hold (service d)
 //	10.10.1.130:80 random 1 for 10.30.0.0/24 (service c): 192.168.10.100:80
 //	problem service c: ...
 func (r *Ruleset) String() string {

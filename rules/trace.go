@@ -28,6 +28,7 @@ const (
 	Passes  Outcome = "passes"  // it is not for us, and leaves as it came
 	Sent    Outcome = "sent"    // to a target
 	Refused Outcome = "refused" // by a TCP reset or an ICMP error, at once
+	Held    Outcome = "held"    // in silence, and told, so that the client's retry finds an instance: the service sleeps
 	Dropped Outcome = "dropped" // in silence, so that the client's retry decides anew: a slot is missing
 	Unclear Outcome = "unclear" // it depends on what is not known: somebody else's rule, or an address that was not given
 )
@@ -85,6 +86,11 @@ func trace(s *State, p Packet) Verdict {
 		v.step(from, "%s in @%s: goto no-endpoint", p.To, mapOf(from))
 		v.step("no-endpoint", "goto refuse")
 		v.refuse(p)
+	case placed.Mode == Hold:
+		v.Outcome = Held
+		v.step(from, "%s in @%s: goto hold", p.To, mapOf(from))
+		v.step("hold", "the agent is told, at most once a second: log group %d", WakeGroup)
+		v.step("hold", "drop")
 	case placed.Mode == Random || placed.Mode == Source:
 		v.balance(p, placed, from)
 		if v.Outcome == Sent {

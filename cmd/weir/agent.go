@@ -22,6 +22,7 @@ import (
 	"github.com/weir-lb/weir/agent"
 	"github.com/weir-lb/weir/cluster"
 	"github.com/weir-lb/weir/etcd"
+	"github.com/weir-lb/weir/internal/knock"
 	"github.com/weir-lb/weir/internal/ops"
 	"github.com/weir-lb/weir/internal/runner"
 	"github.com/weir-lb/weir/rules"
@@ -149,6 +150,9 @@ func (o *agentOptions) connect(f etcdFlags, c *agent.Config, s *served, driver d
 	from := &source{store: s.store}
 	c.Driver, c.Source, c.Report = driver, from, s.store
 	c.NoTables, c.Settled, c.Host = noTables(driver), others(driver), hostProblems(driver)
+	if !o.once { // who does not stay would not hear of them
+		c.Knocks = knock.Listener{Group: rules.WakeGroup, Snaplen: rules.WakeSnaplen}
+	}
 	if !o.loadmon || o.once || o.dryRun {
 		return
 	}

@@ -141,6 +141,9 @@ func (o *explainOptions) explain(ctx context.Context, snapshot *cluster.Snapshot
 	if e.Service != "" && verdict.Outcome == rules.Passes {
 		e.Notes = append(e.Notes, fmt.Sprintf("etcd says that service %s is there, but this kernel does not hold it: see weir rules diff, and whether the agent runs", e.Service))
 	}
+	if verdict.Outcome == rules.Held {
+		e.Notes = append(e.Notes, "it sleeps: a connection is not answered, this node's agent tells the leader, and the client's own retry finds the instance that is started then")
+	}
 	if o.client.IsLoopback() {
 		e.Notes = append(e.Notes, "a socket that is bound to a loopback address cannot reach a VIP: its packets never leave lo")
 	}

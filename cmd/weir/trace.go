@@ -37,7 +37,7 @@ func newTraceCmd(a *app) *cobra.Command {
 		Use:   "trace VIP:PORT[/udp]",
 		Short: "Show real new connections on this node as they come: client, chosen instance, rule path",
 		Long: `Show what this node's kernel does with real new connections to a frontend, as they come: the client, the instance that was
-chosen, and the rules on the way; refused ones too. It ends by itself, after --count connections or --timeout. Needs CAP_NET_ADMIN;
+chosen, and the rules on the way; refused ones too, and those that are held since the service sleeps. It ends by itself, after --count connections or --timeout. Needs CAP_NET_ADMIN;
 asks nothing of etcd.
 
 Packets are marked by a table of its own, which the kernel takes away with this process, however it ends. Where the kernel has no

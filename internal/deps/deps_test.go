@@ -60,7 +60,7 @@ var allowed = map[string][]string{
 	"launcher/keep":           {"launcher", "cluster", "internal/runner", "internal/plain"},
 
 	"integration/bench":       anything,
-	"rules/rulestest/traffic": {"rules", "rules/rulestest", "cluster", "internal/lab"},
+	"rules/rulestest/traffic": {"rules", "rules/rulestest", "cluster", "internal/lab", "internal/knock"},
 	"integration/chaos":       anything,
 	"integration/chaos/suite": anything,
 	"controlcenter/placement": {"cluster", "loadmon"}, // for loadmon.Victims
@@ -69,6 +69,7 @@ var allowed = map[string][]string{
 	"controlcenter/storetest":      {"controlcenter", "cluster"},
 	"internal/conntrack":           {"internal/netdump"},
 	"internal/netdump":             {},
+	"internal/knock":               {"cluster"}, // for frontends
 }
 
 var anything = []string{"*"}

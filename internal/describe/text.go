@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/controlcenter"
 )
 
 // Text writes a service for people. Whatever somebody else wrote is one line here; the caller makes it printable, and the
@@ -67,6 +68,13 @@ func (p *page) section(title string, some bool, body func()) {
 	body()
 }
 
+func (d *Service) status() string {
+	if d.Status == controlcenter.Asleep {
+		return d.Status + ": it has no instance until somebody connects; that connection waits"
+	}
+	return fmt.Sprintf("%s: %d of %d instances take connections", d.Status, d.Taking, d.Instances)
+}
+
 func (d *Service) head(p *page) {
 	p.line("service %s", d.Name)
 	balance := d.Balance
@@ -78,7 +86,7 @@ func (d *Service) head(p *page) {
 	}
 	for _, line := range [][2]string{
 		{"frontends", cmp.Or(strings.Join(d.Frontends, " "), "none")},
-		{"status", fmt.Sprintf("%s: %d of %d instances take connections", d.Status, d.Taking, d.Instances)},
+		{"status", d.status()},
 		{"balance", balance}, {"affinity", d.Affinity}, {"locality", d.Locality}, {"sources", d.Sources},
 		{"check", d.Check}, {"load", d.Load}, {"latency", d.Latency}, {"revision", fmt.Sprint(d.Revision)},
 	} {

@@ -27,7 +27,7 @@ type Figures struct {
 // Service is one service: sums of new and active connections, means of the rest, over the instances of which they are known.
 type Service struct {
 	Name    string `json:"name"`
-	Status  string `json:"status"` // ok, degraded, down, empty
+	Status  string `json:"status"` // ok, degraded, down, empty, asleep
 	Balance string `json:"balance"`
 	Taking  int    `json:"taking"` // instances that take new connections
 	Figures

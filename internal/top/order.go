@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/weir-lb/weir/controlcenter"
 )
 
 // Order says which services come first.
@@ -37,7 +39,7 @@ func ParseOrder(text string) (Order, error) {
 	return "", fmt.Errorf("there is no order %q: use one of %s", text, strings.Join(all, ", "))
 }
 
-var badness = map[string]int{"down": 0, "degraded": 1, "empty": 2, "ok": 3}
+var badness = map[string]int{"down": 0, "degraded": 1, "empty": 2, controlcenter.Asleep: 3, "ok": 4}
 
 func byName(a, b Service) int { return strings.Compare(a.Name, b.Name) }
 

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/weir-lb/weir/controlcenter"
 	"github.com/weir-lb/weir/internal/plain"
 )
 
@@ -80,7 +81,7 @@ func (f *Frame) headline() string {
 	}
 	parts := []string{
 		f.At.UTC().Format("15:04:05Z"),
-		plural(len(f.Services), "service") + but(states, "down", "degraded", "empty"),
+		plural(len(f.Services), "service") + but(states, "down", "degraded", "empty", controlcenter.Asleep),
 		fmt.Sprintf("%d/%d instances taking", taking, all),
 		fmt.Sprintf("%s new/s", number(rate)),
 		plural(len(f.Nodes), "node") + but(nodes, "down", "gone", "unwatched", "drained", "cordoned"),

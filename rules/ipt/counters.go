@@ -15,7 +15,7 @@ import (
 var countForm = regexp.MustCompile(`^\[(\d+):\d+\] -A (\S+) (.*)$`)
 
 // sentForm is a rule of a frontend's chains at which a connection is sent to a target, or found none.
-var sentForm = regexp.MustCompile(`(?:-j DNAT --to-destination (\S+)|-g WEIR-NO-ENDPOINT)$`)
+var sentForm = regexp.MustCompile(`(?:-j DNAT --to-destination (\S+)|-g WEIR-NO-ENDPOINT|-g WEIR-HOLD)$`)
 
 // counted is a rule of the table nat with the packets that came by: first ones of connections.
 type counted struct {
@@ -26,7 +26,7 @@ type counted struct {
 
 // Counters are new connections by frontend and target, as this node sent them. All counts of a frontend begin anew when
 // its chain is written: treat a falling value as a reset. Under the zero AddrPort are the connections that a frontend
-// without a target refused, each retried SYN for itself. It, Refused and LocalCounts may be called while another goroutine
+// without a target refused or held, each retried SYN for itself. It, Refused and LocalCounts may be called while another goroutine
 // reads and writes rules.
 func (d *Driver) Counters(ctx context.Context) (map[cluster.Frontend]map[netip.AddrPort]uint64, error) {
 	counts := map[cluster.Frontend]map[netip.AddrPort]uint64{}

@@ -135,6 +135,9 @@ func (l listing) guess(f cluster.Frontend) (rules.Placement, error) {
 	case len(have) == 1 && have[0] == "-g WEIR-NO-ENDPOINT":
 		p.Mode = rules.Refuse
 		return p, nil
+	case have[len(have)-1] == "-g WEIR-HOLD":
+		p.Mode = rules.Hold
+		return p, nil
 	case shareForm.MatchString(have[0]) && !strings.Contains(have[0], "-m cluster"):
 		p.Mode = rules.Random
 	default:

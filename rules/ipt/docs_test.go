@@ -25,6 +25,7 @@ func TestDocs(t *testing.T) {
 		rulestest.With(rulestest.Service("a", "10.10.1.128", 8080, "192.168.10.100:80*1", "192.168.10.101:80*1", "192.168.10.102:80*2"),
 			func(s *cluster.Service) { s.Instances[0].Node = "n1" }),
 		rulestest.Service("nobody", "10.10.1.3", 80),
+		rulestest.With(rulestest.Service("sleeper", "10.10.1.2", 80), rulestest.Sleeper),
 		rulestest.With(rulestest.Service("some", "10.10.1.6", 80, "192.168.10.100:80"),
 			func(s *cluster.Service) { s.Sources = append(s.Sources, rulestest.Prefix("10.30.0.0/24")) }),
 		rulestest.With(rulestest.Service("sticky", "10.10.1.4", 443, "192.168.10.100:443", "192.168.10.101:443"),
@@ -59,7 +60,8 @@ func docsPage(listing string) string {
 
 // purposes say what each chain is for; TestPurposes finds one that is left out.
 var purposes = [][3]string{
-	{filter, "WEIR-INPUT", "what nat led to port 1: to be refused"},
+	{filter, "WEIR-INPUT", "what nat led to port 1: to be refused; and to port 2: to be dropped"},
+	{filter, "OUTPUT", "a rule in it drops what nat led to port 2, of clients on this node"},
 	{filter, "WEIR-FORWARD", "what slipped past nat and would circle: refused"},
 	{filter, "WEIR-OUTPUT", "the same for packets of this node, which would reach local listeners"},
 	{filter, "WEIR-REFUSE", "the one place that says no: a TCP reset, else port unreachable"},
@@ -72,6 +74,7 @@ var purposes = [][3]string{
 	{nat, "WEIR-T-HASH", "the targets of a guarded frontend"},
 	{nat, "WEIR-REFUSED", "clients that a guarded frontend does not admit; the rules that lead here count them"},
 	{nat, "WEIR-NO-ENDPOINT", "a service without a target; a name of its own so that a listing says why"},
+	{nat, "WEIR-HOLD", "a service that sleeps: the rule before tells the agent; leads to port 2 of the node, where WEIR-INPUT drops, or for clients on this node OUTPUT, so that the client's retry finds an instance"},
 	{nat, "WEIR-OTHER", "leads to port 1 of the node, where WEIR-INPUT refuses"},
 	{nat, "WEIR-POSTROUTING", "counts, and then decides about masquerading"},
 	{nat, "WEIR-LOCAL", "new connections to instances of this node, counted"},
@@ -115,7 +118,7 @@ compares with etcd, ` + "`weir rules show --driver ipt -f FILE`" + ` prints this
 
 ## IPv4, as iptables-save lists it
 
-Four services: ` + "`a`" + ` with weights 1, 1, 2, whose first instance runs on this node; ` + "`nobody`" + ` without an instance; ` + "`some`" + ` for 10.30.0.0/24 alone;
+Five services: ` + "`a`" + ` with weights 1, 1, 2, whose first instance runs on this node; ` + "`nobody`" + ` without an instance; ` + "`sleeper`" + `, which has none until somebody connects; ` + "`some`" + ` for 10.30.0.0/24 alone;
 ` + "`sticky`" + ` with source affinity, of whose tree one way is shown. Eleven of the sixteen chains WEIR-SERVICES-K are left out.
 
 ` + "```" + `

@@ -135,7 +135,7 @@ func (d *Driver) clean(ctx context.Context, p programs, v Variant) error {
 				return err
 			}
 			have := parseListing(table, text)
-			for _, h := range hooks {
+			for _, h := range f.hooks() {
 				for range count(have[h.parent], h) {
 					b.delta(table, "-D "+h.parent+" "+h.rule)
 				}

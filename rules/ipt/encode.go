@@ -60,6 +60,8 @@ func targets(f cluster.Frontend, name string, p rules.Placement) []body {
 	switch p.Mode {
 	case rules.Refuse:
 		return []body{{name, []string{"-g WEIR-NO-ENDPOINT"}}}
+	case rules.Hold:
+		return []body{{name, []string{tellRule, "-g WEIR-HOLD"}}}
 	case rules.Random:
 		return []body{{name, randomRules(f.Proto, p.Shares())}}
 	case rules.Source:
@@ -67,6 +69,11 @@ func targets(f cluster.Frontend, name string, p rules.Placement) []body {
 	}
 	return []body{{chain: name}}
 }
+
+// tellRule tells the agent of a connection that is held. It stands in the frontend's own chain, so that each frontend has a
+// limit of its own, and so that a kernel without what it needs (xt_NFLOG, xt_limit) lacks nothing else.
+var tellRule = fmt.Sprintf("-m limit --limit 1/sec --limit-burst 1 -j NFLOG --nflog-prefix %s --nflog-group %d --nflog-size %d --nflog-threshold 1",
+	rules.WakePrefix, rules.WakeGroup, rules.WakeSnaplen)
 
 // randomRules draw a target by its share: rule k of n has the chance w_k / (w_k + ... + w_n), the last one the rest.
 func randomRules(proto cluster.Proto, shares []rules.Share) (out []string) {

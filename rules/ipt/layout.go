@@ -25,6 +25,11 @@ const ours = "WEIR-"
 // are refused even if somebody flushes the filter table.
 const refusedPort = 1
 
+// heldPort is where connections are led that shall be dropped: DROP, too, works in the filter table only. Those of routed
+// clients are in INPUT, those of the node itself in OUTPUT, before connection tracking keeps them: so a retry is translated
+// anew.
+const heldPort = 2
+
 // dispatchers is into how many chains the frontends are spread by the last bits of the VIP: a new connection compares
 // with a sixteenth of them.
 const dispatchers = 16
@@ -36,12 +41,13 @@ type family struct {
 	bits        int
 	ping        string // matches an echo request
 	unreachable string // the name of the ICMP error "port unreachable"
+	loopback    string // where REDIRECT leads connections of the node itself, which no instance can be
 	names       string // lists the tables that iptables-legacy has made
 }
 
 var families = [...]*family{
-	{name: "ip", program: "iptables", bits: 32, ping: "-p icmp -m icmp --icmp-type 8", unreachable: "icmp-port-unreachable", names: "ip_tables_names"},
-	{name: "ip6", program: "ip6tables", bits: 128, ping: "-p ipv6-icmp -m icmp6 --icmpv6-type 128", unreachable: "icmp6-port-unreachable", names: "ip6_tables_names"},
+	{name: "ip", program: "iptables", bits: 32, ping: "-p icmp -m icmp --icmp-type 8", unreachable: "icmp-port-unreachable", loopback: "127.0.0.1", names: "ip_tables_names"},
+	{name: "ip6", program: "ip6tables", bits: 128, ping: "-p ipv6-icmp -m icmp6 --icmpv6-type 128", unreachable: "icmp6-port-unreachable", loopback: "::1", names: "ip6_tables_names"},
 }
 
 func familyOf(a netip.Addr) *family {
@@ -59,10 +65,10 @@ type chain struct {
 	rules       []string
 }
 
-// hook is a rule in a chain of the kernel that leads to one of ours.
+// hook is a rule in a chain of the kernel that leads to one of ours, or drops what one of ours led there.
 type hook struct{ table, parent, rule string }
 
-var hooks = []hook{
+var hooks = []hook{ // of both families
 	{filter, "INPUT", "-m conntrack --ctstate DNAT -j WEIR-INPUT"},
 	{filter, "FORWARD", "-j WEIR-FORWARD"},
 	{filter, "OUTPUT", "-m conntrack ! --ctstate DNAT -j WEIR-OUTPUT"},
@@ -70,6 +76,13 @@ var hooks = []hook{
 	{nat, "OUTPUT", "-j WEIR-SERVICES"},
 	{nat, "INPUT", "-j WEIR-LOCAL"},
 	{nat, "POSTROUTING", "-j WEIR-POSTROUTING"},
+}
+
+// hooks drops what is held of the node's own clients in the kernel's chain itself: versions before this one could not remove a
+// chain that a hook leads to which they do not know, and would write nothing at all any more.
+func (f *family) hooks() []hook {
+	held := fmt.Sprintf("-m conntrack --ctstate DNAT --ctreplsrc %s --ctreplsrcport %d -j DROP", f.loopback, heldPort)
+	return append(slices.Clip(slices.Clone(hooks)), hook{filter, "OUTPUT", held})
 }
 
 // Chains that hold one rule for each prefix of a set, or for some of them.
@@ -92,20 +105,23 @@ const masquerade = "-j MASQUERADE --random-fully"
 // fixed are the chains that are always there and never change, those that are jumped to first. What each is for:
 //
 //	filter WEIR-REFUSE       the one place that says no: TCP reset, else port unreachable
-//	       WEIR-INPUT        what nat led to the refused port
+//	       WEIR-INPUT        what nat led to the refused port, and to the held one
 //	       WEIR-FORWARD      what slipped past nat (INVALID packets, flows bound while the rules were away) would circle
 //	       WEIR-OUTPUT       the same for packets of this node, which would reach local listeners
 //	nat    WEIR-OTHER        a VIP, but no such port: led to where it is refused
 //	       WEIR-NO-ENDPOINT  a service without a target; a name of its own so that a listing says why
+//	       WEIR-HOLD         a service that sleeps: led to where it is dropped
 //	       WEIR-SERVICES     the entry for routed (PREROUTING) and local clients (OUTPUT), first packet of a connection only
 //	       WEIR-REFUSED      a client that a guarded service does not admit; the rule that leads here counts
 //	       WEIR-POSTROUTING  counts first; local clients keep their address; of the others ours only are masqueraded
 //	       WEIR-MASQ         itself and neighbours on one link always, then the exceptions, then everybody else
 func (f *family) fixed() []chain {
-	var input, other []string
+	var input, dropped, other, hold []string
 	for _, proto := range []string{"tcp", "udp", "sctp"} {
 		input = append(input, fmt.Sprintf("-p %s -m %s --dport %d -g WEIR-REFUSE", proto, proto, refusedPort))
 		other = append(other, fmt.Sprintf("-p %s -j REDIRECT --to-ports %d", proto, refusedPort))
+		dropped = append(dropped, fmt.Sprintf("-p %s -m %s --dport %d -j DROP", proto, proto, heldPort))
+		hold = append(hold, fmt.Sprintf("-p %s -j REDIRECT --to-ports %d", proto, heldPort))
 	}
 	services := []string{f.ping + " -j " + setChains[rules.Pingable]}
 	for i := range dispatchers {
@@ -113,12 +129,13 @@ func (f *family) fixed() []chain {
 	}
 	return []chain{
 		{filter, "WEIR-REFUSE", []string{"-p tcp -j REJECT --reject-with tcp-reset", "-j REJECT --reject-with " + f.unreachable}},
-		{filter, "WEIR-INPUT", input},
+		{filter, "WEIR-INPUT", append(input, dropped...)},
 		{filter, "WEIR-FORWARD", []string{"-o weir0 -g WEIR-REFUSE", "-o lo -g WEIR-REFUSE"}},
 		{filter, "WEIR-OUTPUT", []string{"-o weir0 -g WEIR-REFUSE", "-o lo -m addrtype --dst-type UNICAST -g WEIR-REFUSE"}},
 		{nat, "WEIR-OTHER", other},
 		{nat, "WEIR-NO-ENDPOINT", []string{"-g WEIR-OTHER"}},
 		{nat, "WEIR-REFUSED", []string{"-g WEIR-OTHER"}},
+		{nat, "WEIR-HOLD", hold},
 		{nat, "WEIR-SERVICES", append(services, "-j "+vipsChain)},
 		{nat, "WEIR-MASQ", []string{"-j " + setChains[rules.Hairpin], "-j " + setChains[rules.SameLink], "-g " + setChains[rules.KeepSource]}},
 		{nat, "WEIR-POSTROUTING", []string{

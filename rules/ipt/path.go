@@ -39,6 +39,8 @@ func pathOf(s *rules.State, p rules.Packet, v rules.Verdict) []rules.Step {
 		w.step(chain, "no target: goto WEIR-NO-ENDPOINT")
 		w.step("WEIR-NO-ENDPOINT", "goto WEIR-OTHER")
 		w.refused(p.To)
+	case placed.Mode == rules.Hold:
+		w.held(p, chain)
 	case v.Outcome == rules.Unclear && placed.Mode == rules.Source:
 		w.step(chain, "the target follows from the client's address, which is not given")
 	case v.Outcome == rules.Unclear:
@@ -92,6 +94,18 @@ func (w *path) refused(f cluster.Frontend) {
 	} else {
 		w.step("WEIR-REFUSE", "reject with port unreachable")
 	}
+}
+
+// held is the way of a packet from nat, which cannot drop, to where it is.
+func (w *path) held(p rules.Packet, chain string) {
+	w.step(chain, "the agent is told, at most once a second: NFLOG group %d", rules.WakeGroup)
+	w.step(chain, "goto WEIR-HOLD")
+	w.step("WEIR-HOLD", "redirect to port %d of this node", heldPort)
+	last := "WEIR-INPUT"
+	if p.Local {
+		last = "OUTPUT"
+	}
+	w.step(last, "drop")
 }
 
 func (w *path) masqueraded(p rules.Packet, v rules.Verdict) {

@@ -69,7 +69,7 @@ func (r *reader) read() {
 				r.compare(c)
 			}
 		}
-		for _, h := range hooks {
+		for _, h := range r.hooks() {
 			if h.table == table {
 				r.hooked(h)
 			}
@@ -96,7 +96,7 @@ func (r *reader) remake(table string) {
 	f := r.family
 	r.damage(table, "table", "our chains are missing", func(p *payload) {
 		f.frame(p, table)
-		for _, h := range hooks {
+		for _, h := range f.hooks() {
 			if h.table == table {
 				p.delta(table, "-I "+h.parent+" 1 "+h.rule)
 			}

@@ -17,6 +17,7 @@ func TestTraffic(t *testing.T) {
 				traffic.TestCounters(t, r, open(t, int(r.Node.Netns())))
 			})
 			t.Run("sources", func(t *testing.T) { traffic.TestSources(t, traffic.NewRoad(t, open)) })
+			t.Run("hold", func(t *testing.T) { traffic.TestHold(t, traffic.NewRoad(t, open)) })
 			t.Run("refusal", func(t *testing.T) { traffic.TestRefusal(t, traffic.NewRoad(t, open)) })
 			t.Run("counting beside writes", func(t *testing.T) { traffic.TestCountingBesideWrites(t, open(t, rulestest.Namespace(t)), 5) })
 		})

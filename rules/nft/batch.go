@@ -207,8 +207,8 @@ func (b *batch) change(c rules.Change, phase int) {
 			slots.add = append(slots.add, nftables.SetElement{Key: key, Val: targetData(w.New)})
 		}
 	}
-	if c.Want.Size > 0 && phase == 0 {
-		b.balancer(f, c.Frontend, c.Want)
+	if phase == 0 {
+		b.need(f, c.Frontend, c.Want)
 	}
 	sources := b.of(f, "sources")
 	remove, add := c.SourcesIn(phase)
@@ -236,13 +236,13 @@ func (e *elements) lead(f cluster.Frontend, old, new rules.Lead) {
 	}
 }
 
-// balancer makes the chain that a placement needs, on first need. Chains stay: others may use them, or will.
-func (b *batch) balancer(f *family, frontend cluster.Frontend, p rules.Placement) {
-	name := balancerName(shardOf(frontend), p.Mode, p.Size)
-	if b.made[f][name] || b.d.known[f][name] && !b.anew[f] {
+// need makes the chain that a placement needs, on first need. Chains stay: others may use them, or will.
+func (b *batch) need(f *family, frontend cluster.Frontend, p rules.Placement) {
+	name := chainFor(frontend, rules.Lead{Mode: p.Mode, Size: p.Size})
+	spec, onNeed := f.onNeed(name)
+	if !onNeed || b.made[f][name] || b.d.known[f][name] && !b.anew[f] {
 		return
 	}
-	spec := f.balancer(shardOf(frontend), p.Mode, p.Size)
 	b.d.conn.AddChain(spec.chain(b.table(f)))
 	b.fill(f, spec)
 	if b.made[f] == nil {

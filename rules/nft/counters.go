@@ -13,7 +13,7 @@ import (
 
 // Counters are new connections by frontend and target, as this node sent them. A target's count falls when one of its
 // slots is replaced, since a new element counts from zero: treat a falling value as a reset. Under the zero AddrPort are
-// the connections that a frontend without a target refused, each retried SYN for itself.
+// the connections that a frontend without a target refused or held, each retried SYN for itself.
 //
 // It dumps every slot (some 30 ms for 10,000 frontends of five): ask seldom. It, Refused and LocalCounts may be called
 // while another goroutine reads and writes rules.
@@ -124,7 +124,8 @@ func countFamily(ctx context.Context, conn *nftables.Conn, f *family, wanted fun
 func (f *family) sent(spec setSpec, e nftables.SetElement) (cluster.Frontend, netip.AddrPort, bool) {
 	frontend, ok := f.parseFrontend(e.Key)
 	if spec.typeof == "" {
-		return frontend, netip.AddrPort{}, ok && chainOf(e.Val) == "no-endpoint"
+		chain := chainOf(e.Val)
+		return frontend, netip.AddrPort{}, ok && (chain == "no-endpoint" || chain == holdName)
 	}
 	target, readable := f.parseTarget(e.Val)
 	return frontend, target, ok && readable

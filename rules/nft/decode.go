@@ -71,6 +71,8 @@ func parseLead(f cluster.Frontend, verdict []byte) rules.Lead {
 	switch chain {
 	case "no-endpoint":
 		return rules.Lead{Mode: rules.Refuse}
+	case holdName:
+		return rules.Lead{Mode: rules.Hold}
 	case "guarded":
 		return rules.Lead{Guard: true}
 	}
@@ -256,7 +258,7 @@ func essence(e expr.Any) expr.Any {
 // sameSet compares a set of the kernel with ours.
 func sameSet(have *nftables.Set, want setSpec) bool {
 	w := want.set(nil)
-	if have.KeyType.Bytes != w.KeyType.Bytes || have.Interval != w.Interval || have.Concatenation != w.Concatenation || have.IsMap != w.IsMap || have.HasTimeout || have.Dynamic != w.Dynamic || have.Size != w.Size {
+	if have.KeyType.Bytes != w.KeyType.Bytes || have.Interval != w.Interval || have.Concatenation != w.Concatenation || have.IsMap != w.IsMap || have.HasTimeout != w.HasTimeout || have.Timeout != w.Timeout || have.Dynamic != w.Dynamic || have.Size != w.Size {
 		return false
 	}
 	return !w.IsMap || have.DataType.Name == w.DataType.Name

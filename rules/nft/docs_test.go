@@ -12,6 +12,7 @@ import (
 
 	"github.com/weir-lb/weir/cluster"
 	"github.com/weir-lb/weir/rules"
+	"github.com/weir-lb/weir/rules/rulestest"
 )
 
 const docsFile = "../../docs/rules.md"
@@ -23,6 +24,7 @@ func TestDocs(t *testing.T) {
 		service("a", "10.10.1.128 fd10::128", 8080, "192.168.10.100:80*1", "192.168.10.101:80*1", "192.168.10.102:80*2", "[fd00:10::100]:80"),
 		with(service("dns", "10.10.1.53", 53, "192.168.10.100:53"), func(s *cluster.Service) { s.Ports[0].Protocol = cluster.UDP }),
 		service("nobody", "10.10.1.3", 80),
+		with(service("sleeper", "10.10.1.5", 80), rulestest.Sleeper),
 		with(service("private", "10.10.1.6", 80, "192.168.10.100:8080"), func(s *cluster.Service) {
 			s.Sources = []netip.Prefix{prefix("10.30.0.0/24"), prefix("10.40.0.7/32")}
 		}),
@@ -62,7 +64,7 @@ var purposes = map[string]string{
 	"guarded":       "a service with `sources`: who is not admitted is counted in `refused`, and refused; only such services' connections come here",
 	"local-out":     "hook: new connections to this node's instances are counted in `local`: those that are forwarded to them, or made here",
 	"local-in":      "hook: the same for instances of the node itself, where connections arrive; one that was counted on its way out is not asked about again",
-	"layout-2":      "no rule; its number says which form the table has",
+	"layout-3":      "no rule; its number says which form the table has",
 	"other":         "a VIP, but no such port; or an address of a pool that nobody uses. With `--ping` the VIPs of services answer ping from here; no VIP becomes an address of the node",
 	"dispatch":      "the entry from both hooks, for the first packet of a connection: one lookup for VIP traffic, two for everything else",
 	"prerouting":    "hook: clients that are routed through this node",
@@ -88,6 +90,7 @@ where those go on whom ` + "`sources`" + ` holds.
 |---|---|
 %s| ` + "`lb-S-N`" + ` | N slots, one drawn for each connection; made on first need, shared by all services |
 | ` + "`lbh-S-N`" + ` | N slots, the one of the client's address: equal on every node |
+| ` + "`hold`" + ` | a service that sleeps: dropped without an answer, so that the client's retry finds an instance, and told to the agent, at most once a second for each frontend (those in ` + "`waking`" + `); made on first need |
 
 The ` + "`drop`" + ` behind each ` + "`dnat`" + ` is reached only when a slot is missing. It leaves no connection tracking entry, so the client's retry
 decides anew.
@@ -98,7 +101,7 @@ kernel lets a table be owned (Linux 6.9), refused. Names in it are ours alone: n
 
 ## Family ip, as nft 1.0.6 lists it
 
-Five services: ` + "`a`" + ` with weights 1, 1, 2; ` + "`dns`" + ` over UDP; ` + "`nobody`" + ` without an instance; ` + "`private`" + ` with two ` + "`sources`" + `; ` + "`sticky`" + ` with source
+Six services: ` + "`a`" + ` with weights 1, 1, 2; ` + "`dns`" + ` over UDP; ` + "`nobody`" + ` without an instance; ` + "`sleeper`" + `, which has none until somebody connects; ` + "`private`" + ` with two ` + "`sources`" + `; ` + "`sticky`" + ` with source
 affinity. 192.168.10.100 is the node itself, which runs with ` + "`--ping`" + `. Empty endpoint maps, counters, and all but the first elements of long
 maps are left out. Slots are printed as numbers of type mark.
 

@@ -38,6 +38,7 @@ type Driver struct {
 	doubted bool                        // a repair failed: the next Read asks for whole tables
 	buffer  int                         // bytes of notices that may wait for Watch
 	counts  countSocket
+	tells   func() error // whether the kernel can tell of packets
 }
 
 // New opens the driver's socket and finds out what the kernel can do. Without CAP_NET_ADMIN it fails with
@@ -48,6 +49,7 @@ func New(o Options) (*Driver, error) {
 		return nil, fmt.Errorf("open nftables socket: %w", classify(err))
 	}
 	d := &Driver{conn: conn, netns: o.NetNS, claims: o.Ownership != ReadOnly, known: map[*family]map[string]bool{}, buffer: noticeBuffer}
+	d.tells = d.canTell
 	if d.portID, err = conn.GetPortID(); err != nil {
 		return nil, fmt.Errorf("ask for own port: %w", err)
 	}
@@ -70,6 +72,9 @@ func (d *Driver) Owning() bool { return d.owning }
 
 // Apply writes a plan in its transactions (see rules.Phases), in one where a family's table is made anew.
 func (d *Driver) Apply(ctx context.Context, plan *rules.Plan) error {
+	if err := d.mayHold(plan); err != nil {
+		return err
+	}
 	for phase := range rules.Phases {
 		if err := ctx.Err(); err != nil {
 			return err

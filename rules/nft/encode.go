@@ -52,6 +52,8 @@ func chainFor(f cluster.Frontend, lead rules.Lead) string {
 		return "guarded"
 	case lead.Size > 0:
 		return balancerName(shardOf(f), lead.Mode, lead.Size)
+	case lead.Mode == rules.Hold:
+		return holdName
 	}
 	return "no-endpoint"
 }
@@ -106,7 +108,7 @@ func concat(types []nftables.SetDatatype) nftables.SetDatatype {
 func (s setSpec) set(table *nftables.Table) *nftables.Set {
 	out := &nftables.Set{
 		Table: table, Name: s.name, KeyType: concat(s.key), Counter: s.flags&counter != 0,
-		Dynamic: s.flags&dynamic != 0, Size: s.size,
+		Dynamic: s.flags&dynamic != 0, Size: s.size, HasTimeout: s.timeout > 0, Timeout: s.timeout,
 		Interval: s.flags&interval != 0, Concatenation: s.flags&interval != 0 && len(s.key) > 1,
 	}
 	if len(s.data) > 0 {

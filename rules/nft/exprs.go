@@ -87,6 +87,19 @@ func note(set string) expr.Any {
 	return &expr.Dynset{SrcRegKey: 1, SetName: set, Operation: uint32(unix.NFT_DYNSET_OP_UPDATE)}
 }
 
+// add puts register 1 into a set that the kernel fills; it goes on only if there is room.
+func add(set string) expr.Any {
+	return &expr.Dynset{SrcRegKey: 1, SetName: set, Operation: uint32(unix.NFT_DYNSET_OP_ADD)}
+}
+
+// toldBy tells of a packet to whoever listens to our log group, each at once.
+func toldBy() expr.Any {
+	return &expr.Log{
+		Key:   1<<unix.NFTA_LOG_GROUP | 1<<unix.NFTA_LOG_PREFIX | 1<<unix.NFTA_LOG_SNAPLEN | 1<<unix.NFTA_LOG_QTHRESHOLD,
+		Group: rules.WakeGroup, Snaplen: rules.WakeSnaplen, QThreshold: 1, Data: []byte(rules.WakePrefix),
+	}
+}
+
 // verdictOf does what the map says of register 1.
 func verdictOf(set string) expr.Any {
 	return &expr.Lookup{SourceRegister: 1, SetName: set, IsDestRegSet: true}

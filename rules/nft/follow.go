@@ -243,6 +243,9 @@ func (p *passage) step(t traced) {
 				what = "reject with tcp reset"
 			}
 		}
+		if t.table == tableName && t.chain == holdName {
+			p.Outcome = rules.Held
+		}
 	}
 	p.Steps = append(p.Steps, rules.Step{Chain: chain, What: what})
 }

@@ -2,6 +2,7 @@ package nft
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
@@ -15,7 +16,7 @@ const tableName = "weir"
 
 // layout numbers the form of the table. A chain of that name and without rules stands in it, so that a program can tell
 // a table whose names may mean something else to the newer one that wrote it.
-const layout = 2
+const layout = 3
 
 func layoutName(n int) string { return fmt.Sprintf("layout-%d", n) }
 
@@ -29,8 +30,9 @@ type setSpec struct {
 	key     []nftables.SetDatatype
 	data    []nftables.SetDatatype // of a map
 	flags   setFlags
-	size    uint32 // at most so many elements; 0: any number
-	typeof  string // the key as nft prints it where a plain type is not enough
+	size    uint32        // at most so many elements; 0: any number
+	timeout time.Duration // of each element; 0: they stay
+	typeof  string        // the key as nft prints it where a plain type is not enough
 	ofSet   rules.Set
 	holding bool // it holds the prefixes of ofSet
 }
@@ -46,6 +48,12 @@ const (
 // refusedSize bounds what the kernel may put into the set of refused clients' frontends: only guarded ones get there.
 const refusedSize = 65536
 
+// wakingTime is how long the agent is not told again of connections to a frontend that is held.
+const wakingTime = time.Second
+
+// wakingSize bounds how many frontends may be told of within that time. Of more only the drop remains, and the next retry.
+const wakingSize = 65536
+
 func endpointsName(shard int) string { return fmt.Sprintf("endpoints-%d", shard) }
 
 // sets of one family. The slot is typed mark: a 32-bit number in host order, which nft 1.0.6 lists well.
@@ -57,6 +65,7 @@ func (f *family) sets() []setSpec {
 		{name: "guards", key: frontend, data: []nftables.SetDatatype{nftables.TypeVerdict}, flags: counter},
 		{name: "sources", key: append(frontend[:3:3], f.addrType), flags: interval | counter},
 		{name: "refused", key: frontend, flags: dynamic | counter, size: refusedSize},
+		{name: "waking", key: frontend, flags: dynamic, size: wakingSize, timeout: wakingTime},
 		{name: "local", key: frontend, flags: counter},
 		{name: "vips", key: pair[:1], flags: interval, ofSet: rules.VIPs, holding: true},
 		{name: "pingable", key: pair[:1], ofSet: rules.Pingable, holding: true},
@@ -174,6 +183,22 @@ func (f *family) countLocal() rule {
 	return f.rule(f.name+" daddr . meta l4proto . th dport @local", f.frontend(), in("local"))
 }
 
+// holdName is the chain of frontends whose service sleeps.
+const holdName = "hold"
+
+// hold drops without an answer, so that the client's retry decides anew, and tells the agent: of each frontend once while it
+// is in the set. Where that is full nothing is told, for then the second rule ends at its first half. The chain is made on
+// first need, since a kernel may be without what logs (nft_log, nfnetlink_log).
+func (f *family) hold() chainSpec {
+	key := f.name + " daddr . meta l4proto . th dport"
+	return chainSpec{name: holdName, rules: []rule{
+		f.rule(key+" @waking drop", f.frontend(), in("waking"), &expr.Verdict{Kind: expr.VerdictDrop}),
+		f.rule(fmt.Sprintf(`add @waking { %s } log prefix "%s" group %d snaplen %d queue-threshold 1`, key, rules.WakePrefix, rules.WakeGroup, rules.WakeSnaplen),
+			f.frontend(), add("waking"), toldBy()),
+		f.rule("drop", &expr.Verdict{Kind: expr.VerdictDrop}),
+	}}
+}
+
 // balancer is the chain of all frontends of one shard that choose from the same number of slots in the same way. Its
 // last rule is reached only when a slot is missing: drop leaves no connection tracking entry, so that the client's retry
 // decides anew; without it the packet would leave untranslated.
@@ -187,6 +212,18 @@ func (f *family) balancer(shard int, mode rules.Mode, size int) chainSpec {
 			f.frontend(), choose, targetFrom(endpointsName(shard)), f.dnat()),
 		f.rule("drop", &expr.Verdict{Kind: expr.VerdictDrop}),
 	}}
+}
+
+// onNeed is a chain that is not always there, by its name.
+func (f *family) onNeed(name string) (chainSpec, bool) {
+	if name == holdName {
+		return f.hold(), true
+	}
+	shard, mode, size, ok := parseBalancer(name)
+	if !ok {
+		return chainSpec{}, false
+	}
+	return f.balancer(shard, mode, size), true
 }
 
 func balancerName(shard int, mode rules.Mode, size int) string {

@@ -13,12 +13,19 @@ import (
 	"github.com/weir-lb/weir/rules"
 )
 
-// Tables of another version become ours while connections live: what the layout before this one lacks is added piece by
+// Tables of another version become ours while connections live: what an earlier layout lacks is added piece by
 // piece, and what a later one wrote is made anew.
 func TestOtherLayouts(t *testing.T) {
+	for _, before := range []string{"layout-1", "layout-2"} {
+		t.Run(before, func(t *testing.T) { otherLayouts(t, "testdata/"+before+".nft") })
+	}
+}
+
+// otherLayouts begins with a table as an earlier version printed it.
+func otherLayouts(t *testing.T, file string) {
 	r := newRoad(t)
 	ns := int(r.Nodes[0].Netns())
-	before, err := os.ReadFile("testdata/layout-1.nft") // as the version before printed it
+	before, err := os.ReadFile(file)
 	require.NoError(t, err)
 	nft(t, ns, string(before))
 	d := open(t, ns, OwnOff)
@@ -57,7 +64,7 @@ func TestOtherLayouts(t *testing.T) {
 	nft(t, ns, strings.ReplaceAll("add chain FAMILY weir layout-9; add map FAMILY weir later { type mark : mark; }; add rule FAMILY weir dispatch meta mark 1 accept", "FAMILY", "ip"))
 	plan = rules.Diff(read(t, d), want)
 	require.Len(t, plan.Repairs, 1, "%s", plan)
-	require.Contains(t, plan.String(), "repair table ip weir: was written by a newer version (layout 9, this one writes 2)")
+	require.Contains(t, plan.String(), "repair table ip weir: was written by a newer version (layout 9, this one writes 3)")
 	require.NoError(t, d.Apply(t.Context(), plan))
 	sound("from a later layout")
 	for _, s := range streams {

@@ -226,13 +226,13 @@ func (r *reading) chains() (why string, err error) {
 		delete(have, spec.name)
 	}
 	for name, chain := range have {
-		shard, mode, size, ok := parseBalancer(name)
+		spec, ok := r.f.onNeed(name)
 		if !ok {
 			r.damage("chain", name, "is not ours", dropChain{r.f, name})
 			continue
 		}
 		r.d.known[r.f][name] = true
-		if err := r.chain(chain, r.f.balancer(shard, mode, size)); err != nil {
+		if err := r.chain(chain, spec); err != nil {
 			return "", err
 		}
 	}

@@ -133,7 +133,10 @@ func (s setSpec) text(elements []elementText) string {
 	if s.flags&interval != 0 {
 		b.WriteString("\t\tflags interval\n")
 	}
-	if s.flags&dynamic != 0 {
+	switch {
+	case s.timeout > 0:
+		fmt.Fprintf(&b, "\t\tflags dynamic,timeout\n\t\ttimeout %s\n", s.timeout)
+	case s.flags&dynamic != 0:
 		b.WriteString("\t\tflags dynamic\n")
 	}
 	if s.flags&counter != 0 {
@@ -161,17 +164,17 @@ func (s setSpec) text(elements []elementText) string {
 	return b.String()
 }
 
-// chainTexts are the frame's chains and then the balancers, in the order of their first need.
+// chainTexts are the frame's chains and then those that are made on need, in the order of their first need.
 func (f *family) chainTexts(changes []rules.Change) (out []string) {
 	for _, c := range f.chains() {
 		out = append(out, c.text())
 	}
 	seen := map[string]bool{}
 	for _, c := range changes {
-		name := balancerName(shardOf(c.Frontend), c.Want.Mode, c.Want.Size)
-		if c.Want.Size > 0 && f.has(c.Frontend.VIP) && !seen[name] {
+		name := chainFor(c.Frontend, rules.Lead{Mode: c.Want.Mode, Size: c.Want.Size})
+		if spec, onNeed := f.onNeed(name); onNeed && f.has(c.Frontend.VIP) && !seen[name] {
 			seen[name] = true
-			out = append(out, f.balancer(shardOf(c.Frontend), c.Want.Mode, c.Want.Size).text())
+			out = append(out, spec.text())
 		}
 	}
 	return out

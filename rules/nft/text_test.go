@@ -25,6 +25,7 @@ func story() *rules.Ruleset {
 		service("equal", "10.10.1.1 fd10::1", 80, "192.168.10.1:8080", "192.168.10.2:8080", "[fd00::1]:8080"),
 		service("weighted", "10.10.1.2 fd10::2", 80, "192.168.10.1:81*3", "192.168.10.2:81*1", "[fd00::1]:81*2", "[fd00::2]:81*1"),
 		service("nobody", "10.10.1.3 fd10::3", 80),
+		with(service("sleeper", "10.10.1.7 fd10::7", 80), rulestest.Sleeper),
 		with(service("same-client", "10.10.1.4", 443, "192.168.10.1:443", "192.168.10.2:443"), func(s *cluster.Service) { s.Affinity = cluster.AffinitySource }),
 		with(service("some", "10.10.1.6 fd10::6", 80, "192.168.10.1:82", "192.168.10.2:82", "[fd00::1]:82"), func(s *cluster.Service) {
 			s.Sources = []netip.Prefix{prefix("10.30.0.0/24"), prefix("10.40.0.7/32"), prefix("fd30::/64")}

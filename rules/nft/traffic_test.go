@@ -41,6 +41,7 @@ func TestTraffic(t *testing.T) {
 		traffic.TestCounters(t, r.Road, open(t, int(r.Node.Netns()), ReadOnly))
 	})
 	t.Run("sources", func(t *testing.T) { traffic.TestSources(t, newRoad(t).Road) })
+	t.Run("hold", func(t *testing.T) { traffic.TestHold(t, newRoad(t).Road) })
 	t.Run("refusal", func(t *testing.T) { traffic.TestRefusal(t, newRoad(t).Road) })
 	t.Run("counting beside writes", func(t *testing.T) { traffic.TestCountingBesideWrites(t, open(t, rulestest.Namespace(t), OwnAuto), 30) })
 }

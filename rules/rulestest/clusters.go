@@ -109,6 +109,9 @@ func (c *Clusters) service(t *rapid.T, name string) *cluster.Service {
 		Affinity: rapid.SampledFrom([]cluster.Affinity{cluster.AffinityNone, cluster.AffinityNone, cluster.AffinitySource}).Draw(t, "affinity"),
 		Ports:    []cluster.Port{{Port: uint16(rapid.IntRange(80, 82).Draw(t, "port")), Protocol: rapid.SampledFrom([]cluster.Proto{cluster.TCP, cluster.UDP}).Draw(t, "proto")}},
 	}
+	if rapid.IntRange(0, 4).Draw(t, "scaled") == 0 { // without an instance it sleeps
+		Sleeper(s)
+	}
 	s.Locality = rapid.SampledFrom([]cluster.Locality{"", "", cluster.LocalityNone, cluster.LocalityNode, cluster.LocalityZone}).Draw(t, "locality")
 	s.Sources = sources(t)
 	s.VIPs = append(s.VIPs, netip.AddrFrom4([4]byte{10, 10, 1, byte(rapid.IntRange(1, 5).Draw(t, "vip"))}))
@@ -116,7 +119,7 @@ func (c *Clusters) service(t *rapid.T, name string) *cluster.Service {
 		s.VIPs = append(s.VIPs, netip.MustParseAddr(fmt.Sprintf("fd10::%d", rapid.IntRange(1, 3).Draw(t, "vip6"))))
 	}
 	seen := map[string]bool{}
-	for range rapid.IntRange(0, 8).Draw(t, "instances") {
+	for range rapid.SampledFrom([]int{0, 0, 1, 2, 3, 4, 5, 6, 7, 8}).Draw(t, "instances") {
 		i := instance(t, s.VIPs[len(s.VIPs)-1].Is4() || rapid.Bool().Draw(t, "v4"))
 		i.Weight = rapid.SampledFrom([]int{1, 1, 1, 1, 0, 2, 3, 7, 100, 999, 1000}).Draw(t, "weight")
 		if !seen[i.ID] {

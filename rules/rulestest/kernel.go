@@ -95,6 +95,11 @@ func With(s *cluster.Service, change func(*cluster.Service)) *cluster.Service {
 	return s
 }
 
+// Sleeper has a service launched, from no instance on.
+func Sleeper(s *cluster.Service) {
+	s.Run, s.Scale = &cluster.Run{Command: []string{"/bin/true"}}, &cluster.Scale{Max: 3}
+}
+
 // Few limits the random checks of a test to what a kernel can bear, unless the command line asks for a number.
 func Few(t testing.TB, n int) {
 	checks := flag.Lookup("rapid.checks")
@@ -108,7 +113,7 @@ func Few(t testing.TB, n int) {
 func DrawOptions(t *rapid.T) rules.Options {
 	prefix := netip.MustParsePrefix
 	return rules.Options{
-		Node: Nodes[0], Ping: rapid.Bool().Draw(t, "ping"),
+		Node: Nodes[0], Ping: rapid.Bool().Draw(t, "ping"), NoHold: rapid.IntRange(0, 4).Draw(t, "nohold") == 0,
 		KeepSource: rapid.SampledFrom([][]netip.Prefix{nil, {prefix("192.168.10.4/30"), prefix("fd00::/65")}}).Draw(t, "keep"),
 		Links:      []netip.Prefix{prefix("192.168.10.0/24"), prefix("192.168.11.1/32"), prefix("fd00::/64")},
 	}
