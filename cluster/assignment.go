@@ -45,6 +45,30 @@ type Launched struct {
 	PortBusy uint16    `json:"port_busy,omitempty"` // the port that somebody else listens on
 	NextTry  time.Time `json:"next_try,omitzero"`   // of one that crashes again and again
 	Since    time.Time `json:"since,omitzero"`      // of Phase
+	Ask      *Ask      `json:"ask,omitempty"`       // what it last asked for itself
+}
+
+// Ask is an instance's own word on how many of its service there should be: Replicas at least, or More than when it is heard.
+type Ask struct {
+	Replicas int       `json:"replicas,omitempty"`
+	More     int       `json:"more,omitempty"`
+	Reason   string    `json:"reason,omitempty"` // a printable line
+	For      Duration  `json:"for"`              // for so long it counts, from when it is heard
+	At       time.Time `json:"at"`               // tells one from the next
+}
+
+// How long an Ask counts where it does not say, and at most.
+const (
+	DefaultAsk = Duration(2 * time.Minute)
+	MaxAsk     = Duration(time.Hour)
+)
+
+// Heard is an Ask as the leader understood it.
+type Heard struct {
+	Replicas int       `json:"replicas"`
+	Reason   string    `json:"reason,omitempty"`
+	At       time.Time `json:"at"`    // of the Ask
+	Until    time.Time `json:"until"` // by the leader's clock
 }
 
 // Phase is how far a launched instance has come.
@@ -113,6 +137,8 @@ type Scaled struct {
 	// Withdrawn: an operator withdrew the service, and those of its instances that Weir runs are to go. It is gone with the last of
 	// them, or when the service is published again. Without it, instances of a service that is not published run on.
 	Withdrawn bool `json:"withdrawn,omitempty"`
+
+	Heard map[string]Heard `json:"heard,omitempty"` // what instances asked for themselves, by id
 
 	ModRevision int64 `json:"-"` // of the key; 0 before it is written
 }

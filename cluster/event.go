@@ -28,6 +28,7 @@ const (
 	EventMoved     = "moved"      // one moves off a busy node
 	EventRefused   = "refused"    // a node does not run one
 	EventScaled    = "scaled"     // how many there should be
+	EventAsked     = "asked"      // an instance asks for more itself
 	EventNodesGone = "nodes-gone" // too many nodes are gone at once, so none of them was declared down; one event for each service with instances there
 )
 

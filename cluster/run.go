@@ -213,7 +213,7 @@ func variable(name string) bool {
 
 // given says whether a variable is the launcher's own.
 func given(name string) bool {
-	return strings.HasPrefix(name, "PORT_") || slices.Contains([]string{"PORT", "HOST_IP", "APP_NAME", "INSTANCE_ID", "LOG_ADDR", "WEIR_ENV_FILE"}, name)
+	return strings.HasPrefix(name, "PORT_") || slices.Contains([]string{"PORT", "HOST_IP", "APP_NAME", "INSTANCE_ID", "LOG_ADDR", "WEIR_ENV_FILE", "WEIR_URL", "WEIR_TOKEN"}, name)
 }
 
 // logAddress says whether a text is one; names are resolved where it is used.

@@ -48,14 +48,14 @@ func PlanScale(s *cluster.Snapshot, ops *cluster.Operations, word ScaleWord, now
 	if word.Auto {
 		p.To = "as the load or the file says"
 		if there && before.Pinned {
-			p.Change = cluster.SetScaled{Service: word.Service, Scaled: &cluster.Scaled{Replicas: before.Replicas, By: "operator", Reason: "the number is free again", Since: now}}
+			p.Change = cluster.SetScaled{Service: word.Service, Scaled: &cluster.Scaled{Replicas: before.Replicas, By: "operator", Reason: "the number is free again", Since: now, Heard: before.Heard}}
 		}
 		return p, nil
 	}
 	if word.Replicas < 0 || word.Replicas > cluster.MaxInstances {
 		return p, fmt.Errorf("%d replicas are outside 0..%d", word.Replicas, cluster.MaxInstances)
 	}
-	after := cluster.Scaled{Replicas: word.Replicas, By: "operator", Reason: word.Reason, Since: now, Pinned: true}
+	after := cluster.Scaled{Replicas: word.Replicas, By: "operator", Reason: word.Reason, Since: now, Pinned: true, Heard: before.Heard}
 	p.To = pinned(after, true)
 	if there && before.Pinned && before.Replicas == word.Replicas {
 		return p, nil

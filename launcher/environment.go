@@ -10,6 +10,12 @@ import (
 // FileVariable names the file that holds an instance's environment.
 const FileVariable = "WEIR_ENV_FILE"
 
+// What an instance speaks to its launcher by: where, and the token that says that it is itself.
+const (
+	URLVariable   = "WEIR_URL"
+	TokenVariable = "WEIR_TOKEN"
+)
+
 // searchPath is the PATH of an instance that brings none.
 const searchPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 

@@ -90,7 +90,7 @@ func (s Spec) validateEnv(v *faults) {
 		switch _, taken := given[name]; {
 		case !variablePattern.MatchString(name):
 			v.add(field, "is not the name of a variable", "write letters, digits and _, not beginning with a digit")
-		case taken || name == "PORT" || name == FileVariable:
+		case taken || name == "PORT" || name == FileVariable || name == URLVariable || name == TokenVariable:
 			v.add(field, "is set by the launcher", "choose another name")
 		case len(value) > maxText || strings.ContainsRune(value, 0):
 			v.add(field, fmt.Sprintf("is longer than %d bytes, or has a NUL in it", maxText), "shorten it")

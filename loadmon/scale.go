@@ -27,6 +27,16 @@ type Figures struct {
 type Ask struct {
 	By   string // who asks, for the reason: "instance 192.0.2.1:80"
 	Want int    // how many there should be at least
+	Why  string // as it says itself
+}
+
+// String says who asks for what, and why.
+func (a Ask) String() string {
+	text := fmt.Sprintf("%s asks for %d", a.By, a.Want)
+	if a.Why != "" {
+		text += ": " + a.Why
+	}
+	return text
 }
 
 // ScaleInput is what one decision about the number of instances is made of.
@@ -100,7 +110,7 @@ func (s ScaleState) wish(in ScaleInput) ScaleDecision {
 	}
 	for _, a := range in.Asks {
 		if a.Want > d.Wish {
-			d.Wish, d.By, d.Reason = a.Want, a.By, fmt.Sprintf("%s asks for %d", a.By, a.Want)
+			d.Wish, d.By, d.Reason = a.Want, a.By, a.String()
 		}
 	}
 	least := max(in.Policy.Min, 1)

@@ -70,7 +70,7 @@ func TestScaleOnce(t *testing.T) {
 		}, 6, "utilization: 4 instances come to 3.6"},
 		{"an instance asks", func(in *ScaleInput) {
 			in.Ready, in.Figures = alike(4, busy(0.5))
-			in.Asks = []Ask{{"instance i00", 5}, {"instance i01", 3}}
+			in.Asks = []Ask{{By: "instance i00", Want: 5}, {By: "instance i01", Want: 3}}
 		}, 5, "instance i00 asks for 5"},
 		{"an operator wins", func(in *ScaleInput) { in.Ready, in.Figures = alike(4, busy(1)); in.Pinned = &three }, 3, "an operator wants 3"},
 		{"no target", func(in *ScaleInput) { in.Policy.Targets = nil }, 4, "the service has no target"},

@@ -28,6 +28,7 @@ import (
 	"github.com/weir-lb/weir/launcher/hook"
 	"github.com/weir-lb/weir/launcher/keep"
 	"github.com/weir-lb/weir/launcher/process"
+	"github.com/weir-lb/weir/launcher/words"
 	"github.com/weir-lb/weir/loadmon/check"
 )
 
@@ -198,6 +199,13 @@ func serveLauncher(ctx context.Context, o *launcherOptions, s *serving) error {
 		}
 		g.Go(func() error { return logs.Run(ctx) })
 	}
+	if s.hands.tokens != nil {
+		words, err := o.doors.heard(s.hands.tokens, s.keeper, s.registry, s.logger)
+		if err != nil {
+			return err
+		}
+		g.Go(func() error { return words.Run(ctx) })
+	}
 	g.Go(func() error { return s.keeper.Run(ctx) })
 	if err := ops.NotifyReady(); err != nil {
 		s.logger.Warn("systemd", "err", err)
@@ -216,6 +224,7 @@ const hookLook = 5 * time.Second
 type hands struct {
 	drivers map[string]launcher.Driver
 	process *process.Driver // among them; nil: not allowed
+	tokens  *words.Tokens   // of its instances; nil: nobody listens to them
 }
 
 func (h *hands) close() {
@@ -240,13 +249,30 @@ func (o *launcherOptions) hands(list *allow.List) (*hands, error) {
 func (o *launcherOptions) driver(name string, h *hands) (launcher.Driver, error) {
 	switch name {
 	case cluster.DriverProcess:
-		d, err := process.Open(process.Config{Dir: o.stateDir, Group: o.cgroup, User: o.user})
-		h.process = d
-		return d, err
+		return o.openProcess(h)
 	case cluster.DriverHook:
 		return o.openHook()
 	}
 	return nil, fmt.Errorf("%s allows driver %q, with which nothing is launched: remove it", o.list, name)
+}
+
+// openProcess opens what runs programs here. The state directory is made by it, so that it can be trusted from then on.
+func (o *launcherOptions) openProcess(h *hands) (launcher.Driver, error) {
+	c := process.Config{Dir: o.stateDir, Group: o.cgroup, User: o.user}
+	var given func(string) []string
+	if o.doors.reports != "" {
+		c.Given = func(id string) []string { return given(id) }
+	}
+	d, err := process.Open(c)
+	if err != nil {
+		return nil, err
+	}
+	h.process = d
+	if h.tokens, err = o.doors.tokens(o.stateDir); err != nil {
+		return nil, err
+	}
+	given, err = o.doors.given(h.tokens)
+	return d, err
 }
 
 // openHook opens what acquires and releases instances elsewhere: a program, or a web service.

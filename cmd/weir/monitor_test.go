@@ -104,22 +104,22 @@ func TestLoadmonWithoutAPort(t *testing.T) {
 	require.Contains(t, r.err, "is another load monitor running")
 }
 
-// words are what instances said.
-type words map[check.ID][]check.Word
+// hearer are what instances said.
+type hearer map[check.ID][]check.Word
 
-func (w words) Tell(id check.ID, word check.Word) error {
+func (w hearer) Tell(id check.ID, word check.Word) error {
 	w[id] = append(w[id], word)
 	return nil
 }
 
 func TestWhatAgentChecksSay(t *testing.T) {
 	t.Parallel()
-	heard := words{}
+	heard := hearer{}
 	told := heed(heard)
 	for _, s := range []sample.State{sample.Up, sample.Down, sample.Fail, sample.Stopped, sample.Ready, sample.Drain, sample.Maint} {
 		told(sample.ID{Service: "a", Instance: "x"}, sample.Word{State: s, Reason: string(s)})
 	}
-	require.Equal(t, words{{Service: "a", Instance: "x"}: {
+	require.Equal(t, hearer{{Service: "a", Instance: "x"}: {
 		{State: check.OK, Output: "up"}, {State: check.Fail, Output: "down"}, {State: check.Fail, Output: "fail"}, {State: check.Fail, Output: "stopped"},
 		{State: check.Back, Output: "ready"}, {State: check.Leave, Output: "drain"}, {State: check.Leave, Output: "maint"},
 	}}, heard)

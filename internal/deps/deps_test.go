@@ -57,7 +57,8 @@ var allowed = map[string][]string{
 	"launcher/hook":           {"launcher", "launcher/internal/turns", "cluster", "internal/plain"},
 	"launcher/allow":          {"launcher", "cluster", "internal/plain"},
 	"launcher/logs":           {"launcher", "launcher/process/shim", "cluster", "internal/plain", "internal/runner"},
-	"launcher/keep":           {"launcher", "cluster", "internal/runner", "internal/plain"},
+	"launcher/words":          {"cluster", "internal/plain"},
+	"launcher/keep":           {"launcher", "cluster", "internal/runner", "internal/plain", "launcher/words"},
 
 	"integration/bench":       anything,
 	"rules/rulestest/traffic": {"rules", "rules/rulestest", "cluster", "internal/lab", "internal/knock"},

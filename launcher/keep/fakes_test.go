@@ -85,6 +85,7 @@ type driver struct {
 	stops   []string
 	stopErr error
 	blind   error
+	differs bool // what is there was started by another Spec
 }
 
 func (d *driver) Ensure(_ context.Context, spec launcher.Spec) error {
@@ -92,6 +93,9 @@ func (d *driver) Ensure(_ context.Context, spec launcher.Spec) error {
 	defer d.mu.Unlock()
 	if err := d.refuse[spec.ID]; err != nil {
 		return err
+	}
+	if d.differs && d.there[spec.ID] != nil {
+		return launcher.ErrDiffers
 	}
 	if st := d.there[spec.ID]; st != nil && st.State == launcher.Running {
 		return nil

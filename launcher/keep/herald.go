@@ -134,7 +134,7 @@ func (h *herald) one(ctx context.Context, id string) (wait time.Duration, err er
 	if sameShown && sameTold {
 		return time.Hour, nil
 	}
-	if left := pace - time.Since(e.at); sameShown && left > 0 && e.launched != nil && e.wrote != nil && e.launched.Phase == e.wrote.Phase {
+	if left := pace - time.Since(e.at); sameShown && left > 0 && e.launched != nil && e.wrote != nil && e.launched.Phase == e.wrote.Phase && (e.launched.Ask == nil || e.launched.Ask == e.wrote.Ask) {
 		return left, nil
 	}
 	if !sameShown {

@@ -37,8 +37,13 @@ func (w *ward) start(ctx context.Context, n news) time.Duration {
 		return idle
 	case again:
 		return 0
+	case errors.Is(err, launcher.ErrDiffers) && n.status != nil && n.status.State == launcher.Exited:
+		if err = w.end(ctx, a); err == nil { // what ended ran by another word than is to be started
+			return 0
+		}
 	case err == nil, errors.Is(err, launcher.ErrDiffers): // only in what says nothing to an instance that runs
 		w.mine, w.ready, w.asked = true, false, time.Now()
+		w.begun()
 		w.told(a, n, cluster.PhaseStarting, nil)
 		w.keeper.c.Metrics.starts.Inc()
 		return probing
@@ -98,19 +103,14 @@ func (w *ward) stop(ctx context.Context, n news) time.Duration {
 	}
 	w.ready = false
 	w.told(a, n, cluster.PhaseStopping, nil)
-	for name, driver := range w.keeper.c.Drivers {
-		if err := driver.Stop(ctx, w.id, time.Duration(a.Run.Grace)); err != nil {
-			if ctx.Err() == nil {
-				w.keeper.c.Logger.Error("stop an instance", "instance", w.id, "driver", name, "err", err)
-				p := problem(w.id, "", err)
-				w.told(a, n, cluster.PhaseStopping, func(l *cluster.Launched) { l.Problem = &p })
-			}
-			return time.Second
+	if err := w.end(ctx, a); err != nil {
+		if ctx.Err() == nil {
+			w.keeper.c.Logger.Error("stop an instance", "instance", w.id, "err", err)
+			p := problem(w.id, "", err)
+			w.told(a, n, cluster.PhaseStopping, func(l *cluster.Launched) { l.Problem = &p })
 		}
+		return time.Second
 	}
-	w.mu.Lock()
-	clear(w.mailbox.statuses)
-	w.mu.Unlock()
 	n.status = nil
 	w.told(a, n, cluster.PhaseStopped, nil)
 	return idle
@@ -139,6 +139,7 @@ func (w *ward) told(a *cluster.Assignment, n news, phase cluster.Phase, and func
 	if and != nil {
 		and(&l)
 	}
+	w.fill(&l, n.status, n.now)
 	w.launched = l
 	var shown *cluster.Instance
 	if phase == cluster.PhaseReady {

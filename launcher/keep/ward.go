@@ -30,6 +30,8 @@ type ward struct {
 	ended    time.Time // when it last ended, as far as that was counted
 	retry    time.Time // not to be started before
 	crashes  crashes
+	failing  bool             // it says so, and is being ended
+	own      cluster.Launched // what is told of it since it last failed by its own word
 }
 
 // mailbox is what the store and the drivers said last.
@@ -37,6 +39,8 @@ type mailbox struct {
 	assignment *cluster.Assignment // nil: it is not assigned
 	statuses   map[string]*launcher.Status
 	looked     map[string]bool // drivers that were asked since it is looked after
+	ask        *cluster.Ask    // what it last asked for itself
+	failed     *string         // it says that it fails, and why
 }
 
 func newWard(k *Keeper, id string) *ward {
@@ -87,12 +91,13 @@ type news struct {
 	assignment *cluster.Assignment
 	status     *launcher.Status // of the driver that has it; nil: none has
 	looked     map[string]bool
+	failed     *string
 }
 
 func (w *ward) take() news {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	n := news{now: time.Now(), assignment: w.mailbox.assignment, looked: maps.Clone(w.mailbox.looked)}
+	n := news{now: time.Now(), assignment: w.mailbox.assignment, looked: maps.Clone(w.mailbox.looked), failed: w.mailbox.failed}
 	for _, st := range w.mailbox.statuses {
 		n.status = st
 	}
@@ -154,6 +159,8 @@ func (w *ward) step(ctx context.Context, n news) (again time.Duration, done bool
 		return idle, false // it may run already
 	case n.status == nil || n.status.State == launcher.Exited || n.status.State == launcher.Absent:
 		return w.start(ctx, n), false
+	case n.failed != nil:
+		return w.fail(ctx, n), false
 	}
 	return w.tend(ctx, n), false
 }

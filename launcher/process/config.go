@@ -24,6 +24,10 @@ type Config struct {
 	Group string // control group above those of the instances, below the root of each hierarchy. Empty: none are made
 	User  string // of an instance that names none. Empty: such an instance is refused when the launcher is root
 
+	// Given are further variables of an instance, NAME=VALUE, that are no part of what it was asked to run by: they may differ
+	// from one start to the next. Nil: none.
+	Given func(id string) []string
+
 	OutputBytes int64 // kept of each instance's output, in all. 0: 10 MiB. Less than 64 KiB is not taken
 	OutputFiles int   // that it is kept in; one of them is lost at a time. 0: 4
 	KeepStopped int   // of how many stopped instances the output is kept. 0: 20; negative: none

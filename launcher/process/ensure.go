@@ -63,6 +63,9 @@ func (d *Driver) order(spec launcher.Spec) (shim.Order, error) {
 	}
 	o.Program = cmp.Or(spec.Resolved.Program, spec.Command[0])
 	o.WorkDir = cmp.Or(spec.Resolved.WorkDir, spec.WorkDir, "/")
+	if d.config.Given != nil {
+		o.Given = d.config.Given(spec.ID)
+	}
 	o.EnvFile = shim.EnvFileOf(d.config.EnvDir, spec.ID)
 	name := spec.User
 	if name == "" {

@@ -2,6 +2,7 @@ package foreman
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/weir-lb/weir/cluster"
@@ -83,24 +84,24 @@ func (f *Foreman) scale(ctx context.Context, in *cluster.Inputs, written cluster
 		written.Replicas = max(policy.Min, 1, min(running(name, ops), policy.Max))
 	}
 	_, wake := ops.Wakes[name]
-	heard := f.heard.Load()
-	if there && !m.due(now, heard, f.c.Interval) && !(wake && written.Replicas == 0) {
+	heard, asked := f.heard.Load(), listen(name, ops, written, now)
+	if there && len(asked.news) == 0 && !m.due(now, heard, f.c.Interval) && !(wake && written.Replicas == 0) {
 		return wish{written.Replicas, written.By, written.Reason}, nil
 	}
 	m.at, m.heard = now, heard
 	ready, measured := f.ready(in), f.c.Measured()[name]
 	m.figures, _ = loadmon.Weights(m.figures, loadmon.Input{Service: name, Now: now, Instances: candidates(ready), Measured: measured, Policy: loadmon.DefaultPolicy()})
 	state, d := loadmon.Scale(m.state, loadmon.ScaleInput{
-		Now: now, Desired: written.Replicas, Ready: ready, Figures: m.figures.Figures(), Wake: wake, Policy: policy,
+		Now: now, Desired: written.Replicas, Ready: ready, Figures: m.figures.Figures(), Asks: asked.asks, Wake: wake, Policy: policy,
 	})
 	m.state, m.again = state, time.Time{}
 	if d.Again > 0 {
 		m.again = now.Add(d.Again)
 	}
-	if there && d.Want == written.Replicas && !wake {
+	if there && d.Want == written.Replicas && !wake && len(asked.news) == 0 {
 		return wish{written.Replicas, written.By, written.Reason}, nil
 	}
-	return wish{d.Want, d.By, d.Reason}, f.writeScaled(ctx, name, d, written, wake)
+	return wish{d.Want, d.By, d.Reason}, f.writeScaled(ctx, name, d, written, wake, asked)
 }
 
 // running is how many instances of a service are there: where nobody knows any more how many there should be, those.
@@ -123,20 +124,30 @@ func (m *scaled) due(now time.Time, heard uint64, interval time.Duration) bool {
 	return heard != m.heard || now.Sub(m.at) >= 2*interval || !m.again.IsZero() && !now.Before(m.again)
 }
 
-func (f *Foreman) writeScaled(ctx context.Context, name string, d loadmon.ScaleDecision, before cluster.Scaled, wake bool) error {
+func (f *Foreman) writeScaled(ctx context.Context, name string, d loadmon.ScaleDecision, before cluster.Scaled, wake bool, asked asked) error {
 	now := time.Now().UTC()
 	next := cluster.Scaled{Replicas: d.Want, By: d.By, Reason: d.Reason, Since: now, ModRevision: before.ModRevision}
+	event := cluster.Event{
+		At: now, Service: name, What: cluster.EventScaled, Reason: asked.beside(d), By: f.c.Name,
+		In:  cluster.Figures{"service": d.Numbers},
+		Out: cluster.Figures{"service": {"from": float64(before.Replicas), "to": float64(d.Want)}},
+	}
+	moved := d.Want != before.Replicas
+	if !moved {
+		event.What = cluster.EventAsked
+		event.Reason += fmt.Sprintf("; there stay %d", d.Want)
+	}
+	if !moved && before.ModRevision != 0 {
+		next = before
+	}
+	next.Heard = asked.heard
 	decisions := []cluster.Decision{cluster.SetScaled{Service: name, Scaled: &next}}
 	if wake {
 		decisions = append(decisions, cluster.ClearWake{Service: name})
 	}
-	if d.Want != before.Replicas {
-		decisions = append(decisions, cluster.Event{
-			At: now, Service: name, What: cluster.EventScaled, Reason: d.Reason, By: f.c.Name,
-			In:  cluster.Figures{"service": d.Numbers},
-			Out: cluster.Figures{"service": {"from": float64(before.Replicas), "to": float64(d.Want)}},
-		})
-		f.c.Logger.Info("scaled", "service", name, "from", before.Replicas, "to", d.Want, "reason", d.Reason)
+	if moved || len(asked.news) > 0 {
+		decisions = append(decisions, event)
+		f.c.Logger.Info(event.What, "service", name, "from", before.Replicas, "to", d.Want, "reason", event.Reason)
 	}
 	revision, err := f.c.Writer.Write(ctx, decisions...)
 	if err == nil {

@@ -31,6 +31,7 @@ type Order struct {
 	GID     uint32        `json:"gid"`
 	Switch  bool          `json:"switch"`           // to that user; false: it is the launcher's own
 	Login   []string      `json:"login,omitempty"`  // HOME and USER, where the Spec does not say
+	Given   []string      `json:"given,omitempty"`  // variables beside the Spec's
 	EnvFile string        `json:"envFile"`          // where the environment is written as well
 	Parent  string        `json:"parent,omitempty"` // the control group above the instance's own; empty: none is made
 	Output  Output        `json:"output"`

@@ -124,6 +124,7 @@ func environment(o Order) []string {
 			all = append(all, variable)
 		}
 	}
+	all = append(all, o.Given...)
 	return append(all, launcher.FileVariable+"="+o.EnvFile)
 }
 

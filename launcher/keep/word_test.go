@@ -1,0 +1,106 @@
+package keep
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/launcher"
+	"github.com/weir-lb/weir/launcher/words"
+)
+
+// An instance that says that it fails is out at once, and back at once; the next times later.
+func TestItsOwnWordThatItFails(t *testing.T) {
+	inBubble(t, func(n *node) {
+		require.ErrorIs(t, n.Fail("a-1", ""), words.ErrUnknown)
+		n.assign(wanted{"a-1": assigned(20000, cluster.WantServing)})
+		n.driver.mu.Lock()
+		n.driver.there["a-1"].Output = []string{"out of handles"}
+		n.driver.mu.Unlock()
+		n.after(time.Second)
+		before := len(n.store.order)
+		require.NoError(t, n.Fail("a-1", "no database"))
+		n.after(0)
+		require.Equal(t, "hide a-1", n.store.order[before], "first out of traffic")
+		require.Equal(t, []string{"a-1"}, n.driver.stops)
+		require.Equal(t, 2, n.starts("a-1"), "at once")
+		n.after(2 * time.Second)
+		require.Equal(t, cluster.PhaseReady, n.phase("a-1"))
+		l := n.store.launched["a-1"]
+		require.Equal(t, "it says that it fails: no database", l.Exit)
+		require.Nil(t, l.Problem, "it is well again")
+
+		n.well(20000, false)
+		require.NoError(t, n.Fail("a-1", "no database"))
+		n.after(500 * time.Millisecond)
+		l = n.store.launched["a-1"]
+		require.Equal(t, cluster.PhaseCrashed, l.Phase)
+		require.Equal(t, "it says that it fails: no database", l.Problem.What)
+		require.False(t, l.NextTry.IsZero())
+		require.Equal(t, 2, n.starts("a-1"), "it crashes again and again")
+		n.after(3 * time.Second)
+		require.Equal(t, 3, n.starts("a-1"))
+		require.Equal(t, cluster.PhaseStarting, n.phase("a-1"))
+		require.NotNil(t, n.store.launched["a-1"].Problem, "until it is ready")
+
+		n.assign(wanted{"a-1": assigned(20000, cluster.WantDrained)})
+		require.ErrorIs(t, n.Fail("a-1", ""), words.ErrUnknown)
+	})
+}
+
+func TestAnEndThatFailsIsTriedAgain(t *testing.T) {
+	inBubble(t, func(n *node) {
+		n.assign(wanted{"a-1": assigned(20000, cluster.WantServing)})
+		n.driver.mu.Lock()
+		n.driver.stopErr = launcher.ErrUntrue
+		n.driver.mu.Unlock()
+		require.NoError(t, n.Fail("a-1", ""))
+		n.after(3 * time.Second)
+		require.Equal(t, cluster.PhaseCrashed, n.phase("a-1"))
+		_, shown := n.shown("a-1")
+		require.False(t, shown, "out of traffic whatever becomes of it")
+		n.driver.mu.Lock()
+		n.driver.stopErr = nil
+		n.driver.mu.Unlock()
+		n.after(3 * time.Second)
+		require.Equal(t, cluster.PhaseReady, n.phase("a-1"))
+		require.Equal(t, 1+2, n.store.launched["a-1"].Starts, "of the life before, and what the driver counts; the failure counts once")
+	})
+}
+
+func TestItsOwnWordThatMoreAreNeeded(t *testing.T) {
+	inBubble(t, func(n *node) {
+		ask := func() error {
+			return n.Ask("a-1", cluster.Ask{More: 2, Reason: "queue", For: cluster.DefaultAsk, At: time.Now()})
+		}
+		require.ErrorIs(t, ask(), words.ErrUnknown)
+		n.assign(wanted{"a-1": assigned(20000, cluster.WantServing)})
+		require.NoError(t, ask())
+		n.after(0)
+		require.Equal(t, 2, n.store.launched["a-1"].Ask.More, "at once")
+		require.Equal(t, cluster.PhaseReady, n.phase("a-1"))
+		require.ErrorIs(t, ask(), words.ErrSoon)
+		n.after(time.Second)
+		require.NoError(t, ask())
+		n.after(time.Duration(cluster.DefaultAsk) + idle)
+		require.Nil(t, n.store.launched["a-1"].Ask, "its time is over")
+		require.Equal(t, 1, n.starts("a-1"))
+	})
+}
+
+// What ended ran by another word than what is wanted now, as after a new version of the launcher or another grace.
+func TestWhatEndedDiffers(t *testing.T) {
+	inBubble(t, func(n *node) {
+		n.assign(wanted{"a-1": assigned(20000, cluster.WantServing)})
+		n.driver.mu.Lock()
+		n.driver.differs = true
+		n.driver.mu.Unlock()
+		n.driver.kill("a-1")
+		n.after(3 * time.Second)
+		require.Equal(t, cluster.PhaseReady, n.phase("a-1"))
+		require.Equal(t, []string{"a-1"}, n.driver.stops)
+		require.Equal(t, 2, n.starts("a-1"))
+	})
+}
