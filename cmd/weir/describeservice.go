@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/controlcenter"
 	"github.com/weir-lb/weir/internal/describe"
 	"github.com/weir-lb/weir/loadmon"
 )
@@ -72,6 +73,13 @@ func (o *describeOptions) known(ctx context.Context, s store) (k describe.Known,
 		return k, err
 	}
 	if k.Events, err = o.events(ctx, s); err != nil {
+		return k, err
+	}
+	troubled, err := o.troubled(ctx, s, k.Snapshot)
+	if err != nil {
+		return k, err
+	}
+	if k.Troubles, err = controlcenter.Troubles(k.Snapshot, troubled, o.name); err != nil {
 		return k, err
 	}
 	past, notes := o.measured(ctx, s, k.Snapshot, hosting(k.Snapshot, o.name))

@@ -17,17 +17,18 @@ import (
 
 type getOptions struct {
 	*app
-	kind   string // services, instances, nodes
+	kind   string // services, instances, nodes, problems
 	name   string
 	sample time.Duration
 	output outputFlag
 }
 
 func newGetCmd(a *app) *cobra.Command {
-	return a.group("get", "List services, instances or nodes",
+	return a.group("get", "List services, instances, nodes or problems",
 		newGetKindCmd(a, "services", "Services and how many instances take connections", nil),
 		newGetKindCmd(a, "instances", "Instances of all services or of one, with weight, share and why they are not served", nil),
 		newGetKindCmd(a, "nodes", "Nodes and what they have applied", nil),
+		newGetKindCmd(a, "problems", "What is wrong with services, or with one: what nodes and launchers tell, and what cannot be placed", nil),
 	)
 }
 
@@ -82,6 +83,13 @@ func (o *getOptions) list(ctx context.Context, s store, snapshot *cluster.Snapsh
 			controlcenter.AddHave(rows, snapshot, sampleCounts(ctx, o.sample))
 		}
 		return instancesListing(rows), err
+	case "problems":
+		told, err := o.troubled(ctx, s, snapshot)
+		if err != nil {
+			return listing{}, err
+		}
+		rows, err := controlcenter.Troubles(snapshot, told, o.name)
+		return troublesListing(rows, o.now()), err
 	}
 	fleet, err := o.told(ctx, s)
 	if err != nil {

@@ -33,6 +33,7 @@ func TestViewFieldsAreDocumented(t *testing.T) {
 		"`weir get instances -o json`":    {controlcenter.InstanceRow{}},
 		"`weir get nodes -o json`":        {controlcenter.NodeRow{}},
 		"`weir describe service -o json`": {describe.Service{}, describe.Node{}},
+		"`weir get problems -o json`":     {controlcenter.Trouble{}},
 		"`weir events -o json`":           {cluster.Event{}},
 	} {
 		require.Contains(t, rows, row)

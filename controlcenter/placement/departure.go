@@ -30,7 +30,13 @@ func (r *round) launching(node string) bool {
 }
 
 // unassign forgets an instance that does not run.
-func (r *round) unassign(m *member) { r.do("", "", "", r.release(m)) }
+func (r *round) unassign(m *member) {
+	what, why := "", ""
+	if m.phase() == cluster.PhaseStopped && m.launched.Problem != nil { // as one that had to be killed
+		what, why = cluster.EventStopped, m.launched.Problem.Error()
+	}
+	r.do(what, m.assignment.Service, why, r.release(m))
+}
 
 // release is the end of an assignment.
 func (r *round) release(m *member) cluster.Unassign {

@@ -17,6 +17,7 @@ type Known struct {
 	Loads    map[string]loadmon.Load // of this service's instances, by id; those that were not measured are missing
 	Events   []cluster.Event         // of this service, the oldest first
 	Notes    []string
+	Troubles []controlcenter.Trouble // of this service
 	Now      time.Time
 }
 
@@ -29,6 +30,8 @@ type Service struct {
 	Nodes  []Node           `json:"nodes,omitempty"` // those with something to say of this service
 	Events []cluster.Event  `json:"events"`          // the newest, the oldest of them first
 	Notes  []string         `json:"notes,omitempty"`
+
+	Launched []controlcenter.Trouble `json:"launched,omitempty"` // what is wrong with how its instances are launched
 }
 
 // Instance is one instance, with all that its node measured.
@@ -74,6 +77,9 @@ func Of(name string, k Known) (*Service, error) {
 	if d.Events == nil {
 		d.Events = []cluster.Event{}
 	}
+	d.Launched = slices.DeleteFunc(slices.Clone(k.Troubles), func(t controlcenter.Trouble) bool {
+		return slices.Contains(d.Problems, t.Problem) || slices.ContainsFunc(k.Fleet.Applied[t.Node].Problems, func(p cluster.Problem) bool { return p == t.Problem })
+	})
 	d.Nodes = concerned(in.Service, d.Problems, k)
 	return d, nil
 }

@@ -24,6 +24,7 @@ func (d *Service) Text(w io.Writer, now time.Time, file string) error {
 			p.line("  %s", problem.Error())
 		}
 	})
+	p.section("launched", len(d.Launched) > 0, func() { d.launched(p, now) })
 	p.section("nodes", len(d.Nodes) > 0, func() { d.nodes(p, now) })
 	p.section("events", len(d.Events) > 0, func() {
 		for _, e := range d.Events {
@@ -190,6 +191,25 @@ func (d *Service) reasons(p *page, now time.Time) {
 			text += "; its check said: " + i.Output
 		}
 		p.line("  %s", text)
+	}
+}
+
+// fewLines is how much of what an instance wrote is shown.
+const fewLines = 5
+
+func (d *Service) launched(p *page, now time.Time) {
+	for _, t := range d.Launched {
+		where := ""
+		if t.Node != "" {
+			where = " on " + t.Node
+		}
+		if !t.Since.IsZero() {
+			where += ", " + passed(t.Since, now)
+		}
+		p.line("  %s%s: %s", t.Object, where, cmp.Or(t.What, t.Field))
+		for _, line := range t.Output[max(0, len(t.Output)-fewLines):] {
+			p.line("    | %s", line)
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
@@ -42,7 +43,7 @@ func (w *ward) start(ctx context.Context, n news) time.Duration {
 			return 0
 		}
 	case err == nil, errors.Is(err, launcher.ErrDiffers): // only in what says nothing to an instance that runs
-		w.mine, w.ready, w.asked = true, false, time.Now()
+		w.mine, w.ready, w.asked, w.late = true, false, time.Now(), nil
 		w.begun()
 		w.told(a, n, cluster.PhaseStarting, nil)
 		w.keeper.c.Metrics.starts.Inc()
@@ -84,7 +85,7 @@ func (w *ward) tend(ctx context.Context, n news) time.Duration {
 		cancel()
 		if err != nil || ctx.Err() != nil {
 			if w.mine { // else it may have been ready for days, and nodes send connections to it
-				w.told(n.assignment, n, cluster.PhaseStarting, nil)
+				w.told(n.assignment, n, cluster.PhaseStarting, w.slow(n, err))
 			}
 			return probing
 		}
@@ -95,6 +96,24 @@ func (w *ward) tend(ctx context.Context, n news) time.Duration {
 	return idle
 }
 
+// slowStart is after how long it is told that an instance that runs is not ready.
+const slowStart = 10 * time.Second
+
+// slow is what is told of an instance that takes long to be ready: what its check said, and what it wrote, when that was
+// found. Nil: it does not yet.
+func (w *ward) slow(n news, why error) func(*cluster.Launched) {
+	if n.now.Sub(w.asked) < slowStart || why == nil {
+		return nil
+	}
+	if w.late == nil {
+		w.late = &cluster.Launched{Output: n.status.Output, Problem: &cluster.Problem{
+			Object: "instance " + w.id, Field: "check", What: plain.Line(fmt.Sprintf("it runs, and is not ready after %s: %v", slowStart, why), 500),
+			Fix: "see weir logs " + n.assignment.Service + " --instance " + w.id + ", and whether it listens on $HOST_IP:$PORT",
+		}}
+	}
+	return func(l *cluster.Launched) { l.Problem, l.Output = w.late.Problem, w.late.Output }
+}
+
 // stop ends an instance. It is taken back from the nodes first.
 func (w *ward) stop(ctx context.Context, n news) time.Duration {
 	a := n.assignment
@@ -103,6 +122,8 @@ func (w *ward) stop(ctx context.Context, n news) time.Duration {
 	}
 	w.ready = false
 	w.told(a, n, cluster.PhaseStopping, nil)
+	begin, grace := time.Now(), time.Duration(cmp.Or(a.Run.Grace, cluster.DefaultGrace))
+	ran := n.status != nil && n.status.State == launcher.Running
 	if err := w.end(ctx, a); err != nil {
 		if ctx.Err() == nil {
 			w.keeper.c.Logger.Error("stop an instance", "instance", w.id, "err", err)
@@ -112,7 +133,12 @@ func (w *ward) stop(ctx context.Context, n news) time.Duration {
 		return time.Second
 	}
 	n.status = nil
-	w.told(a, n, cluster.PhaseStopped, nil)
+	w.told(a, n, cluster.PhaseStopped, func(l *cluster.Launched) {
+		if ran && time.Since(begin) >= grace {
+			l.Problem = &cluster.Problem{Object: "instance " + w.id, Field: "run.grace", What: fmt.Sprintf("it did not end within %s of TERM, and was killed", grace), Fix: "let it end on TERM, or give it more time"}
+			w.keeper.c.Logger.Warn("an instance did not end by itself, and was killed", "service", a.Service, "instance", w.id, "grace", grace.String())
+		}
+	})
 	return idle
 }
 

@@ -30,8 +30,9 @@ type ward struct {
 	ended    time.Time // when it last ended, as far as that was counted
 	retry    time.Time // not to be started before
 	crashes  crashes
-	failing  bool             // it says so, and is being ended
-	own      cluster.Launched // what is told of it since it last failed by its own word
+	late     *cluster.Launched // that it is not ready, as it is told
+	failing  bool              // it says so, and is being ended
+	own      cluster.Launched  // what is told of it since it last failed by its own word
 }
 
 // mailbox is what the store and the drivers said last.

@@ -54,13 +54,8 @@ func (f *Foreman) wants(ctx context.Context, s *cluster.Snapshot, ops *cluster.O
 				return nil, err
 			}
 			out[name] = w
-		case service.Replicas != nil:
-			out[name] = wish{*service.Replicas, "file", ""}
-		case !service.Launched():
-			_, always := in.Reserves()
-			out[name] = wish{always, "file", "nothing is said of how many"}
 		default:
-			out[name] = wish{1, "file", "nothing is said of replicas"}
+			out[name] = asFile(in)
 		}
 	}
 	for name := range f.scales {
@@ -69,6 +64,37 @@ func (f *Foreman) wants(ctx context.Context, s *cluster.Snapshot, ops *cluster.O
 		}
 	}
 	return out, nil
+}
+
+// Written is how many instances of each service there should be by what is written, without deciding anything.
+func Written(s *cluster.Snapshot, ops *cluster.Operations) map[string]int {
+	out := map[string]int{}
+	for name, in := range s.Services.All() {
+		service := in.Service
+		written, there := ops.Scaled[name]
+		switch {
+		case !service.Launched() && !in.StandsBy():
+		case there && (written.Pinned || service.Scale != nil):
+			out[name] = written.Replicas
+		case service.Scale != nil:
+			out[name] = max(policyOf(in).Min, 1)
+		default:
+			out[name] = asFile(in).count
+		}
+	}
+	return out
+}
+
+// asFile is how many the service's file says, where the load says nothing.
+func asFile(in *cluster.Inputs) wish {
+	switch {
+	case in.Service.Replicas != nil:
+		return wish{*in.Service.Replicas, "file", ""}
+	case !in.Service.Launched():
+		_, always := in.Reserves()
+		return wish{always, "file", "nothing is said of how many"}
+	}
+	return wish{1, "file", "nothing is said of replicas"}
 }
 
 // scale lets the load decide whenever there is something new to decide from; in between what was decided stays.

@@ -1,0 +1,33 @@
+package main
+
+import (
+	"context"
+	"errors"
+
+	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/controlcenter"
+	"github.com/weir-lb/weir/controlcenter/leader/foreman"
+	"github.com/weir-lb/weir/controlcenter/placement"
+)
+
+// troubled is what nodes and launchers tell, and what keeps instances from being placed. That is decided here as the leader
+// decides it, from what is written, so that it is known also while nobody leads.
+func (a *app) troubled(ctx context.Context, s store, snapshot *cluster.Snapshot) (told controlcenter.Told, err error) {
+	if told.Fleet, err = a.fleet(ctx, s); err != nil {
+		return told, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, a.etcd.timeout)
+	defer cancel()
+	told.Operations, err = s.Operations(ctx)
+	if errors.Is(err, cluster.ErrDenied) { // a viewer's role; the rest is worth showing
+		a.say("warning: %v", err)
+		return told, nil
+	}
+	if err != nil {
+		return told, err
+	}
+	_, _, told.Placing = placement.Plan(placement.State{}, placement.Input{
+		Now: a.now(), Snapshot: snapshot, Operations: told.Operations, Want: foreman.Written(snapshot, told.Operations),
+	})
+	return told, nil
+}
