@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"strconv"
@@ -10,7 +11,9 @@ import (
 
 // Assignment is one instance that a node's launcher is to keep: ops/assign/<node>/<id>. The leader writes it.
 type Assignment struct {
-	Service string            `json:"service"`
+	Kind    Kind              `json:"kind,omitempty"` // left out: an instance
+	Service string            `json:"service"`        // "" of a machine, which is nobody's
+	For     string            `json:"for,omitempty"`  // of a machine: the service that had no room
 	Run     Run               `json:"run"`
 	Check   *Check            `json:"check,omitempty"` // what tells that it is ready; nil: its first TCP port accepts
 	Address netip.Addr        `json:"address,omitzero"`
@@ -20,6 +23,18 @@ type Assignment struct {
 	Reason  string            `json:"reason,omitempty"`
 	Since   time.Time         `json:"since,omitzero"` // of Wanted
 }
+
+// About is the service that it has to do with.
+func (a Assignment) About() string { return cmp.Or(a.Service, a.For) }
+
+// Kind is what is assigned to a launcher.
+type Kind string
+
+// The kinds.
+const (
+	KindInstance Kind = ""     // one copy of a service
+	KindNode     Kind = "node" // a machine, from driver hook, that joins the cluster as the node of that id
+)
 
 // Wanted is what the leader wants of an instance.
 type Wanted string
@@ -34,7 +49,9 @@ const (
 
 // Launched is how one assigned instance is: ops/status/<node>/<id>. Its node's launcher writes it.
 type Launched struct {
+	Kind     Kind      `json:"kind,omitempty"`
 	Service  string    `json:"service"`
+	For      string    `json:"for,omitempty"` // of a machine
 	Phase    Phase     `json:"phase"`
 	Version  string    `json:"version,omitempty"` // that runs
 	PID      int       `json:"pid,omitempty"`
@@ -91,9 +108,18 @@ type Launcher struct {
 	Capacity Resources  `json:"capacity"`           // for all instances together
 	Ports    PortRange  `json:"ports"`              // that it may give to instances
 	Address  netip.Addr `json:"address"`            // of the node, where its instances are reached
+	Nodes    *NodeOffer `json:"nodes,omitempty"`    // machines that its hook may acquire; nil: none
 	Logs     string     `json:"logs,omitempty"`     // base URL of its log pages
 	Version  string     `json:"version,omitempty"`
 	Since    time.Time  `json:"since,omitzero"`
+}
+
+// NodeOffer is what machines a launcher's hook can acquire.
+type NodeOffer struct {
+	Most     int               `json:"most"`              // at the same time
+	Capacity Resources         `json:"capacity,omitzero"` // of each, for all its instances together; 0: enough for any
+	Labels   map[string]string `json:"labels,omitempty"`  // that its agent will have
+	Idle     Duration          `json:"idle,omitempty"`    // one on which nothing runs for so long is given back; default 15m
 }
 
 // PortRange is written as in "20000-29999".

@@ -35,7 +35,8 @@ type SetConfig struct {
 	KeepPause bool // whether automatic decisions are paused stays as it is, whatever Config says
 }
 
-// ForgetNode removes all that is said about a node, its registered instances included.
+// ForgetNode removes all that is said about a node, its registered instances included. As a leader's decision it does nothing
+// while the node's agent is in touch.
 type ForgetNode struct {
 	Node  string
 	Alive bool // also when its agent is in touch with etcd

@@ -101,6 +101,7 @@ func (Unassign) decision()    {}
 func (FreePort) decision()    {}
 func (SetScaled) decision()   {}
 func (SetMoved) decision()    {}
+func (ForgetNode) decision()  {}
 func (ClearWake) decision()   {}
 
 func (SetWeights) decision() {}

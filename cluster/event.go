@@ -26,6 +26,8 @@ const (
 	EventDrained   = "drained"    // one takes no new connections
 	EventStopped   = "stopped"    // one ends
 	EventMoved     = "moved"      // one moves off a busy node
+	EventAcquired  = "acquired"   // a machine was asked for, for a service that has no room
+	EventReturned  = "returned"   // one on which nothing ran was given back
 	EventRefused   = "refused"    // a node does not run one
 	EventScaled    = "scaled"     // how many there should be
 	EventAsked     = "asked"      // an instance asks for more itself

@@ -63,6 +63,7 @@ const (
 	DefaultDrain  = Duration(time.Minute)
 	DefaultWindow = Duration(5 * time.Minute)
 	DefaultIdle   = Duration(10 * time.Minute)
+	DefaultEmpty  = Duration(15 * time.Minute) // of a machine on which nothing runs
 )
 
 // Bytes is an amount of memory, written as in 256MiB.

@@ -82,6 +82,8 @@ func (s *Store) launching(d cluster.Decision) (clientv3.Op, error) {
 		return s.scaled(d)
 	case cluster.Acknowledge:
 		return s.placed(Key{Kind: KindBarrier}, Barrier{Change: d.Reason, At: time.Now().UTC().Truncate(time.Millisecond)})
+	case cluster.ForgetNode:
+		return s.forgotten(d.Node)
 	case cluster.SetMoved:
 		return s.speaks(Key{Kind: KindMoved, Service: d.Service}, present(d.Moved))
 	case cluster.ClearWake:

@@ -229,3 +229,32 @@ func TestOperationsThatCannotBeRead(t *testing.T) {
 	require.NoError(t, err)
 	mine.until("gone", func(a assigned) bool { return len(a.now) == 0 && len(a.problems) == 0 })
 }
+
+// TestALeaderForgetsANode that is gone by its doing, and none whose agent is in touch.
+func TestALeaderForgetsANode(t *testing.T) {
+	t.Parallel()
+	s := open(t, server(t).Endpoint())
+	reigns, _ := stand(t, s, "cc1", time.Minute)
+	l := next(t, "cc1", reigns)
+	node := &cluster.Node{Addresses: []netip.Addr{netip.MustParseAddr("192.168.1.9")}}
+	require.NoError(t, s.Join(t.Context(), "n9", node))
+	require.NoError(t, s.Register(t.Context(), "n9", "a", "x", &cluster.Instance{Addr: node.Addresses[0], Port: 80, Weight: 1}))
+	o := watchOperations(t, s)
+	ctx, leave := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Alive(ctx, "n9") }()
+	o.until("alive", func(o *cluster.Operations) bool { return o.Alive["n9"] })
+	_, err := l.Write(t.Context(), cluster.ForgetNode{Node: "n9"})
+	require.NoError(t, err)
+	require.Contains(t, keys(t, s), "net/nodes/n9")
+	leave()
+	require.NoError(t, <-ended)
+	o.until("gone", func(o *cluster.Operations) bool { return !o.Alive["n9"] })
+	_, err = l.Write(t.Context(), cluster.ForgetNode{Node: "n9"})
+	require.NoError(t, err)
+	for _, key := range keys(t, s) {
+		require.NotContains(t, key, "n9")
+	}
+	_, err = l.Write(t.Context(), cluster.ForgetNode{Node: "../n9"})
+	require.ErrorContains(t, err, "want net/nodes/NODE")
+}

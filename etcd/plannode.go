@@ -40,9 +40,23 @@ func (p planner) forget(ctx context.Context, c cluster.ForgetNode) (*transaction
 			return nil, err
 		}
 	}
-	for _, kind := range []Kind{KindHealth, KindDown, KindNodeAdmin, KindApplied, KindRepairs, KindGone} {
-		t.then = append(t.then, clientv3.OpDelete(p.store.key(Key{Kind: kind, Node: c.Node})))
-	}
-	t.then = append(t.then, clientv3.OpDelete(p.store.prefix+"net/instances/"+c.Node+"/", clientv3.WithPrefix()))
+	t.then = append(t.then, p.store.said(c.Node)...)
 	return t, nil
+}
+
+// said deletes what a node said and what was said of it, but for what it is.
+func (s *Store) said(node string) (then []clientv3.Op) {
+	for _, kind := range []Kind{KindHealth, KindDown, KindNodeAdmin, KindApplied, KindRepairs, KindGone} {
+		then = append(then, clientv3.OpDelete(s.key(Key{Kind: kind, Node: node})))
+	}
+	return append(then, clientv3.OpDelete(s.prefix+"net/instances/"+node+"/", clientv3.WithPrefix()))
+}
+
+// forgotten is a node that is gone for good by the leader's doing. An agent that is in touch after all keeps it.
+func (s *Store) forgotten(node string) (clientv3.Op, error) {
+	op, err := s.placed(Key{Kind: KindNode, Node: node}, nil)
+	if err != nil {
+		return op, err
+	}
+	return clientv3.OpTxn([]clientv3.Cmp{s.absent(node)}, append(s.said(node), op), nil), nil
 }

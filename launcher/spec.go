@@ -12,7 +12,8 @@ import (
 
 // Spec is one instance as it should run.
 type Spec struct {
-	ID      string            `json:"id"` // of this instance, on all nodes and for ever
+	Kind    cluster.Kind      `json:"kind,omitempty"` // node: a machine that joins the cluster as the node ID; only of driver hook
+	ID      string            `json:"id"`             // of this instance, on all nodes and for ever
 	Service string            `json:"service"`
 	Command []string          `json:"command,omitempty"` // an absolute path and its arguments; no shell reads it
 	Env     map[string]string `json:"env,omitempty"`     // the service's own environment
@@ -22,10 +23,11 @@ type Spec struct {
 	// LogAddress is where its output is sent as well, as in udp://10.0.0.9:514 or tcp://[fd00::9]:601. Empty: nowhere.
 	LogAddress string `json:"logAddress,omitempty"`
 
-	Resources Resources        `json:"resources,omitzero"`
-	User      string           `json:"user,omitempty"`    // a name or a number; empty: the driver's default, never root
-	WorkDir   string           `json:"workDir,omitempty"` // empty: the root directory
-	Grace     cluster.Duration `json:"grace,omitempty"`   // from TERM to KILL where a stop does not say; 0: DefaultGrace
+	Resources Resources         `json:"resources,omitzero"`
+	Labels    map[string]string `json:"labels,omitempty"`  // of a node: that its agent is to have
+	User      string            `json:"user,omitempty"`    // a name or a number; empty: the driver's default, never root
+	WorkDir   string            `json:"workDir,omitempty"` // empty: the root directory
+	Grace     cluster.Duration  `json:"grace,omitempty"`   // from TERM to KILL where a stop does not say; 0: DefaultGrace
 
 	// Resolved is not asked for by anybody: it is where the paths lead on this node, where that was checked. It is what
 	// is run, and two Specs that differ in it alone ask for the same: a link may be set anew at any time.

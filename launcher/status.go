@@ -21,6 +21,7 @@ const (
 
 // Status is what is known of an instance.
 type Status struct {
+	Kind     cluster.Kind      `json:"kind,omitempty"`
 	ID       string            `json:"id"`
 	Service  string            `json:"service"`
 	State    State             `json:"state"`

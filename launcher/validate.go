@@ -38,6 +38,7 @@ func (s Spec) Validate() []cluster.Problem {
 	if why := cluster.ValidName(s.Service); why != "" {
 		v.add("service", why, "rename it")
 	}
+	s.validateKind(v)
 	s.validateCommand(v)
 	s.validateEnv(v)
 	s.validatePorts(v)
@@ -54,6 +55,23 @@ func (s Spec) Validate() []cluster.Problem {
 		v.add("grace", fmt.Sprintf("%s is not between 0 and %s", g, maxGrace), "write a shorter one")
 	}
 	return v.problems
+}
+
+// validateKind is about machines: Weir gives them a name and a size, and all else is theirs.
+func (s Spec) validateKind(v *faults) {
+	switch {
+	case s.Kind == cluster.KindInstance && len(s.Labels) > 0:
+		v.add("labels", "only nodes have them", "leave them out")
+	case s.Kind == cluster.KindInstance:
+	case s.Kind != cluster.KindNode:
+		v.add("kind", fmt.Sprintf("%q is unknown", plain.Line(string(s.Kind), 80)), "use node, or leave it out")
+	case cluster.ValidName(s.ID) != "":
+		v.add("id", cluster.ValidName(s.ID), "a machine joins as the node of that name")
+	case len(s.Command) > 0 || len(s.Ports) > 0:
+		v.add("kind", "a node has no command and no ports of its own", "leave them out")
+	case cluster.ValidLabels(s.Labels) != "":
+		v.add("labels", cluster.ValidLabels(s.Labels), "write printable ASCII")
+	}
 }
 
 func (s Spec) validateCommand(v *faults) {

@@ -302,6 +302,9 @@ func (o *launcherOptions) self(ctx context.Context, list *allow.List) (l cluster
 	if len(list.Services) != 1 || list.Services[0] != "*" {
 		l.Services = list.Services
 	}
+	if l.Nodes, err = list.Offer(); err != nil {
+		return l, err
+	}
 	if err := l.Ports.UnmarshalText([]byte(o.ports)); err != nil {
 		return l, err
 	}

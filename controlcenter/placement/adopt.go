@@ -21,6 +21,10 @@ func (r *round) adopt(members map[string][]*member) map[string]bool {
 			if _, assigned := r.Operations.Assigned[node][id]; assigned || l.Phase == cluster.PhaseStopped || l.Phase == cluster.PhaseRefused || !r.launching(node) {
 				continue
 			}
+			if l.Kind == cluster.KindNode {
+				r.adoptMachine(node, id, l)
+				continue
+			}
 			a := cluster.Assignment{Service: l.Service, Wanted: cluster.WantStopped, Version: l.Version, Reason: "nobody knows why it runs", Since: r.Now}
 			claims, known := r.recognize(node, id, &a)
 			_, published := r.Snapshot.Services.Get(l.Service)
@@ -54,6 +58,15 @@ func (r *round) replaceable(name string, members []*member) bool {
 		}
 	}
 	return ready >= r.Want[name]
+}
+
+// adoptMachine takes up a machine: instances may run there. If none does, it goes back as any other.
+func (r *round) adoptMachine(node, id string, l cluster.Launched) {
+	a := cluster.Assignment{
+		Kind: cluster.KindNode, For: l.For, Run: cluster.Run{Driver: cluster.DriverHook}, Wanted: cluster.WantServing,
+		Version: string(cluster.KindNode), Reason: "it is there already", Since: r.Now,
+	}
+	r.tell(cluster.EventAcquired, a, fmt.Sprintf("node %s, from the hook of node %s, was assigned to nobody and stays", id, node), cluster.Assign{Node: node, ID: id, Assignment: a})
 }
 
 // recognize fills in what is known of an instance that takes connections, and returns the ports that are to be claimed.

@@ -64,7 +64,7 @@ func (r *round) call(in *cluster.Inputs) {
 	want, decided := r.Want[in.Service.Name]
 	if !in.StandsBy() {
 		if in.Called != nil { // nobody stands by any more
-			r.do("", "", "", cluster.SetCalled{Service: in.Service.Name})
+			r.uncall(in.Service.Name)
 		}
 		return
 	}
@@ -81,6 +81,14 @@ func (r *round) call(in *cluster.Inputs) {
 	}
 	r.announce(in, pool, chosen)
 }
+
+// uncall forgets who was called, of a service of which nobody stands by any more.
+func (r *round) uncall(service string) {
+	r.do("", "", "", cluster.SetCalled{Service: service}, seen("nobody stands by of "+service))
+}
+
+// seen has a write that changes what agents see move the barrier, too: then what it was is known to be seen.
+func seen(reason string) cluster.Decision { return cluster.Acknowledge{Reason: reason} }
 
 // choose picks who is to serve: who is well before who is not, then who does already, then by id. Too many of those that
 // serve go as those of any service do.
@@ -150,7 +158,7 @@ func (r *round) announce(in *cluster.Inputs, pool []reserve, chosen map[string]b
 		return
 	}
 	r.do(cluster.EventCalled, in.Service.Name, fmt.Sprintf("%s%s%s", wanted(want), listing("; called ", said[1]), listing("; let go ", said[0])),
-		cluster.SetCalled{Service: in.Service.Name, Called: next})
+		cluster.SetCalled{Service: in.Service.Name, Called: next}, seen("instances of "+in.Service.Name+" are called"))
 	e := &r.actions[len(r.actions)-1].Event
 	e.In = cluster.Figures{"service": {"wanted": float64(want), "standby": float64(len(pool))}}
 	e.Out = out

@@ -25,18 +25,18 @@ func (w *world) machines(name string, always, standby int) {
 	})
 }
 
-func machine(i int) string { return fmt.Sprintf("192.168.20.%d:80", i) }
+func machineAt(i int) string { return fmt.Sprintf("192.168.20.%d:80", i) }
 
 func TestListsAreCalledAndLetGo(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 1)
 	w.machines("a", 1, 3)
 	w.settle(time.Minute, nil)
-	require.Equal(t, []string{machine(1)}, w.takes("a"))
+	require.Equal(t, []string{machineAt(1)}, w.takes("a"))
 	w.want["a"] = 3
 	w.second()
-	require.Equal(t, []string{machine(1), machine(2), machine(3)}, w.takes("a"))
-	require.Equal(t, []string{"called 3 are wanted; called " + machine(2) + ", " + machine(3)}, w.events)
+	require.Equal(t, []string{machineAt(1), machineAt(2), machineAt(3)}, w.takes("a"))
+	require.Equal(t, []string{"called 3 are wanted; called " + machineAt(2) + ", " + machineAt(3)}, w.events)
 	in, _ := w.snapshot().Services.Get("a")
 	states := cluster.Resolve(in).Instances
 	require.Equal(t, "called: 3 are wanted", states[1].Reason)
@@ -51,7 +51,7 @@ func TestListsAreCalledAndLetGo(t *testing.T) {
 
 	w.want["a"] = 2
 	w.settle(time.Minute, nil)
-	require.Equal(t, []string{machine(1), machine(3)}, w.takes("a"), "of two that are alike the first by id goes")
+	require.Equal(t, []string{machineAt(1), machineAt(3)}, w.takes("a"), "of two that are alike the first by id goes")
 	in, _ = w.snapshot().Services.Get("a")
 	require.Equal(t, cluster.Standby, cluster.Resolve(in).Instances[1].Status)
 	require.Equal(t, "2 are wanted", cluster.Resolve(in).Instances[1].Reason)
@@ -84,24 +84,24 @@ func TestASickOneIsReplacedByOneThatStandsBy(t *testing.T) {
 	w.machines("a", 1, 3)
 	w.want["a"] = 2
 	w.settle(time.Minute, nil)
-	require.Equal(t, []string{machine(1), machine(2)}, w.takes("a"))
-	w.sick("n9", "a", machine(2), &cluster.Health{Verdict: cluster.Failing, Reason: "503", Since: w.now})
+	require.Equal(t, []string{machineAt(1), machineAt(2)}, w.takes("a"))
+	w.sick("n9", "a", machineAt(2), &cluster.Health{Verdict: cluster.Failing, Reason: "503", Since: w.now})
 	w.settle(time.Minute, func() { require.Len(t, w.takes("a"), 2) })
-	require.Equal(t, []string{machine(1), machine(3)}, w.takes("a"), "in one step")
-	require.Contains(t, w.events[len(w.events)-1], "called "+machine(3)+"; let go "+machine(2))
-	w.sick("n9", "a", machine(2), nil)
+	require.Equal(t, []string{machineAt(1), machineAt(3)}, w.takes("a"), "in one step")
+	require.Contains(t, w.events[len(w.events)-1], "called "+machineAt(3)+"; let go "+machineAt(2))
+	w.sick("n9", "a", machineAt(2), nil)
 	w.settle(time.Minute, nil)
-	require.Equal(t, []string{machine(1), machine(3)}, w.takes("a"), "nothing moves back for its own sake")
+	require.Equal(t, []string{machineAt(1), machineAt(3)}, w.takes("a"), "nothing moves back for its own sake")
 
 	// Those that always serve count only while they are well; an operator's word counts before all.
 	w.draft.Node("n9", &cluster.Node{Addresses: addressesOf("192.168.20.1")})
-	w.draft.Admin("a", machine(2), &cluster.Admin{Drain: true})
-	w.sick("n9", "a", machine(1), &cluster.Health{Verdict: cluster.Dead, Since: w.now})
+	w.draft.Admin("a", machineAt(2), &cluster.Admin{Drain: true})
+	w.sick("n9", "a", machineAt(1), &cluster.Health{Verdict: cluster.Dead, Since: w.now})
 	w.settle(time.Minute, nil)
-	require.Equal(t, []string{machine(3), machine(4)}, w.takes("a"))
-	w.draft.Admin("a", machine(4), &cluster.Admin{Standby: true})
+	require.Equal(t, []string{machineAt(3), machineAt(4)}, w.takes("a"))
+	w.draft.Admin("a", machineAt(4), &cluster.Admin{Standby: true})
 	w.settle(time.Minute, nil)
-	require.Equal(t, []string{machine(3)}, w.takes("a"))
+	require.Equal(t, []string{machineAt(3)}, w.takes("a"))
 	require.NotEmpty(t, w.problems)
 }
 
@@ -119,7 +119,7 @@ func TestLists(t *testing.T) {
 		w.machines("a", always, standby)
 		health := map[string]cluster.Health{}
 		for range rapid.IntRange(1, 10).Draw(t, "steps") {
-			id := machine(rapid.IntRange(1, always+standby).Draw(t, "instance"))
+			id := machineAt(rapid.IntRange(1, always+standby).Draw(t, "instance"))
 			switch rapid.IntRange(0, 3).Draw(t, "what") {
 			case 0:
 				w.want["a"] = rapid.IntRange(always, always+standby).Draw(t, "want")

@@ -22,6 +22,8 @@ type Input struct {
 type State struct {
 	draining map[instanceKey]int64 // the revision at which an instance was first seen out of traffic
 	hot      map[string]streak     // by node
+	empty    map[string]time.Time  // machines on which nothing runs, since when that is known
+	refused  map[string]time.Time  // nodes whose hook refused a machine
 }
 
 // instanceKey names an instance that is assigned to a node.

@@ -28,6 +28,9 @@ func (r *round) membersOf() map[string][]*member {
 	for _, node := range slices.Sorted(maps.Keys(r.Operations.Assigned)) {
 		for _, id := range slices.Sorted(maps.Keys(r.Operations.Assigned[node])) {
 			a := r.Operations.Assigned[node][id]
+			if a.Kind != cluster.KindInstance {
+				continue
+			}
 			m := &member{node: node, id: id, assignment: a, lost: r.down(node)}
 			if l, ok := r.Operations.Launched[node][id]; ok {
 				m.launched = &l

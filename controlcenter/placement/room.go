@@ -33,6 +33,9 @@ func (r *round) allRooms() map[string]*room {
 		}
 		o.closed, o.hot = r.closed(node, known), r.hot(node)
 		for id, a := range r.Operations.Assigned[node] {
+			if a.Kind != cluster.KindInstance {
+				continue // it is another node
+			}
 			o.take(a)
 			if l, ok := r.Operations.Launched[node][id]; ok && l.Phase == cluster.PhaseRefused && l.PortBusy == 0 && r.Now.Sub(l.Since) < refusalRest {
 				o.refused[a.Service] = true
@@ -50,6 +53,8 @@ func (r *round) closed(node string, known bool) string {
 		return "its agent never joined"
 	case r.down(node):
 		return "it is down"
+	case r.machines[node] != nil && !r.machines[node].kept():
+		return "it is being given back"
 	case !r.Operations.Alive[node]:
 		return "its agent is not in touch"
 	case admin != nil && admin.Drain:

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/weir-lb/weir/cluster"
 )
@@ -20,15 +21,17 @@ type round struct {
 	problems []cluster.Problem
 	made     int     // ids that were made in this round
 	calm     []*team // services with which nothing is going on
+	machines map[string]*machine
+	lacks    []lack
 }
 
 // Plan decides what is to be done now. What it returns is to be written in its order; what was not written is found again by
 // the next round.
 func Plan(prev State, in Input) (State, []Action, []cluster.Problem) {
-	r := &round{Input: in, state: State{draining: map[instanceKey]int64{}}, ports: map[string]map[uint16]bool{}}
-	maps.Copy(r.state.draining, prev.draining)
-	r.state.hot = prev.hot
+	r := &round{Input: in, ports: map[string]map[uint16]bool{}}
+	r.recall(prev)
 	r.warm()
+	r.machines = r.machinesOf()
 	r.rooms = r.allRooms()
 	members := r.membersOf()
 	if in.Snapshot.Held == nil && in.Snapshot.Ready {
@@ -45,6 +48,8 @@ func Plan(prev State, in Input) (State, []Action, []cluster.Problem) {
 		}
 		r.relieve(r.calm)
 		r.bury(members, adopted)
+		r.keepMachines()
+		r.acquire()
 		r.freePorts()
 	}
 	r.forget(members)
@@ -52,6 +57,14 @@ func Plan(prev State, in Input) (State, []Action, []cluster.Problem) {
 		r.actions = r.actions[:mostAtOnce]
 	}
 	return r.state, r.actions, r.problems
+}
+
+// recall begins with what is remembered; State is a value.
+func (r *round) recall(prev State) {
+	r.state = State{draining: map[instanceKey]int64{}, empty: map[string]time.Time{}, refused: map[string]time.Time{}, hot: prev.hot}
+	maps.Copy(r.state.draining, prev.draining)
+	maps.Copy(r.state.empty, prev.empty)
+	maps.Copy(r.state.refused, prev.refused)
 }
 
 // forget drops what is remembered of instances that are gone.

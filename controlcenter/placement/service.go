@@ -26,7 +26,7 @@ func (r *round) service(name string, members []*member) {
 		return
 	}
 	if in.Called != nil { // it was a list of machines before
-		r.do("", "", "", cluster.SetCalled{Service: name})
+		r.uncall(name)
 	}
 	s := in.Service
 	t := team{round: r, service: s, version: Version(s), want: r.Want[name]}
@@ -174,7 +174,8 @@ func (t *team) start() {
 	}
 	for surge := t.surge(); serving < t.want && surge > 0; serving++ {
 		surge--
-		if !t.place(cluster.WantServing, wanted(t.want)) {
+		if why := t.place(cluster.WantServing, wanted(t.want)); why != "" {
+			t.lacks = append(t.lacks, lack{service: t.service, missing: t.want - serving, why: why})
 			return
 		}
 	}
@@ -182,7 +183,7 @@ func (t *team) start() {
 		return
 	}
 	for ; standby < t.warm(); standby++ {
-		if !t.place(cluster.WantStandby, standBy(t.warm())) {
+		if t.place(cluster.WantStandby, standBy(t.warm())) != "" {
 			return
 		}
 	}
@@ -204,14 +205,14 @@ func (t *team) surge() int {
 	return max(1, (t.want+3)/4) - t.starting()
 }
 
-// place puts one more instance on the best node; false where there is no room.
-func (t *team) place(w cluster.Wanted, reason string) bool {
+// place puts one more instance on the best node, or says why there is no room.
+func (t *team) place(w cluster.Wanted, reason string) (noRoom string) {
 	for {
 		o, why := t.best(t.service)
 		if o == nil {
 			t.cramped = true
 			t.problems = append(t.problems, cluster.Problem{Object: named(t.service.Name), Field: "run", What: "one more instance is wanted, and " + why, Fix: "add a node, free one, or lower what the service asks for"})
-			return false
+			return why
 		}
 		a, claims, ok := t.assignment(o, w)
 		if !ok {
@@ -219,8 +220,8 @@ func (t *team) place(w cluster.Wanted, reason string) bool {
 		}
 		a.Reason = reason
 		id := t.newID(t.service.Name)
-		t.do(cluster.EventPlaced, t.service.Name, fmt.Sprintf("instance %s on node %s: %s", id, o.node, reason), cluster.Assign{Node: o.node, ID: id, Assignment: a, Claims: claims})
-		return true
+		t.do(cluster.EventPlaced, t.service.Name, fmt.Sprintf("instance %s on node %s%s: %s", id, o.node, t.origin(o.node), reason), cluster.Assign{Node: o.node, ID: id, Assignment: a, Claims: claims})
+		return ""
 	}
 }
 

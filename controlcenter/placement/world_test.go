@@ -28,6 +28,8 @@ type world struct {
 	refuses  map[string]string
 	heats    map[string]Heat
 	shares   map[string]map[string]float64
+	boots    time.Duration     // how long a machine needs to join; 0: for ever
+	boot     cluster.Resources // that it has
 	busy     map[string]uint16 // a port of each node that somebody else has
 	actions  int               // ever
 	events   []string
@@ -140,6 +142,8 @@ func (w *world) carry(d cluster.Decision) {
 		delete(w.ops.Scaled, d.Service)
 	case cluster.Acknowledge:
 		w.draft.Barrier(w.revision)
+	case cluster.ForgetNode:
+		w.draft.Node(d.Node, nil)
 	case cluster.SetMoved:
 		if w.ops.Moved == nil {
 			w.ops.Moved = map[string]cluster.Moved{}
@@ -162,6 +166,10 @@ func (w *world) launch(node string) {
 	for _, id := range slices.Sorted(maps.Keys(w.ops.Assigned[node])) {
 		a := w.ops.Assigned[node][id]
 		l, known := w.ops.Launched[node][id]
+		if a.Kind == cluster.KindNode {
+			w.ops.Launched[node][id] = w.rent(node, id, a, l)
+			continue
+		}
 		switch {
 		case a.Wanted == cluster.WantStopped:
 			if l.Phase != cluster.PhaseStopped {
@@ -278,7 +286,7 @@ func (w *world) hosts(service string, wanted ...cluster.Wanted) map[string]int {
 	out := map[string]int{}
 	for node, assigned := range w.ops.Assigned {
 		for _, a := range assigned {
-			if a.Service == service && (len(wanted) == 0 || slices.Contains(wanted, a.Wanted)) {
+			if a.Service == service && a.Kind == cluster.KindInstance && (len(wanted) == 0 || slices.Contains(wanted, a.Wanted)) {
 				out[node]++
 			}
 		}

@@ -4,6 +4,7 @@
 //	users: [app, www-data]        # root only when it is named here
 //	paths: [/opt/apps]            # programs and working directories below them, links followed
 //	services: [shop, shop-admin]  # or ["*"]
+//	nodes: {most: 4, cpu: 8}      # machines that driver hook may acquire
 //
 // Who could write the list could become root through the launcher, so the file and all directories above it have to
 // belong to root, closed to the writing of others.
@@ -29,6 +30,16 @@ type List struct {
 	Users    []string `json:"users"`
 	Paths    []string `json:"paths"`
 	Services []string `json:"services"`
+	Nodes    *Nodes   `json:"nodes"` // nil: none
+}
+
+// Nodes are machines that driver hook may acquire, and what they are like.
+type Nodes struct {
+	Most   int               `json:"most"` // at the same time
+	CPU    float64           `json:"cpu"`  // processors that one has for instances; 0: enough for any
+	Memory string            `json:"memory"`
+	Labels map[string]string `json:"labels"` // that its agent is given
+	Idle   string            `json:"idle"`   // one on which nothing runs for so long is given back
 }
 
 // everything stands for all services. Drivers, users and paths have no such word: each of them is one way to become root.
@@ -46,6 +57,9 @@ func (l *List) Check(driver string, spec launcher.Spec) (launcher.Spec, []cluste
 	}
 	if !slices.Contains(l.Services, spec.Service) && !slices.Contains(l.Services, everything) {
 		refuse("service", fmt.Sprintf("%q is not allowed on this node", plain.Line(spec.Service, 80)), "add it to services in the launcher's list, or choose another node")
+	}
+	if spec.Kind == cluster.KindNode && l.Nodes == nil {
+		refuse("kind", "no machines may be acquired by this node", "write nodes into the launcher's list, or choose another node")
 	}
 	if len(spec.Command) == 0 {
 		return spec, problems // nothing runs here, so nothing runs as anybody
@@ -98,13 +112,14 @@ func within(path, prefix string) bool {
 // Guard is a driver that starts only what the list allows. It stops and lists everything: what was allowed once has to
 // be seen and ended.
 func (l *List) Guard(name string, driver launcher.Driver) launcher.Driver {
-	return &guard{list: l, name: name, driver: driver}
+	return &guard{list: l, name: name, driver: driver, nodes: make(chan struct{}, 1)}
 }
 
 type guard struct {
 	list   *List
 	name   string
 	driver launcher.Driver
+	nodes  chan struct{} // held by whoever acquires one: they are counted
 }
 
 func (g *guard) Ensure(ctx context.Context, spec launcher.Spec) error {
@@ -112,7 +127,38 @@ func (g *guard) Ensure(ctx context.Context, spec launcher.Spec) error {
 	if err := launcher.Refuse(problems); err != nil {
 		return err
 	}
+	if spec.Kind != cluster.KindNode {
+		return g.driver.Ensure(ctx, resolved)
+	}
+	select {
+	case g.nodes <- struct{}{}:
+		defer func() { <-g.nodes }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if err := g.count(ctx, spec.ID); err != nil {
+		return err
+	}
 	return g.driver.Ensure(ctx, resolved)
+}
+
+// count refuses a machine where there are as many others as the list permits.
+func (g *guard) count(ctx context.Context, id string) error {
+	all, err := g.driver.List(ctx)
+	if err != nil {
+		return err
+	}
+	others := 0
+	for _, s := range all {
+		if s.Kind == cluster.KindNode && s.ID != id {
+			others++
+		}
+	}
+	if others < g.list.Nodes.Most {
+		return nil
+	}
+	return launcher.Refuse([]cluster.Problem{{Object: "node " + plain.Line(id, 80), Field: "kind",
+		What: fmt.Sprintf("%d machines are acquired, as many as are allowed", others), Fix: "raise nodes.most in the launcher's list"}})
 }
 
 func (g *guard) Stop(ctx context.Context, id string, grace time.Duration) error {

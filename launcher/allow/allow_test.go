@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/weir-lb/weir/cluster"
 	"github.com/weir-lb/weir/launcher"
 	"github.com/weir-lb/weir/launcher/allow"
 )
@@ -101,7 +102,10 @@ func TestCheck(t *testing.T) {
 }
 
 // recorder is a driver that notes what it is asked for.
-type recorder struct{ asked []string }
+type recorder struct {
+	asked []string
+	there []launcher.Status
+}
 
 func (r *recorder) Ensure(_ context.Context, spec launcher.Spec) error {
 	r.asked = append(r.asked, "ensure "+spec.Resolved.Program)
@@ -115,7 +119,7 @@ func (r *recorder) Stop(_ context.Context, id string, _ time.Duration) error {
 
 func (r *recorder) List(context.Context) ([]launcher.Status, error) {
 	r.asked = append(r.asked, "list")
-	return nil, nil
+	return r.there, nil
 }
 
 func TestGuard(t *testing.T) {
@@ -134,6 +138,25 @@ func TestGuard(t *testing.T) {
 	_, err = d.List(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, []string{"ensure " + root + "/opt/apps/bin/server", "stop b", "list"}, r.asked)
+}
+
+// TestGuardCountsMachines also against a leader that asks for more than the node's owner permits.
+func TestGuardCountsMachines(t *testing.T) {
+	t.Parallel()
+	r := &recorder{there: []launcher.Status{{ID: "a"}, {Kind: cluster.KindNode, ID: "n7"}}}
+	list := &allow.List{Drivers: []string{"hook"}, Services: []string{"*"}}
+	spec := launcher.Spec{Kind: cluster.KindNode, ID: "n8", Service: "shop"}
+	err := list.Guard("hook", r).Ensure(t.Context(), spec)
+	require.ErrorContains(t, err, "no machines may be acquired by this node")
+	list.Nodes = &allow.Nodes{Most: 1}
+	d := list.Guard("hook", r)
+	err = d.Ensure(t.Context(), spec)
+	require.ErrorIs(t, err, launcher.ErrRefused)
+	require.ErrorContains(t, err, "1 machines are acquired, as many as are allowed")
+	spec.ID = "n7"
+	require.NoError(t, d.Ensure(t.Context(), spec), "the same one again")
+	spec.ID, list.Nodes.Most = "n8", 2
+	require.NoError(t, d.Ensure(t.Context(), spec))
 }
 
 func TestRead(t *testing.T) {
@@ -156,17 +179,35 @@ func TestRead(t *testing.T) {
 	got, err := allow.Read(write(""))
 	require.NoError(t, err)
 	require.Equal(t, &allow.List{}, got, "an empty list allows nothing")
+	got, err = allow.Read(write("drivers: [hook]\nservices: ['*']\nnodes: {most: 4, cpu: 8, memory: 16GiB, labels: {zone: east}, idle: 20m}\n"))
+	require.NoError(t, err)
+	offer, err := got.Offer()
+	require.NoError(t, err)
+	require.Equal(t, &cluster.NodeOffer{Most: 4, Capacity: cluster.Resources{CPU: 8, Memory: 16 << 30}, Labels: map[string]string{"zone": "east"}, Idle: cluster.Duration(20 * time.Minute)}, offer)
+	got, err = allow.Read(write("drivers: [hook]\nnodes: {most: 1}\n"))
+	require.NoError(t, err)
+	offer, err = got.Offer()
+	require.NoError(t, err)
+	require.Equal(t, cluster.DefaultEmpty, offer.Idle)
 	for text, want := range map[string]string{
-		"driver: [process]":        "unknown field",
-		"drivers: process: x":      "launcher.yaml",
-		"drivers: [docker]":        "is no driver",
-		"users: ['*']":             "name each of them",
-		"users: ['']":              "name each of them",
-		"paths: [opt]":             "absolute path",
-		"paths: [/]":               "below the root",
-		"paths: [/opt/../etc]":     "absolute path",
-		"services: [A_B]":          "is not the name of a service",
-		strings.Repeat("#", 2<<20): "has more than",
+		"driver: [process]":                                       "unknown field",
+		"drivers: process: x":                                     "launcher.yaml",
+		"drivers: [docker]":                                       "is no driver",
+		"users: ['*']":                                            "name each of them",
+		"users: ['']":                                             "name each of them",
+		"paths: [opt]":                                            "absolute path",
+		"paths: [/]":                                              "below the root",
+		"paths: [/opt/../etc]":                                    "absolute path",
+		"services: [A_B]":                                         "is not the name of a service",
+		"drivers: [hook]\nnodes: {most: 0}":                       "nodes: most: 0 is outside 1..1000",
+		"drivers: [process]\nnodes: {most: 1}":                    "machines come from driver hook",
+		"drivers: [hook]\nnodes: {most: 1, cpu: -1}":              "cpu: -1 is no number",
+		"drivers: [hook]\nnodes: {most: 1, memory: 4GB}":          "memory: \"4GB\" is not an amount",
+		"drivers: [hook]\nnodes: {most: 1, idle: soon}":           "idle: \"soon\" is no time",
+		"drivers: [hook]\nnodes: {most: 1, idle: 0s}":             "idle: \"0s\" is no time",
+		"drivers: [hook]\nnodes: {most: 1, labels: {a: \"\\n\"}}": "labels: label",
+		"drivers: [hook]\nnodes: {most: 1, size: 3}":              "unknown field",
+		strings.Repeat("#", 2<<20):                                "has more than",
 	} {
 		_, err := allow.Read(write(text))
 		require.ErrorContains(t, err, want, "%.40s", text)

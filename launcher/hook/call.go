@@ -44,11 +44,12 @@ type listed struct {
 }
 
 type entry struct {
-	ID      string     `json:"id"`
-	Service string     `json:"service"`
-	Host    netip.Addr `json:"host"`
-	Key     string     `json:"key"`
-	Problem string     `json:"problem"` // it is there, but not well
+	Kind    cluster.Kind `json:"kind"` // node, or nothing
+	ID      string       `json:"id"`
+	Service string       `json:"service"`
+	Host    netip.Addr   `json:"host"`
+	Key     string       `json:"key"`
+	Problem string       `json:"problem"` // it is there, but not well
 }
 
 // caller carries one call to the hook and its answer back, at most maxAnswer bytes of it.

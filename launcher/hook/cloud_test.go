@@ -16,6 +16,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/weir-lb/weir/cluster"
 	"github.com/weir-lb/weir/launcher"
 	"github.com/weir-lb/weir/launcher/hook"
 	"github.com/weir-lb/weir/launcher/launchertest"
@@ -23,12 +24,13 @@ import (
 
 // machine is what a cloud has.
 type machine struct {
-	Owner   string `json:"-"`
-	ID      string `json:"id"`
-	Service string `json:"service"`
-	Host    string `json:"host"`
-	Key     string `json:"key"`
-	Problem string `json:"problem,omitempty"`
+	Owner   string       `json:"-"`
+	Kind    cluster.Kind `json:"kind,omitempty"`
+	ID      string       `json:"id"`
+	Service string       `json:"service"`
+	Host    string       `json:"host"`
+	Key     string       `json:"key"`
+	Problem string       `json:"problem,omitempty"`
 }
 
 // cloud is a hook that does what is asked of one, unless a test has it do otherwise.
@@ -78,7 +80,7 @@ func (c *cloud) do(what string, q request) any {
 		m, there := c.machines[q.Spec.ID]
 		if !there || m.Key != q.Key {
 			c.next++
-			m = machine{Owner: q.Owner, ID: q.Spec.ID, Service: q.Spec.Service, Host: fmt.Sprintf("10.1.%d.%d", c.next/250, c.next%250+1), Key: q.Key}
+			m = machine{Owner: q.Owner, Kind: q.Spec.Kind, ID: q.Spec.ID, Service: q.Spec.Service, Host: fmt.Sprintf("10.1.%d.%d", c.next/250, c.next%250+1), Key: q.Key}
 			c.machines[m.ID] = m
 		}
 		return map[string]string{"id": m.ID, "host": m.Host}
@@ -127,7 +129,7 @@ case $1 in
 acquire)
 	id=$(field id)
 	n=$(printf %s "$id" | cksum | cut -d' ' -f1)
-	printf '{"id":"%s","service":"%s","host":"10.1.%d.%d","key":"%s"}\n' "$id" "$(field service)" $((n % 200)) $((n / 200 % 200 + 1)) "$(field key)" >"$id.new.$$"
+	printf '{"kind":"%s","id":"%s","service":"%s","host":"10.1.%d.%d","key":"%s"}\n' "$(field kind)" "$id" "$(field service)" $((n % 200)) $((n / 200 % 200 + 1)) "$(field key)" >"$id.new.$$"
 	mv "$id.new.$$" "$id.machine"
 	cat "$id.machine" ;;
 release)
@@ -154,6 +156,11 @@ func spec(id string) launcher.Spec {
 	return launcher.Spec{ID: id, Service: "s", Env: map[string]string{"SIZE": "small"}}
 }
 
+// node is a machine that is to join as the node of that name.
+func node(id string) launcher.Spec {
+	return launcher.Spec{Kind: cluster.KindNode, ID: id, Service: "s", Resources: launcher.Resources{CPU: 2, Memory: 4 << 30}, Labels: map[string]string{"zone": "east"}}
+}
+
 func TestDriver(t *testing.T) {
 	t.Parallel()
 	for name, config := range map[string]func(testing.TB) hook.Config{
@@ -165,18 +172,20 @@ func TestDriver(t *testing.T) {
 			return hook.Config{URL: url}
 		},
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			launchertest.TestDriver(t, func(t testing.TB) launchertest.Bench {
-				c := config(t)
-				c.Dir = filepath.Join(t.TempDir(), "notes")
-				return launchertest.Bench{
-					Open:      func(t testing.TB) (launcher.Driver, func()) { return open(t, c), func() {} },
-					Spec:      func(_ testing.TB, number int) launcher.Spec { return spec(fmt.Sprintf("i%d", number)) },
-					Remembers: true,
-				}
+		for kind, spec := range map[string]func(id string) launcher.Spec{"instances": spec, "nodes": node} {
+			t.Run(name+" "+kind, func(t *testing.T) {
+				t.Parallel()
+				launchertest.TestDriver(t, func(t testing.TB) launchertest.Bench {
+					c := config(t)
+					c.Dir = filepath.Join(t.TempDir(), "notes")
+					return launchertest.Bench{
+						Open:      func(t testing.TB) (launcher.Driver, func()) { return open(t, c), func() {} },
+						Spec:      func(_ testing.TB, number int) launcher.Spec { return spec(fmt.Sprintf("i%d", number)) },
+						Remembers: true,
+					}
+				})
 			})
-		})
+		}
 	}
 }
 

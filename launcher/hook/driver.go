@@ -125,6 +125,9 @@ func (d *Driver) Ensure(ctx context.Context, spec launcher.Spec) error {
 }
 
 func (d *Driver) adopt(spec launcher.Spec, e entry) error {
+	if e.Kind != spec.Kind {
+		return fmt.Errorf("%s is held as %s: %w: stop it first", spec.ID, named(e.Kind), launcher.ErrDiffers)
+	}
 	if e.Service != spec.Service {
 		return fmt.Errorf("instance %s is held for service %s: %w: stop it first", spec.ID, plain.Line(e.Service, 80), launcher.ErrDiffers)
 	}
@@ -147,6 +150,8 @@ func (d *Driver) acquire(ctx context.Context, n *note) error {
 			switch {
 			case e == nil:
 				return fmt.Errorf("hook acquire: it says that %s is there, and list does not have it: %w", n.Spec.ID, launcher.ErrUntrue)
+			case e.Kind != n.Spec.Kind:
+				return fmt.Errorf("hook acquire: asked for %s %s, list has %s: %w", named(n.Spec.Kind), n.Spec.ID, named(e.Kind), launcher.ErrUntrue)
 			case e.Host != a.Host:
 				return fmt.Errorf("hook acquire: it says that %s is at %s, and list says %s: %w", n.Spec.ID, a.Host, e.Host, launcher.ErrUntrue)
 			}
@@ -162,6 +167,13 @@ func (d *Driver) acquire(ctx context.Context, n *note) error {
 	}
 	n.Phase, n.Host = holding, a.Host
 	return d.write(n)
+}
+
+func named(k cluster.Kind) string {
+	if k == cluster.KindNode {
+		return "a node"
+	}
+	return "an instance"
 }
 
 // check says why an answer cannot be one to what was asked.
@@ -201,7 +213,7 @@ func (d *Driver) Stop(ctx context.Context, id string, grace time.Duration) error
 		if err != nil || e == nil {
 			return err
 		}
-		n = &note{Spec: launcher.Spec{ID: id, Service: e.Service}, Key: e.Key, Host: e.Host}
+		n = &note{Spec: launcher.Spec{Kind: e.Kind, ID: id, Service: e.Service}, Key: e.Key, Host: e.Host}
 	}
 	n.Why = ""
 	return d.release(ctx, n, grace)

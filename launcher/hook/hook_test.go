@@ -14,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/weir-lb/weir/cluster"
 	"github.com/weir-lb/weir/launcher"
 	"github.com/weir-lb/weir/launcher/hook"
 )
@@ -353,4 +354,66 @@ func TestOpen(t *testing.T) {
 	require.NoError(t, os.Symlink(dir, filepath.Join(dir, "link")))
 	_, err := hook.Open(hook.Config{Dir: filepath.Join(dir, "link"), URL: "https://example.com"})
 	require.ErrorIs(t, err, launcher.ErrUnsafe)
+}
+
+// A machine is asked for as such, and believed in only where the hook lists it as one: a hook that knows of no machines would
+// start an instance in its place.
+func TestNodes(t *testing.T) {
+	t.Parallel()
+	c, url := newCloud(t)
+	dir := filepath.Join(t.TempDir(), "notes")
+	d := open(t, hook.Config{Dir: dir, URL: url, Settle: short})
+	var asked launcher.Spec
+	c.behave(func(_ *cloud, what string, q request, _ http.ResponseWriter) bool {
+		if what == "acquire" {
+			asked = q.Spec
+		}
+		return false
+	})
+	require.NoError(t, d.Ensure(t.Context(), node("n7")))
+	require.Equal(t, node("n7"), asked)
+	require.Equal(t, cluster.KindNode, listOf(t, d)[0].Kind)
+	require.ErrorIs(t, d.Ensure(t.Context(), spec("n7")), launcher.ErrDiffers)
+	for _, bad := range []launcher.Spec{
+		{Kind: "vm", ID: "n8", Service: "s"}, {Kind: cluster.KindNode, ID: "N.8:1", Service: "s"}, {Kind: cluster.KindNode, ID: "n8", Service: "s", Command: []string{"/bin/x"}},
+		{Kind: cluster.KindNode, ID: "n8", Service: "s", Labels: map[string]string{"a": "\x1b"}}, {ID: "n8", Service: "s", Labels: map[string]string{"a": "b"}},
+	} {
+		require.ErrorIs(t, d.Ensure(t.Context(), bad), launcher.ErrRefused)
+	}
+
+	// The notes are lost: what is there is known by its kind, and released as what it is.
+	d = open(t, hook.Config{Dir: filepath.Join(t.TempDir(), "others"), URL: url, Settle: short})
+	require.Equal(t, cluster.KindNode, listOf(t, d)[0].Kind)
+	require.ErrorContains(t, d.Ensure(t.Context(), spec("n7")), "n7 is held as a node")
+	require.NoError(t, d.Ensure(t.Context(), node("n7")))
+	require.NoError(t, d.Stop(t.Context(), "n7", 0))
+	require.Empty(t, c.has())
+
+	// A hook of before there were machines.
+	c.behave(func(c *cloud, what string, q request, w http.ResponseWriter) bool {
+		if q.Spec.Kind = ""; what != "acquire" {
+			return false
+		}
+		_ = json.NewEncoder(w).Encode(c.do(what, q))
+		return true
+	})
+	err := d.Ensure(t.Context(), node("n7"))
+	require.ErrorContains(t, err, "asked for a node n7, list has an instance")
+	require.ErrorIs(t, err, launcher.ErrUntrue)
+	require.Empty(t, c.has(), "and it is released")
+
+	c.behave(nil)
+	require.NoError(t, d.Ensure(t.Context(), node("n7")))
+	c.mu.Lock()
+	m := c.machines["n7"]
+	m.Kind = ""
+	c.machines["n7"] = m
+	c.mu.Unlock()
+	require.Contains(t, listOf(t, d)[0].Problems[0].What, "acquired a node and lists an instance")
+	c.mu.Lock()
+	m.Kind = "vm"
+	c.machines["n7"] = m
+	c.mu.Unlock()
+	_, err = d.List(t.Context())
+	require.ErrorIs(t, err, launcher.ErrUntrue)
 }

@@ -30,6 +30,8 @@ func (d *Driver) look(ctx context.Context) (map[string]entry, map[string][]clust
 		switch {
 		case cluster.ValidID(e.ID) != "":
 			return nil, nil, fmt.Errorf("hook list: %s: %w", cluster.ValidID(e.ID), launcher.ErrUntrue)
+		case e.Kind != cluster.KindInstance && e.Kind != cluster.KindNode:
+			return nil, nil, fmt.Errorf("hook list: kind %q of %s is unknown: %w", plain.Line(string(e.Kind), 80), e.ID, launcher.ErrUntrue)
 		case twice:
 			complain(fmt.Sprintf("the hook lists it twice, at %s and at %s", first.Host, e.Host), "end one of them where it runs")
 			continue
@@ -95,7 +97,7 @@ func (d *Driver) List(ctx context.Context) ([]launcher.Status, error) {
 
 // status says what note (nil: none) and hook make of an instance together.
 func (n *note) status(id string, e entry, there bool) launcher.Status {
-	s := launcher.Status{ID: id, Service: e.Service, Host: e.Host, State: launcher.Running}
+	s := launcher.Status{Kind: e.Kind, ID: id, Service: e.Service, Host: e.Host, State: launcher.Running}
 	complain := func(what, fix string) {
 		s.Problems = append(s.Problems, cluster.Problem{Object: "instance " + id, What: what, Fix: fix})
 	}
@@ -104,7 +106,7 @@ func (n *note) status(id string, e entry, there bool) launcher.Status {
 		complain("the hook has it, and nobody here asked for it", "ensure it, or stop it")
 		return s
 	}
-	s.Service, s.Host, s.Started, s.Starts, s.Exits = n.Spec.Service, n.Host, n.Started, n.Starts, n.Exits
+	s.Kind, s.Service, s.Host, s.Started, s.Starts, s.Exits = n.Spec.Kind, n.Spec.Service, n.Host, n.Started, n.Starts, n.Exits
 	switch {
 	case n.Phase == releasing:
 		s.State = launcher.Stopping
@@ -115,6 +117,8 @@ func (n *note) status(id string, e entry, there bool) launcher.Status {
 	case !there:
 		s.State = launcher.Exited
 		complain("the hook does not have it any more", "ensure it again")
+	case e.Kind != n.Spec.Kind:
+		complain(fmt.Sprintf("the hook acquired %s and lists %s", named(n.Spec.Kind), named(e.Kind)), "stop it, and look after the hook")
 	case e.Host != n.Host:
 		complain(fmt.Sprintf("the hook acquired it at %s and lists it at %s", n.Host, e.Host), "stop it, and look after the hook")
 	}

@@ -1,6 +1,7 @@
 package keep
 
 import (
+	"cmp"
 	"context"
 	"reflect"
 	"sync"
@@ -61,7 +62,7 @@ func (h *herald) again(id string, l cluster.Launched) {
 	if e.launched == nil || !reflect.DeepEqual(*e.launched, l) {
 		e.wrote, e.registered = nil, nil // write all of it
 	}
-	e.service, e.launched = l.Service, &l
+	e.service, e.launched = cmp.Or(l.Service, l.For), &l
 	h.mu.Unlock()
 	h.nudge()
 }

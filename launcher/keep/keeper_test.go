@@ -240,3 +240,35 @@ func TestMetricsAreNamedAsTheyShould(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, problems)
 }
+
+// TestAMachineShowsItself: what the hook acquired is told of, and joins on its own.
+func TestAMachineShowsItself(t *testing.T) {
+	inBubble(t, func(n *node) {
+		a := cluster.Assignment{Kind: cluster.KindNode, For: "a", Run: cluster.Run{Nodes: map[string]string{"zone": "east"}}, Wanted: cluster.WantServing, Version: "node"}
+		n.assign(wanted{"node-1": a})
+		require.Equal(t, cluster.PhaseReady, n.phase("node-1"))
+		require.Equal(t, cluster.Launched{Kind: cluster.KindNode, For: "a"}, kindOf(n.store.launched["node-1"]))
+		_, shown := n.shown("node-1")
+		require.False(t, shown)
+		require.Equal(t, launcher.Spec{Kind: cluster.KindNode, ID: "node-1", Service: "a", Labels: map[string]string{"zone": "east"}}, specOf("node-1", &a))
+
+		n.assign(wanted{}) // the store lost it
+		n.driver.mu.Lock()
+		st := *n.driver.there["node-1"]
+		st.Kind = cluster.KindNode
+		n.driver.there["node-1"] = &st
+		n.driver.mu.Unlock()
+		n.after(2 * time.Minute)
+		require.Equal(t, cluster.Launched{Kind: cluster.KindNode, For: "a"}, kindOf(n.store.launched["node-1"]))
+		require.Empty(t, n.driver.stops)
+
+		a.Wanted = cluster.WantStopped
+		n.assign(wanted{"node-1": a})
+		require.Equal(t, cluster.PhaseStopped, n.phase("node-1"))
+		require.Equal(t, []string{"node-1"}, n.driver.stops)
+	})
+}
+
+func kindOf(l cluster.Launched) cluster.Launched {
+	return cluster.Launched{Kind: l.Kind, Service: l.Service, For: l.For}
+}

@@ -79,6 +79,9 @@ func (w *ward) ensure(ctx context.Context, a *cluster.Assignment) (again bool, e
 
 // tend looks whether an instance that runs is ready, and shows it to the nodes as it is wanted.
 func (w *ward) tend(ctx context.Context, n news) time.Duration {
+	if n.assignment.Kind == cluster.KindNode { // it shows itself: its agent and its launcher join
+		w.ready = true
+	}
 	if !w.ready {
 		limited, cancel := context.WithTimeout(ctx, time.Second)
 		err := w.keeper.c.Probe(limited, n.assignment.Check, checkAddress(n.assignment, n.status))
@@ -149,7 +152,7 @@ func (w *ward) refuse(a *cluster.Assignment, p cluster.Problem, busy uint16) {
 
 // told says how the instance is, and shows it to the nodes while it is ready.
 func (w *ward) told(a *cluster.Assignment, n news, phase cluster.Phase, and func(*cluster.Launched)) {
-	l := cluster.Launched{Service: a.Service, Phase: phase, Version: a.Version, Since: w.launched.Since}
+	l := cluster.Launched{Kind: a.Kind, Service: a.Service, For: a.For, Phase: phase, Version: a.Version, Since: w.launched.Since}
 	if phase != w.launched.Phase {
 		l.Since = n.now.UTC().Truncate(time.Millisecond)
 	}
@@ -168,10 +171,10 @@ func (w *ward) told(a *cluster.Assignment, n news, phase cluster.Phase, and func
 	w.fill(&l, n.status, n.now)
 	w.launched = l
 	var shown *cluster.Instance
-	if phase == cluster.PhaseReady {
+	if phase == cluster.PhaseReady && a.Kind == cluster.KindInstance {
 		shown = instanceOf(w.id, w.keeper.c.Node, a, n.status)
 	}
-	w.keeper.herald.tell(w.id, a.Service, &l, shown)
+	w.keeper.herald.tell(w.id, a.About(), &l, shown)
 }
 
 // instanceOf is the instance as every node sees it.
@@ -215,9 +218,12 @@ func firstPort(a *cluster.Assignment) uint16 {
 // specOf is the assignment in the words of a driver.
 func specOf(id string, a *cluster.Assignment) launcher.Spec {
 	s := launcher.Spec{
-		ID: id, Service: a.Service, Command: a.Run.Command, Env: a.Run.Env, Host: a.Address, LogAddress: a.Run.Log,
+		ID: id, Service: a.About(), Command: a.Run.Command, Env: a.Run.Env, Host: a.Address, LogAddress: a.Run.Log,
 		Resources: launcher.Resources{CPU: a.Run.Resources.CPU, Memory: uint64(a.Run.Resources.Memory)},
 		User:      a.Run.User, WorkDir: a.Run.Dir, Grace: a.Run.Grace,
+	}
+	if s.Kind = a.Kind; s.Kind == cluster.KindNode {
+		s.Labels, s.Host = a.Run.Nodes, netip.Addr{}
 	}
 	for _, name := range slices.Sorted(maps.Keys(a.Ports)) {
 		s.Ports = append(s.Ports, cluster.Port{Name: name, Port: a.Ports[name], Protocol: cluster.TCP})

@@ -144,7 +144,7 @@ func (w *ward) step(ctx context.Context, n news) (again time.Duration, done bool
 	case a == nil:
 		return w.orphan(n), false
 	}
-	w.service = a.Service
+	w.service = a.About()
 	if a.Wanted == cluster.WantStopped {
 		return w.stop(ctx, n), false
 	}
@@ -185,7 +185,10 @@ func (w *ward) forget() {
 func (w *ward) orphan(n news) time.Duration {
 	w.service = n.status.Service
 	l := w.launched
-	l.Service, l.PID, l.Starts = n.status.Service, n.status.PID, n.status.Starts
+	if l.Kind, l.Service = n.status.Kind, n.status.Service; l.Kind == cluster.KindNode {
+		l.Service, l.For = "", n.status.Service
+	}
+	l.PID, l.Starts = n.status.PID, n.status.Starts
 	if l.Phase == "" {
 		l.Phase, l.Since = cluster.PhaseStarting, n.now.UTC()
 	}

@@ -171,13 +171,11 @@ func (f *Foreman) carry(ctx context.Context, a placement.Action) error {
 	return nil
 }
 
-// shown says whether a snapshot shows a decision.
+// shown says whether a snapshot shows a decision, whatever else became of what it was written with. What changes net/ is
+// written together with one that does.
 func shown(d cluster.Decision) bool {
-	switch d.(type) {
-	case cluster.Acknowledge, cluster.SetCalled:
-		return true
-	}
-	return false
+	_, ok := d.(cluster.Acknowledge)
+	return ok
 }
 
 // Launching are the nodes that have a launcher, in no order: how busy they are matters also where nothing of ours runs.

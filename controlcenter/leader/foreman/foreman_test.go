@@ -133,6 +133,7 @@ func listen(address string) {
 // lab is an etcd with launchers on two nodes and a leader.
 type lab struct {
 	t        *testing.T
+	endpoint string
 	store    *etcd.Store
 	hosts    map[string]*host
 	mu       sync.Mutex
@@ -140,14 +141,14 @@ type lab struct {
 	measured map[string]map[string]loadmon.Measured
 }
 
-func newLab(t *testing.T) *lab {
+func newLab(t *testing.T, nodes ...string) *lab {
 	t.Helper()
 	server, err := embedded.Start(t.Context(), embedded.Options{Dir: t.TempDir(), Listen: "unix://" + filepath.Join(t.TempDir(), "etcd.sock"), NoSync: true})
 	require.NoError(t, err)
 	t.Cleanup(server.Close)
-	l := &lab{t: t, store: open(t, server.Endpoint()), hosts: map[string]*host{}}
-	for i, node := range []string{"n1", "n2"} {
-		l.node(node, i, open(t, server.Endpoint()))
+	l := &lab{t: t, endpoint: server.Endpoint(), store: open(t, server.Endpoint()), hosts: map[string]*host{}}
+	for i, node := range nodes {
+		l.node(node, i, nil)
 	}
 	l.during(func(ctx context.Context) error {
 		return l.store.Watch(ctx, etcd.WatchOptions{}, func(s *cluster.Snapshot) { l.mu.Lock(); defer l.mu.Unlock(); l.newest = s })
@@ -176,12 +177,13 @@ func (l *lab) during(run func(context.Context) error) (stop func()) {
 	return stop
 }
 
-// node has a launcher and an agent that says that it has applied everything.
-func (l *lab) node(name string, number int, s *etcd.Store) {
+// node has a launcher and an agent that says that it has applied everything. Stopped, it is gone with all that it ran.
+func (l *lab) node(name string, number int, change func(*keep.Config)) (stop func()) {
+	s := open(l.t, l.endpoint)
 	address := netip.AddrFrom4([4]byte{192, 168, 10, byte(number + 1)})
 	require.NoError(l.t, s.Join(l.t.Context(), name, &cluster.Node{Addresses: []netip.Addr{address}}))
-	l.during(func(ctx context.Context) error { return s.Alive(ctx, name) })
-	l.during(func(ctx context.Context) error {
+	alive := l.during(func(ctx context.Context) error { return s.Alive(ctx, name) })
+	applied := l.during(func(ctx context.Context) error {
 		return s.Watch(ctx, etcd.WatchOptions{}, func(snapshot *cluster.Snapshot) {
 			_ = s.Applied(ctx, name, cluster.Applied{Revision: snapshot.Revision, FlowsRevision: snapshot.Revision})
 		})
@@ -189,7 +191,7 @@ func (l *lab) node(name string, number int, s *etcd.Store) {
 	h := &host{there: map[string]*running{}, busy: -1}
 	l.hosts[name] = h
 	first := ports(l.t, 20)[0]
-	k, err := keep.New(keep.Config{
+	c := keep.Config{
 		Node: name, Drivers: map[string]launcher.Driver{"process": h}, Store: s, Look: 50 * time.Millisecond,
 		Self: cluster.Launcher{Drivers: []string{"process"}, Ports: cluster.PortRange{From: uint16(first), To: uint16(first + 19)}, Address: address},
 		// Instances listen on loopback: the nodes' addresses are nobody's here.
@@ -200,14 +202,25 @@ func (l *lab) node(name string, number int, s *etcd.Store) {
 			}
 			return err
 		},
-	})
+	}
+	if change != nil {
+		change(&c)
+	}
+	k, err := keep.New(c)
 	require.NoError(l.t, err)
-	l.during(k.Run)
-	l.t.Cleanup(func() {
+	kept := l.during(k.Run)
+	clear := func() {
 		for id := range h.there {
 			_ = h.Stop(context.Background(), id, 0)
 		}
-	})
+	}
+	l.t.Cleanup(clear)
+	return func() {
+		kept()
+		applied()
+		alive()
+		clear()
+	}
 }
 
 // ports are so many in a row that are free just now.
@@ -328,7 +341,7 @@ func total(m map[string][]string) (n int) {
 
 func TestInstancesAreLaunchedReplacedAndMoved(t *testing.T) {
 	t.Parallel()
-	l := newLab(t)
+	l := newLab(t, "n1", "n2")
 	stop, _ := l.lead("cc1")
 	three := 3
 	l.publish(func(s *cluster.Service) { s.Replicas = &three })
@@ -444,7 +457,7 @@ func TestPorts(t *testing.T) {
 
 func TestTheLoadDecidesHowMany(t *testing.T) {
 	t.Parallel()
-	l := newLab(t)
+	l := newLab(t, "n1", "n2")
 	l.lead("cc1")
 	l.publish(func(s *cluster.Service) {
 		s.Scale = &cluster.Scale{Min: 2, Max: 6, Metrics: []cluster.ScaleMetric{{Metric: "connections", Target: 100}}}
@@ -477,7 +490,7 @@ func TestTheLoadDecidesHowMany(t *testing.T) {
 // TestAListOfMachinesScales without a launcher: what was called stays called whoever leads, and whether anybody does.
 func TestAListOfMachinesScales(t *testing.T) {
 	t.Parallel()
-	l := newLab(t)
+	l := newLab(t, "n1", "n2")
 	stop, _ := l.lead("cc1")
 	l.publish(func(s *cluster.Service) {
 		s.Run, s.Scale = nil, &cluster.Scale{Min: 2, Max: 9, Metrics: []cluster.ScaleMetric{{Metric: "connections", Target: 100}}, Window: cluster.Duration(time.Second)}
