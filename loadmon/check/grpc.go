@@ -35,23 +35,28 @@ func probeGRPC(ctx context.Context, t task) Outcome {
 
 // askHealth has one call.
 func askHealth(ctx context.Context, plain net.Conn, t task) (call, error) {
-	conn, host := plain, t.address.String()
+	conn := plain
 	if s := t.check.GRPC.TLS; s != nil {
-		config := tlsConfig(s, t.address.Addr(), "h2")
-		secure := tls.Client(plain, config)
+		secure := tls.Client(plain, tlsConfig(s, t.address.Addr(), "h2"))
 		if err := secure.HandshakeContext(ctx); err != nil {
 			return call{}, err
 		}
 		if secure.ConnectionState().NegotiatedProtocol != "h2" {
 			return call{}, errors.New("its TLS does not offer HTTP/2 (ALPN h2)")
 		}
-		conn, host = secure, config.ServerName
+		conn = secure
 	}
-	message, err := proto.Marshal(&healthpb.HealthCheckRequest{Service: t.check.GRPC.Service})
-	if err != nil {
-		return call{}, err
+	return callOn(conn, t.ask())
+}
+
+// healthQuestion is all that the client says in a call.
+func healthQuestion(t task) []byte {
+	message, _ := proto.Marshal(&healthpb.HealthCheckRequest{Service: t.check.GRPC.Service}) // it fails only for what is no UTF-8, which no service file holds
+	host, scheme := t.address.String(), "http"
+	if s := t.check.GRPC.TLS; s != nil {
+		host, scheme = tlsConfig(s, t.address.Addr(), "h2").ServerName, "https"
 	}
-	return request2{host: host, tls: t.check.GRPC.TLS != nil, path: healthpb.Health_Check_FullMethodName, message: message}.on(conn)
+	return callText(scheme, host, healthpb.Health_Check_FullMethodName, message)
 }
 
 // judge says what the answer of a health service amounts to.

@@ -33,7 +33,7 @@ func probeHTTP(ctx context.Context, t task) Outcome {
 	if s := t.check.HTTP.TLS; s != nil {
 		conn = tls.Client(conn, tlsConfig(s, t.address.Addr(), "http/1.1"))
 	}
-	if _, err := io.WriteString(conn, request(t)); err != nil {
+	if _, err := conn.Write(t.ask()); err != nil {
 		return failed(ctx, err, timeout)
 	}
 	limited := &io.LimitedReader{R: conn, N: maxHead}

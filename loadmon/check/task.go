@@ -15,6 +15,7 @@ type task struct {
 	address   netip.AddrPort   // where the check connects to
 	listeners []netip.AddrPort // its TCP ports
 	where     string           // its address, as it is written
+	question  []byte           // what an http or grpc check sends, the same each time; nil: not made yet
 }
 
 // connects says whether its check shows by itself that nobody listens any more.
@@ -48,6 +49,7 @@ func assign(in *cluster.Inputs, node string, observes func(instance string) bool
 			t.check = &full
 		}
 		t.direct(s, state.Instance, mayExec)
+		t.question = t.ask()
 		if t.check == nil && !own {
 			continue // the kernel here shows nothing of it
 		}
@@ -57,6 +59,19 @@ func assign(in *cluster.Inputs, node string, observes func(instance string) bool
 		tasks = append(tasks, t)
 	}
 	return tasks, problems
+}
+
+// ask makes the question of a check that has one.
+func (t task) ask() []byte {
+	switch {
+	case t.question != nil || t.check == nil:
+		return t.question
+	case t.check.HTTP != nil:
+		return []byte(request(t))
+	case t.check.GRPC != nil:
+		return healthQuestion(t)
+	}
+	return nil
 }
 
 // direct finds where the check connects to, and drops a check that cannot be run here.
