@@ -79,7 +79,9 @@ func (m Measured) busy() float64 {
 func (t *track) fresh() bool { return t.silent < fresh }
 
 // tells says whether its figures are of the kind by which the service's instances are compared.
-func (t *track) tells(p Policy) bool { return !p.Tells || t.last.Utilization != nil }
+func (t *track) tells(p Policy) bool {
+	return !p.Tells || t.last.Utilization != nil && !t.constant.stuck()
+}
 
 // lifeMemory is how fast the mean life of connections is forgotten.
 const lifeMemory = 60.0

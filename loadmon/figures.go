@@ -11,7 +11,10 @@ func (s State) Figures() map[string]Figures {
 			continue
 		}
 		f := Figures{Rate: w.opened / w.seconds, Active: float64(t.last.Active), Busy: w.busy, Utilization: math.NaN()}
-		if u := t.last.Utilization; u != nil {
+		switch u := t.last.Utilization; {
+		case u != nil && t.constant.stuck():
+			f.Busy = min(max(t.last.Busy, MinBusy), 1)
+		case u != nil:
 			f.Utilization = *u
 		}
 		out[id] = f

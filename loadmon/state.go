@@ -30,6 +30,7 @@ type track struct {
 	wish   wish
 	life   life
 	pool   pool
+	constant
 	estimate
 	slowness
 	ejection

@@ -111,6 +111,7 @@ func (s State) hear(in Input) []cluster.Problem {
 		}
 		s.tracks[c.ID] = t
 	}
+	s.distrust(in, &complaint)
 	return complaint.list()
 }
 
