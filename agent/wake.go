@@ -82,6 +82,11 @@ func (a *Agent) wake(ctx context.Context) error {
 		limited, cancel := context.WithTimeout(ctx, 5*time.Second)
 		err := a.c.Report.Wake(limited, a.c.Node, service)
 		cancel()
+		if errors.Is(err, cluster.ErrDenied) {
+			a.waking.denied(err)
+			a.syncer.Kick() // to refuse what is held in vain
+			return nil
+		}
 		if err != nil {
 			return fmt.Errorf("wake service %s: %w", service, err)
 		}

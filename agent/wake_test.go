@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"strings"
 	"sync"
@@ -252,6 +253,21 @@ func TestKernelThatCannotHold(t *testing.T) {
 		n.after(10 * time.Minute)
 		require.Len(t, n.complaints(), 1)
 		require.False(t, strings.Contains(n.log.String(), "level=ERROR"))
+	})
+}
+
+// TestDeniedToWake is a node whose role may not tell the leader: it refuses, for nobody would come.
+func TestDeniedToWake(t *testing.T) {
+	d, h := newDoor(), newHistory()
+	inBubble(t, withDoor(d), func(n *node) {
+		n.deliver(h.sleeper(1, 0).snapshot())
+		n.store.set(nil, fmt.Errorf("%w: ops/wake/s1", cluster.ErrDenied))
+		d.knock(1)
+		n.after(time.Minute)
+		require.Equal(t, rules.Refuse, n.mode(1))
+		require.Len(t, n.complaints(), 1)
+		require.Contains(t, n.complaints()[0], "ops/wake/s1: let the node write ops/wake/ (weir rbac)")
+		require.Zero(t, n.log.count("msg=wake "))
 	})
 }
 

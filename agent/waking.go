@@ -25,8 +25,9 @@ type waking struct {
 	mu     sync.Mutex
 	rouses map[string]*rouse // by service, only those that sleep
 
-	deaf   error // why nothing is heard; nil: the listener works, or has not been needed yet
-	unable string
+	deaf   error  // why nothing is heard; nil: the listener works, or has not been needed yet
+	unable string // why it is of no use to hold or to tell, until the agent is started anew; "": it is
+	remedy string // for that
 }
 
 // rouse is what was heard of one service.
@@ -106,9 +107,18 @@ func (w *waking) holds(have *rules.State) (changed bool) {
 	for _, q := range have.Quarantined() {
 		if q.Balancer != nil && q.Balancer.Mode == rules.Hold && w.unable == "" {
 			w.unable, changed = q.Reason, true
+			w.remedy = "load the kernel modules nfnetlink_log and nft_log (with iptables xt_NFLOG and xt_limit), then restart the agent"
 		}
 	}
 	return changed
+}
+
+// denied takes note that this node may not tell the leader.
+func (w *waking) denied(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.unable, w.remedy = err.Error(), "let the node write ops/wake/ (weir rbac), then restart the agent"
+	clear(w.rouses)
 }
 
 // able says whether connections can be held: only if somebody hears of them.
@@ -127,7 +137,7 @@ func (w *waking) problems(want *rules.Ruleset) []cluster.Problem {
 	case want.Asleep() == 0:
 		return nil
 	case w.unable != "":
-		p.What, p.Fix = w.unable, "load the kernel modules nfnetlink_log and nft_log (with iptables xt_NFLOG and xt_limit), then restart the agent"
+		p.What, p.Fix = w.unable, w.remedy
 	case w.deaf != nil:
 		p.What, p.Fix = w.deaf.Error(), "load the kernel module nfnetlink_log, or end the other program"
 	default:

@@ -30,6 +30,13 @@ func service(name, vip string, instances ...cluster.Instance) *cluster.Service {
 	}
 }
 
+// sleeper is launched and has no instance.
+func sleeper(name, vip string, sources ...string) *cluster.Service {
+	s := service(name, vip)
+	s.Run, s.Scale, s.Sources = &cluster.Run{Command: []string{"/bin/a"}}, &cluster.Scale{Max: 2}, prefixes(sources...)
+	return s
+}
+
 func instance(address string, weight int) cluster.Instance {
 	i, err := cluster.ParseInstance(address)
 	if err != nil {

@@ -35,6 +35,9 @@ func TestTrace(t *testing.T) {
 		&cluster.Config{VIPPools: prefixes("10.10.1.0/24", "fd10::/64")},
 		service("web", "10.10.1.1", instance("192.168.10.1:80", 1), instance("192.168.10.2:80", 3)), service("empty", "10.10.1.2"), sticky, dual, some, shut,
 	)
+	for f, p := range built(rules.Options{}, nil, sleeper("sleeper", "10.10.1.6"), sleeper("restricted", "10.10.1.7", "203.0.113.0/24")).Placed {
+		state.Placed[f] = p
+	}
 	broken := service("broken", "10.10.1.9", instance("192.168.10.1:80", 1), instance("192.168.10.2:80", 1))
 	for f, p := range built(rules.Options{}, nil, broken).Placed {
 		p.Slots = p.Slots[:1]
@@ -76,6 +79,10 @@ func TestTrace(t *testing.T) {
 		{"admitted, but the guard was taken out", "203.0.113.1", "10.10.1.11:80", 0, false, rules.Refused, "", false, "prerouting dispatch guarded guarded refuse"},
 		{"IPv6", "2001:db8::1", "[fd10::1]:80", 7, false, rules.Sent, "[fd00::1]:80", true, "prerouting dispatch lb-1 masq"},
 		{"no target", "203.0.113.1", "10.10.1.2:80", 0, false, rules.Refused, "", false, "prerouting dispatch no-endpoint refuse"},
+		{"no target yet", "203.0.113.1", "10.10.1.6:80", 0, false, rules.Held, "", false, "prerouting dispatch hold hold"},
+		{"no target yet, from this node", "192.0.2.1", "10.10.1.6:80", 0, true, rules.Held, "", false, "output dispatch hold hold"},
+		{"no target yet, admitted", "203.0.113.1", "10.10.1.7:80", 0, false, rules.Held, "", false, "prerouting dispatch guarded guarded hold hold"},
+		{"no target yet, not admitted", "203.0.114.1", "10.10.1.7:80", 0, false, rules.Refused, "", false, "prerouting dispatch guarded guarded refuse"},
 		{"no such port", "203.0.113.1", "10.10.1.1:81", 0, false, rules.Refused, "", false, "prerouting dispatch other refuse"},
 		{"no such protocol, local", "203.0.113.1", "10.10.1.1:80/udp", 0, true, rules.Refused, "", false, "output dispatch other refuse"},
 		{"no such protocol", "203.0.113.1", "10.10.1.1:80/udp", 0, false, rules.Refused, "", false, "prerouting dispatch other refuse"},

@@ -72,6 +72,21 @@ func TestExplainSourcesAndLocality(t *testing.T) {
 	require.NotContains(t, open.out, "locality:")
 }
 
+// A service that sleeps is said to, wherever somebody may look for why a connection hangs.
+func TestSleeper(t *testing.T) {
+	t.Parallel()
+	f := cast(t)
+	f.Put(t, &cluster.Service{
+		Name: "sleeper", VIPs: []netip.Addr{netip.MustParseAddr("10.10.1.9")}, Ports: []cluster.Port{{Port: 80, Protocol: cluster.TCP}},
+		Run: &cluster.Run{Command: []string{"/bin/a"}}, Scale: &cluster.Scale{Max: 2},
+	})
+	explained := weir(t, f, "explain", "local", "10.10.1.9:80", "--node", "n1")
+	require.Equal(t, 0, explained.code, explained.err)
+	require.Contains(t, explained.out, "outcome: held\nnote: it sleeps: a connection is not answered, this node's agent tells the leader")
+	require.Regexp(t, `(?m)^sleeper .* asleep `, weir(t, f, "get", "services").out)
+	require.Contains(t, weir(t, f, "describe", "service", "sleeper").out, "asleep: it has no instance until somebody connects; that connection waits\n")
+}
+
 // Whoever is out is said with the reason and what its check answered; whoever is used although it fails, too.
 func TestExplainHealth(t *testing.T) {
 	t.Parallel()

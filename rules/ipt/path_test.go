@@ -21,6 +21,7 @@ func TestPath(t *testing.T) {
 		rulestest.Service("some", "10.10.1.1", 80, "192.168.10.100:80", "192.168.10.101:80"),
 		rulestest.With(rulestest.Service("guarded", "10.10.1.2", 80, "192.168.10.100:80"), guarded),
 		rulestest.Service("empty", "10.10.1.3", 80),
+		rulestest.With(rulestest.With(rulestest.Service("sleeper", "10.10.1.5", 80), rulestest.Sleeper), guarded),
 		rulestest.With(rulestest.Service("sticky", "10.10.1.4 fd10::4", 80, "192.168.10.100:80", "[fd00:10::100]:80"), sticky),
 	)
 	state, text := rules.NewState(), Text(want)
@@ -41,6 +42,9 @@ func TestPath(t *testing.T) {
 		{"", "10.10.1.2:80", false, "PREROUTING WEIR-SERVICES-2 F", "which is not given"},
 		{"10.1.1.1", "10.10.1.3:80", false, "PREROUTING WEIR-SERVICES-3 F WEIR-NO-ENDPOINT WEIR-OTHER WEIR-INPUT WEIR-REFUSE", "tcp reset"},
 		{"10.1.1.1", "10.10.1.3:80/udp", true, "OUTPUT WEIR-SERVICES-3 WEIR-OTHER WEIR-INPUT WEIR-REFUSE", "reject with port unreachable"},
+		{"10.30.0.9", "10.10.1.5:80", false, "PREROUTING WEIR-SERVICES-5 F T T WEIR-HOLD WEIR-INPUT", "drop"},
+		{"10.30.0.9", "10.10.1.5:80", true, "OUTPUT WEIR-SERVICES-5 F T T WEIR-HOLD OUTPUT", "drop"},
+		{"10.31.0.9", "10.10.1.5:80", false, "PREROUTING WEIR-SERVICES-5 F WEIR-REFUSED WEIR-OTHER WEIR-INPUT WEIR-REFUSE", "tcp reset"},
 		{"10.1.1.1", "10.99.1.3:80", false, "PREROUTING WEIR-SERVICES", "neither a frontend nor a VIP"},
 		{"10.1.1.1", "10.10.1.4:80", false, "PREROUTING WEIR-SERVICES-4 F WEIR-MASQ", "masquerade"},
 		{"fd00::1", "[fd10::4]:80", false, "PREROUTING WEIR-SERVICES-4 F WEIR-MASQ", "masquerade"},
