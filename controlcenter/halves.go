@@ -100,6 +100,31 @@ func left(s *cluster.Service, name string, ops *cluster.Operations) int {
 	return len(s.Instances) + min(serving+standby, wanted(s, ops.Scaled[name], serving)+s.Warm)
 }
 
+// Due is how many instances of a service should take new connections; scaled is what ops/scale says of it, if there is
+// something.
+func Due(in *cluster.Inputs, scaled cluster.Scaled, there bool) int {
+	s := in.Service
+	decided := s.Launched() || in.StandsBy()
+	switch {
+	case decided && there && !scaled.Withdrawn && (scaled.Pinned || s.Scale != nil):
+		return scaled.Replicas
+	case s.Launched():
+		return wanted(s, cluster.Scaled{}, 1)
+	case in.StandsBy():
+		_, always := in.Reserves()
+		return always
+	}
+	n := 0
+	for _, i := range cluster.Resolve(in).Instances {
+		switch i.Status {
+		case cluster.Draining, cluster.Standby, cluster.Weightless, cluster.Refused, cluster.Duplicate:
+		default:
+			n++
+		}
+	}
+	return n
+}
+
 // wanted is how many should serve of a launched service of which so many do: as the leader finds it, but that the load may
 // always want as many as there are.
 func wanted(s *cluster.Service, scaled cluster.Scaled, serving int) int {

@@ -22,12 +22,17 @@ const leaderTTL = 5 * time.Second
 type Candidate struct {
 	Name string        // told to people who look who leads
 	TTL  time.Duration // a leader that is silent for so long is replaced; 0: 5 s. etcd grants 2 s at least
+
+	Host, Pages string // where it runs, and the address of its pages there, for people who look; "": none
 }
 
 // Leader is the value of ops/leader/<lease>. Of several, the oldest key leads and the others wait.
 type Leader struct {
 	Name  string    `json:"name"`
-	Since time.Time `json:"since"` // it stands for election
+	Since time.Time `json:"since"`           // it stands for election
+	Leads time.Time `json:"leads,omitzero"`  // it was elected; zero: it was not, or that is not told yet
+	Host  string    `json:"host,omitempty"`  // where it runs
+	Pages string    `json:"pages,omitempty"` // the address of its pages there
 }
 
 // Lead stands for election until the context ends, and returns nil then. While elected it runs lead, whose context ends
@@ -61,6 +66,7 @@ type term struct {
 	candidate Candidate
 	lease     clientv3.LeaseID
 	led       bool
+	stood     time.Time
 	silence   *time.Timer               // ends the term when no beat was answered for as long as the lease may live
 	answered  atomic.Pointer[time.Time] // when the last beat was sent that was
 }
@@ -83,6 +89,7 @@ func (t *term) run(parent context.Context, lead func(context.Context, *Leadershi
 	}
 	t.led = true
 	t.store.log.Info("leading", "as", t.candidate.Name, "revision", revision)
+	beating.Go(func() { t.announce(ctx, key, revision) })
 	err = lead(ctx, &Leadership{store: t.store, key: key, revision: revision, end: end, answered: &t.answered})
 	if cause := context.Cause(ctx); errors.Is(cause, cluster.ErrNotLeading) {
 		return cause
@@ -162,7 +169,7 @@ func (t *term) campaign(ctx context.Context) (key string, revision int64, err er
 // while a member is frozen nor at the caller's wish; its keys are the same.
 func (t *term) stand(ctx context.Context, l *link) (string, int64, error) {
 	key := t.store.key(Key{Kind: KindLeader, ID: strconv.FormatInt(int64(t.lease), 16)})
-	value, err := encode(Leader{Name: t.candidate.Name, Since: time.Now().UTC().Truncate(time.Millisecond)})
+	value, err := encode(t.standing(time.Time{}))
 	if err != nil {
 		return "", 0, err
 	}
@@ -187,6 +194,29 @@ func (t *term) stand(ctx context.Context, l *link) (string, int64, error) {
 		if err := awaitDeletion(ctx, l, string(r.Kvs[0].Key), r.Header.Revision+1); err != nil {
 			return "", 0, err
 		}
+	}
+}
+
+// standing is what is told of the candidate.
+func (t *term) standing(leads time.Time) Leader {
+	if t.stood.IsZero() {
+		t.stood = time.Now().UTC().Truncate(time.Millisecond)
+	}
+	return Leader{Name: t.candidate.Name, Since: t.stood, Leads: leads, Host: t.candidate.Host, Pages: t.candidate.Pages}
+}
+
+// announce tells since when it leads. Nobody depends on that, so nobody waits for it.
+func (t *term) announce(ctx context.Context, key string, revision int64) {
+	value, err := encode(t.standing(time.Now().UTC().Truncate(time.Millisecond)))
+	if err == nil {
+		err = t.store.once(ctx, func(ctx context.Context, c *clientv3.Client) error {
+			same := clientv3.Compare(clientv3.CreateRevision(key), "=", revision)
+			_, err := c.Txn(ctx).If(same).Then(clientv3.OpPut(key, string(value), clientv3.WithLease(t.lease))).Commit()
+			return err
+		})
+	}
+	if err != nil && ctx.Err() == nil {
+		t.store.log.Debug("since when it leads is not told", "as", t.candidate.Name, "err", err)
 	}
 }
 

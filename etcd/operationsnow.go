@@ -8,17 +8,34 @@ import (
 	"github.com/weir-lb/weir/cluster"
 )
 
-// Operations reads once what WatchOperations follows.
+// Operations reads once what WatchOperations follows, at one revision and without what that leaves out: events may be many, and
+// who looks may not read everything.
 func (s *Store) Operations(ctx context.Context) (*cluster.Operations, error) {
 	var out *cluster.Operations
 	o := &operations{store: s, fn: func(told *cluster.Operations) { out = told }}
 	m := o.mirror()
 	err := s.do(ctx, "read what nodes tell", func(ctx context.Context, c *clientv3.Client) error {
-		revision, err := m.list(ctx, c)
-		if err == nil {
-			m.tell(revision)
+		var gets []clientv3.Op
+		for _, kind := range operationKinds {
+			gets = append(gets, clientv3.OpGet(s.prefix+head(layouts[kind])+"/", clientv3.WithPrefix()))
 		}
-		return err
+		r, err := c.Txn(ctx).Then(gets...).Commit()
+		if err != nil {
+			return err
+		}
+		m.clear()
+		for _, answer := range r.Responses {
+			for _, kv := range answer.GetResponseRange().Kvs {
+				if k, err := m.key(kv); err == nil {
+					m.put(k, kv)
+				}
+			}
+		}
+		m.tell(r.Header.Revision)
+		return nil
 	})
 	return out, err
 }
+
+// operationKinds are those that decodeOperation reads.
+var operationKinds = []Kind{KindAlive, KindApplied, KindLauncher, KindAssign, KindStatus, KindPort, KindWake, KindMoved, KindScale}

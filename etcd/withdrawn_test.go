@@ -35,6 +35,10 @@ func TestWhoWithdrawsALaunchedServiceLeavesWord(t *testing.T) {
 	require.True(t, scaled()["a"].Withdrawn)
 	require.Equal(t, "operator", scaled()["a"].By)
 
+	seen, err := as("weir-viewer").Operations(t.Context())
+	require.NoError(t, err, "who only looks sees it as well")
+	require.Contains(t, seen.Scaled, "a")
+
 	publish(t, operator, launched)
 	require.Empty(t, scaled(), "who publishes it again takes that back")
 	_, err = operator.Commit(t.Context(), cluster.SetScaled{Service: "a", Scaled: &cluster.Scaled{Replicas: 3, Pinned: true}})

@@ -23,7 +23,7 @@ type store interface {
 	Secret(ctx context.Context) (string, error)
 	Watch(ctx context.Context, o etcd.WatchOptions, deliver func(*cluster.Snapshot)) error
 	Status() etcd.Status
-	Operations(ctx context.Context) (*cluster.Operations, error)
+	Candidates(ctx context.Context) ([]etcd.Candidacy, error)
 	RBAC(nodes ...string) (string, error)
 	Diagnose(ctx context.Context) (*etcd.Diagnosis, error)
 	Access(ctx context.Context) etcd.Access

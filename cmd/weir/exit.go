@@ -18,7 +18,7 @@ const exitHelp = `Exit codes:
   4  conflict: a VIP is taken, somebody else changed it in between, or another agent has the node
   5  etcd cannot be reached
   6  timed out; of a change: it is written, but the nodes did not apply it in time
-  7  of "doctor --check", that something is wrong
+  7  of "doctor --check", that something is wrong; of "status", that something needs a person
   8  of "drain --wait": drained, but live connections were left when the time was up
   9  of "logs": what some nodes have is missing`
 
@@ -30,7 +30,7 @@ func (e *usageError) Unwrap() error { return e.error }
 // errChanges is not an error: "plan --detailed-exitcode" says by it that something would change.
 var errChanges = errors.New("something would change")
 
-// errFound is not an error either: "doctor --check" says by it that something is wrong.
+// errFound is not an error either: "doctor --check" and "status" say by it that something is wrong.
 var errFound = errors.New("something is wrong")
 
 func exitCode(err error) int {

@@ -22,6 +22,8 @@ type fake struct {
 	events  []cluster.Event
 	secret  string
 	status  etcd.Status
+
+	candidates []etcd.Candidacy
 }
 
 func (f *fake) Repairs(context.Context) (map[string]cluster.Repairs, error) {
@@ -57,6 +59,8 @@ func (f *fake) RBAC(nodes ...string) (string, error) {
 func (f *fake) Diagnose(context.Context) (*etcd.Diagnosis, error) {
 	return &etcd.Diagnosis{Endpoints: []etcd.Endpoint{{URL: "http://127.0.0.1:2379", Given: true, Local: true, Version: "3.7.3", Member: 1, Leader: 1}}}, nil
 }
+
+func (f *fake) Candidates(context.Context) ([]etcd.Candidacy, error) { return f.candidates, f.denied }
 
 func (f *fake) Access(context.Context) etcd.Access { return etcd.Access{} }
 

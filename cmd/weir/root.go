@@ -28,6 +28,7 @@ func newRootCmd(a *app) *cobra.Command {
 		newRulesCmd(a),
 		newScaleCmd(a, nil),
 		newSimulateCmd(a, nil),
+		newStatusCmd(a, nil),
 		newTopCmd(a, nil),
 		newTraceCmd(a),
 		newUpCmd(a),

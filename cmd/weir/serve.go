@@ -58,8 +58,7 @@ Pages on --listen: /livez /readyz /metrics /debug/leader /debug/loads /debug/nod
 			return runServe(c.Context(), o)
 		},
 	}
-	name, _ := os.Hostname()
-	c.Flags().StringVar(&o.name, "name", name, "who leads, in events and for people who look")
+	c.Flags().StringVar(&o.name, "name", hostName(), "who leads, in events and for people who look")
 	c.Flags().DurationVar(&o.interval, "interval", loadmon.Interval, "from one round of questions and decisions to the next; monitors sample every 5s")
 	c.Flags().DurationVar(&o.lease, "lease", 5*time.Second, "a leader that is silent for so long is replaced")
 	o.pages.register(c.Flags(), "127.0.0.1:9648")
@@ -109,7 +108,7 @@ func runServe(ctx context.Context, o *serveOptions) error {
 	monitors := o.etcd.monitors(store.Secret)
 	defer monitors.Close()
 	config := o.config()
-	config.Store, config.Loads, config.Looker, config.Logger, config.Metrics = leaderStore{store}, monitors, monitors, logger, leader.NewMetrics(registry)
+	config.Store, config.Loads, config.Looker, config.Logger, config.Metrics = leaderStore{store, o.pages.listen}, monitors, monitors, logger, leader.NewMetrics(registry)
 	l, err := leader.New(config)
 	if err != nil {
 		return err
@@ -164,12 +163,21 @@ func connected(store *etcd.Store) func() error {
 }
 
 // leaderStore is the store as the leader needs it.
-type leaderStore struct{ *etcd.Store }
+type leaderStore struct {
+	*etcd.Store
+	pages string // where they are listened for
+}
 
 func (s leaderStore) Watch(ctx context.Context, deliver func(*cluster.Snapshot)) error {
 	return s.Store.Watch(ctx, etcd.WatchOptions{}, deliver)
 }
 
 func (s leaderStore) Lead(ctx context.Context, name string, lease time.Duration, lead func(context.Context, leader.Writer) error) error {
-	return s.Store.Lead(ctx, etcd.Candidate{Name: name, TTL: lease}, func(ctx context.Context, l *etcd.Leadership) error { return lead(ctx, l) })
+	return s.Store.Lead(ctx, etcd.Candidate{Name: name, TTL: lease, Host: hostName(), Pages: s.pages}, func(ctx context.Context, l *etcd.Leadership) error { return lead(ctx, l) })
+}
+
+// hostName is "" where the host has none.
+func hostName() string {
+	name, _ := os.Hostname()
+	return name
 }

@@ -85,6 +85,11 @@ func TestServe(t *testing.T) {
 	require.Equal(t, 0, weirAt(t, server.Endpoint(), "resume").code)
 	says(one, "/debug/leader", `"paused": false`)
 
+	picture := weirAt(t, server.Endpoint(), "status")
+	require.Contains(t, picture.out, "would follow: cc2")
+	require.NotContains(t, picture.out, "not asked itself")
+	require.Regexp(t, `leader +cc1 since `, picture.out)
+
 	require.Zero(t, stopOne())
 	says(two, "/debug/leader", `"leading": true`)
 	require.Zero(t, stopTwo())

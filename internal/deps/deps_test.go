@@ -33,6 +33,7 @@ var allowed = map[string][]string{
 	"internal/deps":     {},
 	"internal/hostile":  {},
 	"internal/top":      {"cluster", "controlcenter", "loadmon", "internal/plain"}, // the picture alone: it asks nobody
+	"internal/status":   {"cluster", "controlcenter", "etcd", "internal/doctor"},   // it puts together what they found
 	"internal/describe": {"cluster", "controlcenter", "loadmon"},
 	"internal/demo":     anything,
 	"internal/doctor":   {"agent", "cluster", "controlcenter", "etcd", "rules", "rules/nft", "rules/ipt"}, // it looks at what they hold, and decides nothing for them

@@ -2,11 +2,7 @@ package foreman
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
-	"io"
 	"log/slog"
-	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -60,26 +56,6 @@ type Foreman struct {
 	report Report
 }
 
-// Report is what the foreman last found.
-type Report struct {
-	Revision int64             `json:"revision"`
-	Services []ServiceReport   `json:"services"`
-	Pending  []string          `json:"pending"` // what was decided in the last round
-	Problems []cluster.Problem `json:"problems"`
-}
-
-// ServiceReport compares what a service should have with what there is.
-type ServiceReport struct {
-	Service string `json:"service"`
-	Want    int    `json:"want"`
-	By      string `json:"by,omitempty"` // who or what says so
-	Reason  string `json:"reason,omitempty"`
-	Serving int    `json:"serving"`
-	Standby int    `json:"standby"`
-	Waiting int    `json:"waiting"` // assigned, and not ready
-	Leaving int    `json:"leaving"`
-}
-
 // New makes one for one leadership; nothing runs before Run.
 func New(c Config) *Foreman {
 	f := &Foreman{c: c, scales: map[string]*scaled{}}
@@ -130,6 +106,7 @@ func (f *Foreman) once(ctx context.Context) error {
 		return nil // what was written last would be decided again
 	}
 	if s.Config != nil && s.Config.Paused {
+		f.pause(ops)
 		return nil
 	}
 	want, err := f.wants(ctx, s, ops)
@@ -199,84 +176,4 @@ func (f *Foreman) connections() map[string]map[string]float64 {
 		}
 	}
 	return out
-}
-
-func (f *Foreman) tell(s *cluster.Snapshot, ops *cluster.Operations, want map[string]wish, actions []placement.Action, problems []cluster.Problem) {
-	r := Report{Revision: ops.Revision, Services: []ServiceReport{}, Pending: []string{}, Problems: append([]cluster.Problem{}, problems...)}
-	r.Problems = append(r.Problems, ops.Problems...)
-	for _, a := range actions {
-		if a.Event.What != "" {
-			r.Pending = append(r.Pending, a.Event.What+" "+a.Event.Service+": "+a.Event.Reason)
-		}
-	}
-	by := map[string]*ServiceReport{}
-	for _, name := range slices.Sorted(maps.Keys(want)) {
-		r.Services = append(r.Services, ServiceReport{Service: name, Want: want[name].count, By: want[name].by, Reason: want[name].reason})
-	}
-	for i := range r.Services {
-		by[r.Services[i].Service] = &r.Services[i]
-	}
-	for node, assigned := range ops.Assigned {
-		for id, a := range assigned {
-			if one := by[a.Service]; one != nil {
-				one.count(a.Wanted, ops.Launched[node][id].Phase)
-			}
-		}
-	}
-	for _, one := range by {
-		if in, ok := s.Services.Get(one.Service); ok && !in.Service.Launched() {
-			one.listed(in)
-		}
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.report = r
-}
-
-func (r *ServiceReport) count(w cluster.Wanted, phase cluster.Phase) {
-	switch {
-	case w == cluster.WantDrained || w == cluster.WantStopped:
-		r.Leaving++
-	case phase != cluster.PhaseReady:
-		r.Waiting++
-	case w == cluster.WantStandby:
-		r.Standby++
-	default:
-		r.Serving++
-	}
-}
-
-// listed counts instances that somebody else runs.
-func (r *ServiceReport) listed(in *cluster.Inputs) {
-	for _, s := range cluster.Resolve(in).Instances {
-		switch {
-		case s.Takes():
-			r.Serving++
-		case s.Status == cluster.Standby:
-			r.Standby++
-		default:
-			r.Waiting++
-		}
-	}
-}
-
-// Report is what was found last.
-func (f *Foreman) Report() Report {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.report
-}
-
-// ErrNothingYet says that the foreman has not looked yet.
-var ErrNothingYet = errors.New("this control center does not lead, or has not looked yet")
-
-// WriteReport writes it as JSON.
-func (f *Foreman) WriteReport(w io.Writer) error {
-	r := f.Report()
-	if r.Services == nil {
-		return ErrNothingYet
-	}
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	return e.Encode(r)
 }
