@@ -21,9 +21,9 @@ func newScaleCmd(a *app, runF func(context.Context, *scaleOptions) error) *cobra
 	o := &scaleOptions{app: a}
 	c := &cobra.Command{
 		Use:   "scale SERVICE {N | --auto}",
-		Short: "Say how many instances of a launched service there should be, or take that back",
-		Long: `Say how many instances of a launched service there should be. The number stays until another one is given or --auto takes it
-back: load does not change it, nor does publishing the service again.`,
+		Short: "Say how many instances of a service there should be, or take that back",
+		Long: `Say how many instances should serve of a service that Weir launches, or of which some stand by. The number stays until
+another one is given or --auto takes it back: load does not change it, nor does publishing the service again.`,
 		Args: func(c *cobra.Command, args []string) error {
 			if o.word.Auto {
 				return cobra.ExactArgs(1)(c, args)

@@ -141,15 +141,22 @@ type lab struct {
 	measured map[string]map[string]loadmon.Measured
 }
 
-func newLab(t *testing.T, nodes ...string) *lab {
+// newLab has the nodes n1 and n2.
+func newLab(t *testing.T) *lab {
+	t.Helper()
+	l := emptyLab(t)
+	for i, node := range []string{"n1", "n2"} {
+		l.node(node, i, nil)
+	}
+	return l
+}
+
+func emptyLab(t *testing.T) *lab {
 	t.Helper()
 	server, err := embedded.Start(t.Context(), embedded.Options{Dir: t.TempDir(), Listen: "unix://" + filepath.Join(t.TempDir(), "etcd.sock"), NoSync: true})
 	require.NoError(t, err)
 	t.Cleanup(server.Close)
 	l := &lab{t: t, endpoint: server.Endpoint(), store: open(t, server.Endpoint()), hosts: map[string]*host{}}
-	for i, node := range nodes {
-		l.node(node, i, nil)
-	}
 	l.during(func(ctx context.Context) error {
 		return l.store.Watch(ctx, etcd.WatchOptions{}, func(s *cluster.Snapshot) { l.mu.Lock(); defer l.mu.Unlock(); l.newest = s })
 	})
@@ -341,7 +348,7 @@ func total(m map[string][]string) (n int) {
 
 func TestInstancesAreLaunchedReplacedAndMoved(t *testing.T) {
 	t.Parallel()
-	l := newLab(t, "n1", "n2")
+	l := newLab(t)
 	stop, _ := l.lead("cc1")
 	three := 3
 	l.publish(func(s *cluster.Service) { s.Replicas = &three })
@@ -457,7 +464,7 @@ func TestPorts(t *testing.T) {
 
 func TestTheLoadDecidesHowMany(t *testing.T) {
 	t.Parallel()
-	l := newLab(t, "n1", "n2")
+	l := newLab(t)
 	l.lead("cc1")
 	l.publish(func(s *cluster.Service) {
 		s.Scale = &cluster.Scale{Min: 2, Max: 6, Metrics: []cluster.ScaleMetric{{Metric: "connections", Target: 100}}}
@@ -490,7 +497,7 @@ func TestTheLoadDecidesHowMany(t *testing.T) {
 // TestAListOfMachinesScales without a launcher: what was called stays called whoever leads, and whether anybody does.
 func TestAListOfMachinesScales(t *testing.T) {
 	t.Parallel()
-	l := newLab(t, "n1", "n2")
+	l := newLab(t)
 	stop, _ := l.lead("cc1")
 	l.publish(func(s *cluster.Service) {
 		s.Run, s.Scale = nil, &cluster.Scale{Min: 2, Max: 9, Metrics: []cluster.ScaleMetric{{Metric: "connections", Target: 100}}, Window: cluster.Duration(time.Second)}
@@ -514,10 +521,15 @@ func TestAListOfMachinesScales(t *testing.T) {
 	}
 	scale(cluster.Scaled{Replicas: 5, Pinned: true})
 	l.until("an operator's word", is(5))
+	_, err := l.store.Commit(t.Context(), cluster.SetScaled{Service: "a"})
+	require.NoError(t, err)
+	require.Never(t, func() bool { return total(l.serving()) < 4 }, 500*time.Millisecond, 10*time.Millisecond, "a lost number begins with as many as serve")
+	scale(cluster.Scaled{Replicas: 5, Pinned: true})
+	l.until("five", is(5))
 
 	stop()
 	l.publish(func(s *cluster.Service) { s.Balance = cluster.BalanceUniform })
-	_, err := l.store.Commit(t.Context(), cluster.SetConfig{Config: &cluster.Config{Paused: true}})
+	_, err = l.store.Commit(t.Context(), cluster.SetConfig{Config: &cluster.Config{Paused: true}})
 	require.NoError(t, err)
 	require.Equal(t, 5, total(l.serving()), "nobody leads, and it was published again")
 	_, hands := l.lead("cc2")

@@ -84,7 +84,7 @@ func (c *cloud) has() (names []string) {
 // TestAMachineIsAcquiredAndGivenBack from the service that has no room to the machine that joins, and back, over a real hook.
 func TestAMachineIsAcquiredAndGivenBack(t *testing.T) {
 	t.Parallel()
-	l := newLab(t)
+	l := emptyLab(t)
 	c := &cloud{lab: l, machines: map[string]rented{}}
 	server := httptest.NewServer(c)
 	t.Cleanup(server.Close)

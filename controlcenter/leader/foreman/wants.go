@@ -107,7 +107,7 @@ func (f *Foreman) scale(ctx context.Context, in *cluster.Inputs, written cluster
 	}
 	policy := policyOf(in)
 	if !there {
-		written.Replicas = max(policy.Min, 1, min(running(name, ops), policy.Max))
+		written.Replicas = max(policy.Min, 1, min(present(in, ops), policy.Max))
 	}
 	_, wake := ops.Wakes[name]
 	heard, asked := f.heard.Load(), listen(name, ops, written, now)
@@ -128,6 +128,22 @@ func (f *Foreman) scale(ctx context.Context, in *cluster.Inputs, written cluster
 		return wish{written.Replicas, written.By, written.Reason}, nil
 	}
 	return wish{d.Want, d.By, d.Reason}, f.writeScaled(ctx, name, d, written, wake, asked)
+}
+
+// present is how many instances of a service serve, or are about to.
+func present(in *cluster.Inputs, ops *cluster.Operations) int {
+	if in.Service.Launched() {
+		return running(in.Service.Name, ops)
+	}
+	_, n := in.Reserves()
+	if in.Called != nil {
+		for _, call := range in.Called.Instances {
+			if call.Serving {
+				n++
+			}
+		}
+	}
+	return n
 }
 
 // running is how many instances of a service are there: where nobody knows any more how many there should be, those.
