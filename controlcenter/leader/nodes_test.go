@@ -234,6 +234,22 @@ func TestLookersAreReplaced(t *testing.T) {
 	})
 }
 
+// With two others of which one does not answer the leader, the other's word alone takes nobody out.
+func TestOneLookIsNotEnoughWhereTwoCould(t *testing.T) {
+	inWorld(t, speeds(3), func(w *world) {
+		w.after(watched)
+		w.wire.set(&w.wire.mute, "n2")
+		w.wire.set(&w.wire.cut, "192.168.0.1")
+		w.store.leave("n1")
+		w.after(time.Minute)
+		require.Empty(t, w.store.down())
+		require.Equal(t, "its instances do not answer the only load monitor that could be asked, and one is not enough", w.store.gone["n1"].Reason)
+		w.wire.set(&w.wire.mute)
+		w.after(10 * time.Second)
+		require.Equal(t, []string{"n1"}, w.store.down())
+	})
+}
+
 func TestEtcdAwayMakesNobodyGone(t *testing.T) {
 	inWorld(t, speeds(3), func(w *world) {
 		w.after(watched)

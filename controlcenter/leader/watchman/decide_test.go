@@ -158,6 +158,21 @@ func TestNobodyCanLook(t *testing.T) {
 	s.requireDownWithin(t, 10*time.Second, "n1")
 }
 
+// Of the two others one cannot look: what the only one sees may be its own way that is broken. An operator is asked.
+func TestOneOfTwoOthersCannotLook(t *testing.T) {
+	s := newSim(3)
+	s.machines["n3"].monitor = false
+	s.kill("n1")
+	s.requireNeverDown(t, 5*time.Minute)
+	require.Equal(t, cluster.HeldBack, s.sight.Recorded["n1"].State)
+	require.Equal(t, "its instances do not answer the only load monitor that could be asked, and one is not enough", s.sight.Recorded["n1"].Reason)
+	require.Len(t, s.last.Problems, 1)
+	require.Contains(t, s.last.Problems[0].Fix, "weir node down n1")
+
+	s.sight.Nodes["n3"] = Node{Hosts: true} // a node that says that it has none is not asked: then one is all there is
+	s.requireDownWithin(t, 10*time.Second, "n1")
+}
+
 func TestWhatHostsNothingIsLeftAlone(t *testing.T) {
 	s := newSim(3)
 	s.sight.Nodes["n1"] = Node{Monitor: true}
