@@ -98,7 +98,7 @@ func (t track) misbehaves() string {
 		return ""
 	case t.fails():
 		return fmt.Sprintf("%d connections in a row failed", t.last.FailedInRow)
-	case t.row >= manySlow:
+	case t.row >= manySlow && (t.latest.busy < roomy || t.row >= manyQueued):
 		return fmt.Sprintf("%d answers in a row took longer than the hard limit, the last %.0f ms", t.row, t.last.LatencyMS)
 	}
 	return ""

@@ -25,7 +25,8 @@ const (
 	outlier   = 4.0      // standard deviations beyond which one sample says no more
 	certain   = 8.0      // standard deviations
 	slack     = 1.0      // standard deviations that speak for no change
-	alarm     = 6.0      // sum that is taken for a change: two outliers, or many smaller deviations on one side
+	alarm     = 6.0      // sum that is taken for a change where there is a queue: two outliers, or many smaller deviations on one side
+	unhurried = 9.0      // the same elsewhere: three outliers
 	noisy     = 1.0 / 32 // gain of the variance
 	varianceX = finest * finest
 )
@@ -43,9 +44,9 @@ func (e *estimate) learn(x float64, s sample) {
 	jump := min((x-e.previous)*(x-e.previous)/2, outlier*outlier*e.variance)
 	e.variance = max(e.variance+(jump-e.variance)*noisy, varianceX)
 	e.previous = x
-	// Two outliers make an alarm, but one is enough where a queue confirms it: each report more that is waited for makes
-	// the queue longer.
-	if e.up >= alarm || e.down >= alarm || s.full && off < -certain*sigma {
+	// Where there is a queue two outliers make an alarm, and one that is beyond doubt: each report more that is waited for
+	// makes the queue longer. Nothing else is urgent, and an alarm that is wrong costs all that was known.
+	if e.up >= unhurried || e.down >= unhurried || s.full && (e.down >= alarm || off < -certain*sigma) {
 		e.capacity, e.samples, e.up, e.down = x, 1, 0, 0
 		return
 	}
@@ -109,4 +110,13 @@ func (s State) common(in Input) float64 {
 	}
 	slices.Sort(off)
 	return (off[(len(off)-1)/2] + off[len(off)/2]) / 2
+}
+
+// certainty is how many standard errors away from chance a move must be. While little is known the share is far from right
+// rather than near, so that following chance costs less than waiting.
+func (e *estimate) certainty() float64 {
+	if e.samples < shortest {
+		return hunch
+	}
+	return certainty
 }

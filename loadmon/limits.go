@@ -35,6 +35,7 @@ const (
 	step      = 0.25 // the most that one decision moves a weight, up or down
 	deadBand  = 0.03 // what is nearer to its target stays
 	certainty = 2.5  // a move is made when it is this many standard errors away from chance
+	hunch     = 1.2  // the same while an estimate is young: then the share is far off rather than near
 	point     = 0.005
 	tenth     = 0.10 // a share that moved by half a point or a tenth of itself, whichever is less, is worth a write
 	least     = 0.02 // of the mean weight: who has next to nothing must still be able to show that it recovered
@@ -48,6 +49,7 @@ const (
 	remembered  = 10 * time.Minute // how long the weight of an instance that went away is kept
 	manyFailed  = 5                // failures in a row
 	manySlow    = 3                // answers in a row beyond the hard limit
+	manyQueued  = 12               // the same of a busy instance: its weight has a minute to let the queue drain
 	ejectFirst  = 30 * time.Second // times the number of ejections
 	ejectMost   = 300 * time.Second
 	ejectForget = 5 * time.Minute // without an ejection, one is forgotten

@@ -164,15 +164,11 @@ func TestComplaintsAreBounded(t *testing.T) {
 	require.Equal(t, "980 more loads like these", problems[maxComplaints].What)
 }
 
+// What was written past publish is replaced by the nearest that can be.
 func TestPolicy(t *testing.T) {
 	t.Parallel()
-	require.Empty(t, DefaultPolicy().Validate("a"))
-	require.Empty(t, Policy{Blend: 100}.Validate("a"))
 	bad := Policy{Blend: 101, Soft: 3 * time.Second, Hard: 2 * time.Second}
-	problems := bad.Validate("a")
-	require.Equal(t, []string{"blend", "latency"}, []string{problems[0].Field, problems[1].Field})
 	require.Equal(t, Policy{Blend: 100, Soft: 3 * time.Second, Hard: 3 * time.Second}, bad.sound())
-	require.Contains(t, Policy{Soft: -1}.Validate("a")[0].What, "negative")
 	require.Equal(t, DefaultPolicy(), Policy{Blend: 100, Soft: -1, Hard: -1}.sound())
 }
 

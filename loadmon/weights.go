@@ -149,7 +149,7 @@ func (s State) move(in Input) string {
 	for i, id := range movable {
 		t := s.tracks[id]
 		chance := t.deviation()
-		if math.Abs(off[i]) > max(math.Log1p(deadBand), certainty*chance) && (who < 0 || math.Abs(off[i]) > math.Abs(off[who])) {
+		if math.Abs(off[i]) > max(math.Log1p(deadBand), t.certainty()*chance) && (who < 0 || math.Abs(off[i]) > math.Abs(off[who])) {
 			who = i
 		}
 		// What may well be chance is followed only in part.

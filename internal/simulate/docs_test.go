@@ -146,13 +146,13 @@ Every 5 seconds, for each service:
 | capacity | connections that ended / (busy + failed part), a mean over up to ten minutes that starts anew when a change is beyond chance. Where connections live for more than 10 s: open connections / (busy + failed part) |
 | common | what moves most instances alike, as heavier requests do, is taken out: it says nothing about who can take more |
 | target | the capacity's part of the whole. An instance without figures keeps its weight |
-| weight | the target; at most 25 %% away from the weight before; as before while 3 %% or 2.5 standard errors would explain the difference |
+| weight | the target; at most 25 %% away from the weight before; as before while 3 %% or 2.5 standard errors (1.2 while fewer than 12 samples are known) would explain the difference |
 | share | the weight, times the slow start of a new instance (age / 30 s, at least 0.1); figures of its first 10 s do not count |
 | write | when a share has moved by half a point or a tenth of itself, whichever is less |
 | frozen | nothing moves while more than half of the instances have no figures of the last 15 s |
 | soft limit | 100 ms: an instance that keeps missing it, three times slower than its fellows though not busy, slowly loses up to three quarters |
-| hard limit | 1 s, three times in a row, and three times slower than its fellows: ejected, if the others have room for what it does |
-| ejected | after five failures in a row too: for 30 s times the number of ejections, at most 300 s; at most a third, never the last |
+| hard limit | 1 s, three times in a row, twelve while it is busy, and three times slower than its fellows: ejected, if the others have room for what it does |
+| ejected | after five failures in a row too: for 30 s times the number of ejections, at most 300 s; at most a third, never the last; none while those of more than half fail |
 
 A report that cannot be true (no number, negative, from the future, a counter that fell) is told of and not used; the last good
 figures stay. Why the law has this form: [decision 030](decisions/030-weights-law.md).

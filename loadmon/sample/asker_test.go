@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/internal/jump"
 	"github.com/weir-lb/weir/loadmon"
 )
 
@@ -88,10 +89,10 @@ func TestAnswersAndJumpsOfTheClock(t *testing.T) {
 	k := ask{ID{"a", "x"}, netip.MustParseAddrPort("127.0.0.1:1"), "/"}
 	a, _ := about(k)
 	now := time.Now()
-	a.take(k, answer{utilization: new(0.5)}, nil, jumped(now, 1))
+	a.take(k, answer{utilization: new(0.5)}, nil, jump.Wall(now, 1))
 	require.Equal(t, "utilization 0.5", own(a, now.Add(5*time.Second)))
-	require.Equal(t, "utilization 0.5", own(a, jumped(now.Add(5*time.Second), -1)))
-	require.Equal(t, "-", own(a, jumped(now.Add(kept), 1)))
+	require.Equal(t, "utilization 0.5", own(a, jump.Wall(now.Add(5*time.Second), -1)))
+	require.Equal(t, "-", own(a, jump.Wall(now.Add(kept), 1)))
 }
 
 // Words are told each time, in the order of HAProxy; a word that means nothing harms nothing else; what an agent does not

@@ -6,11 +6,11 @@ import (
 	"maps"
 	"testing"
 	"time"
-	"unsafe"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/internal/jump"
 	"github.com/weir-lb/weir/loadmon"
 )
 
@@ -131,7 +131,7 @@ func TestSamplerAndJumpsOfTheClock(t *testing.T) {
 	for i, hours := range []int{0, 0, 1, -1, 0} {
 		cpu += 2 * time.Second
 		host.usage[17] = Usage{CPU: cpu, Source: "cgroup v2"}
-		at := jumped(now.Add(time.Duration(i)*loadmon.Interval), hours)
+		at := jump.Wall(now.Add(time.Duration(i)*loadmon.Interval), hours)
 		require.Equal(t, time.Duration(i)*loadmon.Interval, at.Sub(now), "the clock that rates are made of did not jump")
 		r, err := s.Sample(t.Context(), []loadmon.Local{{Service: "a", Instance: "x", Listeners: []cluster.Listener{web}}}, at)
 		require.NoError(t, err)
@@ -143,13 +143,6 @@ func TestSamplerAndJumpsOfTheClock(t *testing.T) {
 			require.InDelta(t, 2*float64(i), r.Loads[0].CPUSeconds, 1e-9)
 		}
 	}
-}
-
-// jumped is a time as time.Now reads it after somebody has set the wall clock: the 33 bits above the nanoseconds are the
-// wall's seconds, the monotonic reading lies elsewhere.
-func jumped(at time.Time, hours int) time.Time {
-	*(*uint64)(unsafe.Pointer(&at)) += uint64(hours*3600) << 30
-	return at
 }
 
 func TestSamplerWhatCannotBeRead(t *testing.T) {

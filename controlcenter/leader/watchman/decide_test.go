@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/internal/jump"
 )
 
 // bound is from a machine's end: its lease, and 5 s.
@@ -213,6 +214,24 @@ func TestEtcdStandsStill(t *testing.T) {
 			require.Empty(t, s.sight.Recorded)
 			require.Zero(t, s.raised)
 		})
+	}
+}
+
+// A wall clock that is set an hour ahead or back ends nobody's lease, and hides nobody's end.
+func TestTheLeadersClockJumps(t *testing.T) {
+	for _, hours := range []int{1, -1} {
+		s := newSim(3)
+		s.now = time.Now()
+		s.sight.Answered = s.now
+		s.elect()
+		s.run(leaseTTL + goneFor)
+		s.now = jump.Wall(s.now, hours)
+		s.requireNeverDown(t, time.Minute)
+		s.kill("n1")
+		s.run(5 * time.Second)
+		s.now = jump.Wall(s.now, hours)
+		took := s.requireDownWithin(t, bound-5*time.Second, "n1")
+		require.GreaterOrEqual(t, took, leaseTTL+goneFor-5*time.Second)
 	}
 }
 
