@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,16 +13,17 @@ import (
 
 // Run says how the control center starts instances of a service.
 type Run struct {
-	Driver    string            `json:"driver,omitempty"`   // process, hook or external; left out: process
-	Command   []string          `json:"command,omitempty"`  // an absolute path and its arguments; no shell reads it. Of a hook: what it is to start
-	Env       map[string]string `json:"env,omitempty"`      // beside PORT, HOST_IP, APP_NAME, INSTANCE_ID and LOG_ADDR
-	Dir       string            `json:"dir,omitempty"`      // working directory; left out: /
-	User      string            `json:"user,omitempty"`     // left out: the launcher's default, never root
-	Resources Resources         `json:"resources,omitzero"` // of each instance; placed where that is free, and kept to it
-	Grace     Duration          `json:"grace,omitempty"`    // from TERM to KILL; default 10s
-	Drain     Duration          `json:"drain,omitempty"`    // for live connections to end before TERM; default 1m
-	Log       string            `json:"log,omitempty"`      // where its output is sent too: udp://HOST:PORT or tcp://HOST:PORT, RFC 5424
-	Nodes     map[string]string `json:"nodes,omitempty"`    // labels that a node must have
+	Driver    string            `json:"driver,omitempty"`    // process, hook or external; left out: process
+	Command   []string          `json:"command,omitempty"`   // an absolute path and its arguments; no shell reads it. Of a hook: what it is to start
+	Env       map[string]string `json:"env,omitempty"`       // beside PORT, HOST_IP, APP_NAME, INSTANCE_ID and LOG_ADDR
+	Dir       string            `json:"dir,omitempty"`       // working directory; left out: /
+	User      string            `json:"user,omitempty"`      // left out: the launcher's default, never root
+	Resources Resources         `json:"resources,omitzero"`  // of each instance; placed where that is free, and kept to it
+	Grace     Duration          `json:"grace,omitempty"`     // from TERM to KILL; default 10s
+	Drain     Duration          `json:"drain,omitempty"`     // for live connections to end before TERM; default 1m
+	Log       string            `json:"log,omitempty"`       // where its output is sent too: udp://ADDRESS:PORT or tcp://ADDRESS:PORT, RFC 5424
+	Nodes     map[string]string `json:"nodes,omitempty"`     // labels that a node must have
+	Instances []Instance        `json:"instances,omitempty"` // of external: where they are. Somebody else runs them; a launcher looks whether they answer
 }
 
 // The drivers of a launcher.
@@ -130,6 +132,7 @@ func (s *Service) validateRun(c *complaint) {
 	if s.Replicas != nil && s.Scale != nil {
 		c.add("replicas", "the number follows the load by scale already", "remove one of the two")
 	}
+	s.validateExternal(c)
 	if s.Warm < 0 || s.Warm > maxWarm {
 		c.add("warm", fmt.Sprintf("%d is outside 0..%d", s.Warm, maxWarm), "a few are enough: the pool refills itself")
 	}
@@ -138,6 +141,22 @@ func (s *Service) validateRun(c *complaint) {
 	}
 	if s.Scale != nil {
 		s.Scale.validate(c)
+	}
+}
+
+// validateExternal sees to what only makes sense for instances that somebody else runs, and to what does not.
+func (s *Service) validateExternal(c *complaint) {
+	external := s.Run != nil && s.Run.Driver == DriverExternal
+	switch {
+	case !external && s.Run != nil && len(s.Run.Instances) > 0:
+		c.add("run.instances", "instances that are started here get their addresses from their nodes", "remove it, or use driver: external")
+	case !external:
+	case len(s.Run.Instances) == 0:
+		c.add("run.instances", "an external instance is known by its address alone", "write run: {driver: external, instances: [IP:PORT, ...]}")
+	case len(s.Run.Command) > 0:
+		c.add("run.command", "external instances are never started", "remove it, or choose another driver")
+	case s.Replicas != nil || s.Scale != nil || s.Warm != 0:
+		c.add("run.instances", "all that are listed serve: their number is theirs", "remove replicas, scale and warm; a list that scales is instances with standby: true")
 	}
 }
 
@@ -171,7 +190,7 @@ func (r *Run) validate(c *complaint) {
 		c.add("run.drain", fmt.Sprintf("%s is outside 0s..24h", r.Drain), "give the time that connections need to end")
 	}
 	if r.Log != "" && !logAddress(r.Log) {
-		c.add("run.log", fmt.Sprintf("%q is no log address", clip(r.Log)), "write udp://HOST:PORT or tcp://HOST:PORT")
+		c.add("run.log", fmt.Sprintf("%q is no log address", clip(r.Log)), "write udp://ADDRESS:PORT or tcp://ADDRESS:PORT")
 	}
 	if problem := ValidLabels(r.Nodes); problem != "" {
 		c.add("run.nodes", problem, "give labels as agents have them")
@@ -217,7 +236,7 @@ func given(name string) bool {
 	return strings.HasPrefix(name, "PORT_") || slices.Contains([]string{"PORT", "HOST_IP", "APP_NAME", "INSTANCE_ID", "LOG_ADDR", "WEIR_ENV_FILE", "WEIR_URL", "WEIR_TOKEN"}, name)
 }
 
-// logAddress says whether a text is one; names are resolved where it is used.
+// logAddress says whether a text is one. It names an address: an instance must not depend on a resolver for its output.
 func logAddress(text string) bool {
 	rest, udp := strings.CutPrefix(text, "udp://")
 	if !udp {
@@ -226,12 +245,8 @@ func logAddress(text string) bool {
 			return false
 		}
 	}
-	i := strings.LastIndexByte(rest, ':')
-	if i <= 0 || !printableText(rest) || strings.ContainsAny(rest, "/ ") {
-		return false
-	}
-	port, err := strconv.ParseUint(rest[i+1:], 10, 16)
-	return err == nil && port != 0
+	at, err := netip.ParseAddrPort(rest)
+	return err == nil && at.Port() != 0
 }
 
 // ValidLabels says what is wrong with labels, or "".

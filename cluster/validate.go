@@ -130,6 +130,11 @@ func (s *Service) validateInstances(c *complaint, config *Config) {
 		c.add("instances", fmt.Sprintf("%d instances are more than %d", len(s.Instances), MaxInstances), "split the service")
 		return
 	}
+	if s.Run != nil {
+		for i, inst := range s.Run.Instances {
+			s.validateInstance(c, fmt.Sprintf("run.instances[%d]", i), inst, config)
+		}
+	}
 	ids, addresses, weight := map[string]bool{}, map[string]bool{}, 0
 	for i, inst := range s.Instances {
 		field := fmt.Sprintf("instances[%d]", i)

@@ -1,6 +1,7 @@
 package controlcenter_test
 
 import (
+	"net/netip"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -25,10 +26,12 @@ func TestAChangeThatTakesAwayHalfHasToBeMeant(t *testing.T) {
 		change func(*cluster.Service)
 		gone   string // "": it is done
 	}{
-		"fewer replicas":            {change: func(s *cluster.Service) { *s.Replicas = 0 }, gone: "6 of all 8"},
-		"a few fewer":               {change: func(s *cluster.Service) { *s.Replicas = 2 }},
-		"no run any more":           {change: func(s *cluster.Service) { s.Run, s.Replicas = nil, nil }, gone: "6 of all 8"},
-		"run by somebody else":      {change: func(s *cluster.Service) { s.Run, s.Replicas = &cluster.Run{Driver: cluster.DriverExternal}, nil }, gone: "6 of all 8"},
+		"fewer replicas":  {change: func(s *cluster.Service) { *s.Replicas = 0 }, gone: "6 of all 8"},
+		"a few fewer":     {change: func(s *cluster.Service) { *s.Replicas = 2 }},
+		"no run any more": {change: func(s *cluster.Service) { s.Run, s.Replicas = nil, nil }, gone: "6 of all 8"},
+		"run by somebody else": {change: func(s *cluster.Service) {
+			s.Run, s.Replicas = &cluster.Run{Driver: cluster.DriverExternal, Instances: []cluster.Instance{{ID: "x", Addr: netip.MustParseAddr("192.168.9.9"), Port: 80, Weight: 1}}}, nil
+		}, gone: "6 of all 8"},
 		"nothing said of replicas":  {change: func(s *cluster.Service) { s.Replicas = nil }, gone: "5 of all 8"},
 		"a smaller most":            {change: func(s *cluster.Service) { s.Replicas, s.Scale = nil, scale(0, 1) }, gone: "5 of all 8"},
 		"the load may want as many": {change: func(s *cluster.Service) { s.Replicas, s.Scale = nil, scale(0, 9) }},

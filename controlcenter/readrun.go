@@ -22,6 +22,9 @@ func (r *reader) run(field string, n ast.Node) *cluster.Run {
 		"drain": func(f string, n ast.Node) { run.Drain = r.duration(f, n) },
 		"log":   func(f string, n ast.Node) { run.Log = r.text(f, n) },
 		"nodes": func(f string, n ast.Node) { run.Nodes = r.texts(f, n) },
+		"instances": func(f string, n ast.Node) {
+			r.list(f, n, func(f string, n ast.Node) { run.Instances = append(run.Instances, r.instance(f, n)) })
+		},
 		"resources": func(f string, n ast.Node) {
 			r.mapping(f, n, fields{
 				"cpu": func(f string, n ast.Node) { run.Resources.CPU = r.amount(f, n) },

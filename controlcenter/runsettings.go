@@ -21,6 +21,11 @@ func Run(s *cluster.Service) string {
 		}
 	}
 	add(len(r.Command) > 0, "%q", r.Command)
+	at := make([]string, len(r.Instances))
+	for i, one := range r.Instances {
+		at[i] = one.Address()
+	}
+	add(len(at) > 0, "at %s", strings.Join(at, ", "))
 	add(len(r.Env) > 0, "with %s", pairs(r.Env))
 	add(r.Dir != "", "in %s", r.Dir)
 	add(r.User != "", "as %s", r.User)

@@ -29,7 +29,7 @@ func (w *World) StartLaunchers(args ...string) (all []*Launcher) {
 	list := filepath.Join(w.Dir, "launcher.yaml")
 	command, err := lab.LaunchedCommand()
 	require.NoError(w.t, err)
-	allowed := fmt.Sprintf("drivers: [process]\nusers: [root]\nservices: [\"*\"]\npaths: [%q, /bin, /usr/bin]\n", filepath.Dir(command[0]))
+	allowed := fmt.Sprintf("drivers: [process, external]\nusers: [root]\nservices: [\"*\"]\npaths: [%q, /bin, /usr/bin]\n", filepath.Dir(command[0]))
 	require.NoError(w.t, os.WriteFile(list, []byte(allowed), 0o600))
 	for i, host := range w.Nodes {
 		name := fmt.Sprintf("n%d", i+1)

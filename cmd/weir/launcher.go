@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,6 +26,7 @@ import (
 	"github.com/weir-lb/weir/internal/ops"
 	"github.com/weir-lb/weir/launcher"
 	"github.com/weir-lb/weir/launcher/allow"
+	"github.com/weir-lb/weir/launcher/external"
 	"github.com/weir-lb/weir/launcher/hook"
 	"github.com/weir-lb/weir/launcher/keep"
 	"github.com/weir-lb/weir/launcher/process"
@@ -164,7 +166,7 @@ func runLauncher(ctx context.Context, o *launcherOptions) error {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	k, err := keep.New(keep.Config{
-		Node: o.node, Self: self, Drivers: hands.drivers, Store: store, Probe: check.Once, Looks: map[string]time.Duration{cluster.DriverHook: hookLook}, Logger: logger.With("node", o.node), Metrics: keep.NewMetrics(registry),
+		Node: o.node, Self: self, Drivers: hands.drivers, Store: store, Probe: check.Once, Looks: looks, Logger: logger.With("node", o.node), Metrics: keep.NewMetrics(registry),
 	})
 	if err != nil {
 		return err
@@ -217,8 +219,9 @@ func serveLauncher(ctx context.Context, o *launcherOptions, s *serving) error {
 	return err
 }
 
-// hookLook is how often a hook is asked how its instances are: each time it is a program that is run, or a request.
-const hookLook = 5 * time.Second
+// looks are how often drivers are asked where that is dear: of a hook it is a program that is run, or a request; of external
+// instances a connection to each.
+var looks = map[string]time.Duration{cluster.DriverHook: 5 * time.Second, cluster.DriverExternal: time.Second}
 
 // hands are the drivers that the list names.
 type hands struct {
@@ -252,6 +255,8 @@ func (o *launcherOptions) driver(name string, h *hands) (launcher.Driver, error)
 		return o.openProcess(h)
 	case cluster.DriverHook:
 		return o.openHook()
+	case cluster.DriverExternal:
+		return external.New(0), nil
 	}
 	return nil, fmt.Errorf("%s allows driver %q, with which nothing is launched: remove it", o.list, name)
 }
@@ -324,7 +329,9 @@ func (o *launcherOptions) self(ctx context.Context, list *allow.List) (l cluster
 	if err != nil {
 		return l, err
 	}
-	l.Logs = place.url(ctx, addresses, place.address.Port())
+	if slices.Contains(list.Drivers, cluster.DriverProcess) {
+		l.Logs = place.url(ctx, addresses, place.address.Port())
+	}
 	switch {
 	case o.nodeIP != "":
 		l.Address, err = netip.ParseAddr(o.nodeIP)

@@ -16,8 +16,6 @@ func TestLauncherRefuses(t *testing.T) {
 	require.NoError(t, os.Chmod(open, 0o666))
 	hook := filepath.Join(dir, "hook.yaml")
 	require.NoError(t, os.WriteFile(hook, []byte("drivers: [hook]\nservices: [a]\n"), 0o600))
-	external := filepath.Join(dir, "external.yaml")
-	require.NoError(t, os.WriteFile(external, []byte("drivers: [external]\n"), 0o600))
 	for _, test := range []struct {
 		args []string
 		code int
@@ -35,7 +33,6 @@ func TestLauncherRefuses(t *testing.T) {
 		{[]string{"--insecure-etcd", "--list", hook, "--node-ip", "192.0.2.1", "--state-dir", dir}, 2, "allows driver hook: give --hook"},
 		{[]string{"--insecure-etcd", "--list", hook, "--node-ip", "192.0.2.1", "--state-dir", dir, "--hook", "x"}, 1, `"x" is not an absolute path`},
 		{[]string{"--insecure-etcd", "--list", hook, "--node-ip", "192.0.2.1", "--state-dir", dir, "--hook", "/x", "--hook-token-file", dir + "/none"}, 1, "read the token of the hook"},
-		{[]string{"--insecure-etcd", "--list", external, "--node-ip", "192.0.2.1", "--state-dir", dir}, 1, `allows driver "external", with which nothing is launched`},
 	} {
 		r := weir(t, newFake(), append([]string{"launcher"}, test.args...)...)
 		require.Equal(t, test.code, r.code, r.err)

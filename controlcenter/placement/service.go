@@ -20,6 +20,11 @@ func (r *round) service(name string, members []*member) {
 		r.vanished(name, members)
 		return
 	}
+	if in.Service.Run != nil && in.Service.Run.Driver == cluster.DriverExternal {
+		r.external(in.Service, members)
+		r.call(in)
+		return
+	}
 	if !in.Service.Launched() {
 		r.withdrawn(members, "its service is not launched any more")
 		r.call(in)

@@ -247,8 +247,8 @@ func (w *world) sound() {
 		ports := map[uint16]string{}
 		for id, a := range assigned {
 			port, listens := a.Ports["web"]
-			if !listens {
-				continue // it was found, and is only to be stopped
+			if !listens || a.Run.Driver == cluster.DriverExternal {
+				continue // it was found, and is only to be stopped; or it listens elsewhere
 			}
 			require.Empty(w.t, ports[port], "port %d of node %s is given to %s and %s", port, node, id, ports[port])
 			ports[port] = id
