@@ -61,7 +61,7 @@ func TestDemoScale(t *testing.T) {
 	require.NoError(t, json.Unmarshal(out, &report), "%s", talk)
 	var names []string
 	for _, a := range report.Acts {
-		t.Logf("%s: %.1f s. %s", a.Title, a.TookS, a)
+		t.Logf("%s: %s: %+v", a.Title, a.Note, a.Tally)
 		names = append(names, a.Name)
 		require.Positive(t, a.Connections, a.Title)
 		require.Less(t, a.TookS, a.WithinS+promised.Seconds(), a.Title)

@@ -37,13 +37,13 @@ func (t *tale) play(ctx context.Context) error {
 
 func (t *tale) parts() []part {
 	return []part{
-		{"start", "publish a service of 2 to 6 instances, and one more that stands by", "", 10 * time.Second, t.start},
-		{"triple", "the load triples", "", 15 * time.Second, t.triple},
-		{"kill-instance", "an instance is killed", "those that it had, and those that come until no node leads there any more", 3 * time.Second, t.killOne},
-		{"kill-node", "node n3 loses its power", "until it is declared down, a third of all are led to it", 25 * time.Second, t.loseNode},
+		{"start", "a service of 2 to 6 is published", "", 10 * time.Second, t.start},
+		{"triple", "the load triples", "", 10 * time.Second, t.triple},
+		{"kill-instance", "an instance is killed", "those that it had, and those that were sent there until all nodes knew", 3 * time.Second, t.killOne},
+		{"kill-node", "node n3 loses its power", "those that its instances had, and those that were sent there until it was declared down", 20 * time.Second, t.loseNode},
 		{"return", "node n3 is back", "", 20 * time.Second, t.regainNode},
-		{"drain-node", "an operator drains node n2", "", 30 * time.Second, t.drainNode},
-		{"fall", "the load falls to what it was", "", 50 * time.Second, t.fall},
+		{"drain-node", "node n2 is drained", "", 20 * time.Second, t.drainNode},
+		{"fall", "the load falls again", "", 40 * time.Second, t.fall},
 	}
 }
 
@@ -65,7 +65,8 @@ func (t *tale) perform(ctx context.Context, p part) error {
 	}
 	act := Act{Name: p.name, Title: p.title, May: p.may, TookS: out.took.Seconds(), WithinS: p.within.Seconds(), Note: out.note, Also: out.broken, Tally: t.visitors.Tally().Since(before)}
 	t.acts = append(t.acts, act)
-	t.show.at(time.Now(), "%s", act)
+	t.show.at(time.Now(), "= %s", act.Note)
+	t.show.at(time.Now(), "= %s", act.counts())
 	return nil
 }
 

@@ -26,8 +26,8 @@ func (p picture) lines() []string {
 	out := []string{
 		"",
 		fmt.Sprintf("%7.1f s  %s", p.since.Seconds(), p.act),
-		fmt.Sprintf("   load      %.0f new connections/s, %d open", p.rate, sum(p.open)),
-		fmt.Sprintf("   replicas  %d serving, %d wanted; %d stand by", p.cast.serving(), p.cast.wanted, p.cast.are(isStandby)),
+		fmt.Sprintf("   load      %.0f new connections/s, %d open, %d unanswered", p.rate, sum(p.open)-p.open[""], p.open[""]),
+		fmt.Sprintf("   replicas  %d serving, %d wanted, %d standing by", p.cast.serving(), p.cast.wanted, p.cast.are(isStandby)),
 		fmt.Sprintf("   failures  %d failed, %d broken, of %d connections", p.total.Failed, p.total.Broken, p.total.Connections),
 		fmt.Sprintf("   %-12s %-12s %-10s %5s %6s", "NODE", "INSTANCE", "IS", "OPEN", "SHARE"),
 	}

@@ -37,7 +37,7 @@ func Scale(ctx context.Context, o Options) (err error) {
 	}
 	began := time.Now()
 	sh := &show{out: out, t: o.Terminal, began: began}
-	sh.say("Three nodes and a client, each in a network namespace, on one switch. An etcd on a unix socket, an agent and a launcher on each\nnode, and a control center beside those of n1. The client is routed through n1.")
+	sh.say("Three nodes and a client, each in a network namespace, on one switch. An etcd on a\nunix socket, an agent and a launcher on each node, and a control center beside those\nof n1. The client is routed through n1.")
 	s, err := build(ctx, o, 0)
 	defer func() { err = errors.Join(err, s.strike()) }()
 	if err != nil {

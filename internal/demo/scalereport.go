@@ -30,9 +30,9 @@ type Act struct {
 // lost are the connections that did not go well.
 func (a Act) lost() int { return a.Failed + a.Broken }
 
-// String is what to say once it is over.
-func (a Act) String() string {
-	text := fmt.Sprintf("%s. %d connections, %d failed, %d broken", a.Note, a.Connections, a.Failed, a.Broken)
+// counts are the connections of its time, in words.
+func (a Act) counts() string {
+	text := fmt.Sprintf("%d connections, %d failed, %d broken", a.Connections, a.Failed, a.Broken)
 	if a.lost() > 0 {
 		text += " (" + counted(a.Reasons) + ")"
 	}
@@ -66,21 +66,21 @@ func (r *ScaleReport) Broken() (out []string) {
 // String is the table at the end.
 func (r *ScaleReport) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "\n%-72s %7s %9s %12s %7s %7s\n", "", "took", "promised", "connections", "failed", "broken")
+	fmt.Fprintf(&b, "\n%-34s %7s %9s %11s %7s %7s\n", "", "took", "promised", "connections", "failed", "broken")
 	var strict, spared lab.Tally
 	for _, a := range r.Acts {
-		fmt.Fprintf(&b, "%-72s %5.1f s %7.0f s %12d %7d %7d\n", a.Title, a.TookS, a.WithinS, a.Connections, a.Failed, a.Broken)
+		fmt.Fprintf(&b, "%-34s %5.1f s %7.0f s %11d %7d %7d\n", a.Title, a.TookS, a.WithinS, a.Connections, a.Failed, a.Broken)
 		into := &strict
 		if a.May != "" {
 			into = &spared
 		}
 		into.Connections, into.Failed, into.Broken = into.Connections+a.Connections, into.Failed+a.Failed, into.Broken+a.Broken
 	}
-	fmt.Fprintf(&b, "\nWhere none may: %d of %d connections failed, %d broke.\n", strict.Failed, strict.Connections, strict.Broken)
-	fmt.Fprintf(&b, "Where some have to: %d of %d failed, %d broke:\n", spared.Failed, spared.Connections, spared.Broken)
+	fmt.Fprintf(&b, "\nWhere none may fail: %d of %d connections failed, %d broke.\n", strict.Failed, strict.Connections, strict.Broken)
+	fmt.Fprintf(&b, "Where some have to:  %d of %d connections failed, %d broke.\n", spared.Failed, spared.Connections, spared.Broken)
 	for _, a := range r.Acts {
 		if a.May != "" {
-			fmt.Fprintf(&b, "  %s: %d: %s\n", a.Title, a.lost(), a.May)
+			fmt.Fprintf(&b, "  %d as %s: %s\n", a.lost(), a.Title, a.May)
 		}
 	}
 	return strings.TrimSuffix(b.String(), "\n")

@@ -39,9 +39,8 @@ func (s *show) say(format string, args ...any) {
 	defer s.mu.Unlock()
 	var b strings.Builder
 	b.WriteString(s.erased())
-	width, _ := s.t.Size()
 	for line := range strings.SplitSeq(text, "\n") {
-		b.WriteString(top.Cut(plain.Line(line, 4096), width) + "\n")
+		b.WriteString(plain.Line(line, 4096) + "\n") // the terminal wraps what is long
 	}
 	b.WriteString(s.redrawn())
 	_, _ = io.WriteString(s.t.Out, b.String()) // a terminal that is gone is no reason not to clean up

@@ -55,6 +55,23 @@ func TestAnInstanceIsShownOnceItIsReady(t *testing.T) {
 	})
 }
 
+func TestOneThatEndsWhileItIsDrainedIsNotStartedAnew(t *testing.T) {
+	inBubble(t, func(n *node) {
+		n.assign(wanted{"a-1": assigned(20000, cluster.WantServing)})
+		n.assign(wanted{"a-1": assigned(20000, cluster.WantDrained)})
+		require.Equal(t, cluster.PhaseReady, n.phase("a-1"))
+		n.driver.kill("a-1")
+		n.after(time.Minute)
+		require.Equal(t, cluster.PhaseCrashed, n.phase("a-1"), "the leader is told, and does not wait for connections")
+		require.Equal(t, 1, n.starts("a-1"))
+		_, shown := n.shown("a-1")
+		require.False(t, shown)
+		n.assign(wanted{"a-1": assigned(20000, cluster.WantServing)})
+		n.after(time.Second)
+		require.Equal(t, 2, n.starts("a-1"), "it is wanted again")
+	})
+}
+
 func TestStandbyIsShownAsSuch(t *testing.T) {
 	inBubble(t, func(n *node) {
 		a := assigned(20000, cluster.WantStandby)

@@ -158,12 +158,21 @@ func (w *ward) step(ctx context.Context, n news) (again time.Duration, done bool
 		return idle, false // the leader places it elsewhere, so it must not begin to run here after all
 	case !n.looked[driver]:
 		return idle, false // it may run already
-	case n.status == nil || n.status.State == launcher.Exited || n.status.State == launcher.Absent:
-		return w.start(ctx, n), false
-	case n.failed != nil:
+	case n.runs() && n.failed != nil:
 		return w.fail(ctx, n), false
+	case n.runs():
+		return w.tend(ctx, n), false
+	case a.Wanted == cluster.WantDrained:
+		w.ready = false
+		w.told(a, n, cluster.PhaseCrashed, nil) // the connections that it was kept for have ended with it
+		return idle, false
 	}
-	return w.tend(ctx, n), false
+	return w.start(ctx, n), false
+}
+
+// runs says whether a driver has it running.
+func (n news) runs() bool {
+	return n.status != nil && n.status.State != launcher.Exited && n.status.State != launcher.Absent
 }
 
 func orProcess(driver string) string {
