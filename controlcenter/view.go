@@ -116,7 +116,7 @@ func ServiceRowOf(r *cluster.Resolved) ServiceRow {
 		if i.Takes() {
 			row.Taking++
 		}
-		if i.Instance.Standby && i.Status == cluster.Standby {
+		if i.Instance.Standby && i.Status == cluster.Standby || i.Instance.Draining && i.Status == cluster.Draining {
 			idle++
 		}
 	}
@@ -133,7 +133,8 @@ func ServiceRowOf(r *cluster.Resolved) ServiceRow {
 // Asleep is the status of a service that has no instance until somebody connects.
 const Asleep = "asleep"
 
-// statusOf is what to know of a service first. Those that are kept for when they are needed are not missing.
+// statusOf is what to know of a service first. Those that are kept for when they are needed, and those that
+// their launcher takes out since there are enough, are not missing.
 func statusOf(r ServiceRow, idle int) string {
 	switch {
 	case r.Instances == 0:
@@ -237,12 +238,13 @@ func Nodes(s *cluster.Snapshot, fleet Fleet, name string, now time.Time) ([]Node
 	for n := range s.Down {
 		row(n)
 	}
-	hosts, newest := countHosts(s, row), newestChange(s)
+	countHosts(s, row)
+	newest := newestChange(s)
 	var out []NodeRow
 	for _, n := range slices.Sorted(maps.Keys(rows)) {
 		r := rows[n]
 		r.Lag = max(0, newest-r.Applied)
-		r.State, r.Reason, r.Since = nodeState(s, *r, hosts[n], fleet.Gone[n])
+		r.State, r.Reason, r.Since = nodeState(s, *r, fleet.Gone[n])
 		r.For = age(r.Since, now)
 		if name == "" || name == n {
 			out = append(out, *r)
@@ -264,33 +266,30 @@ func newestChange(s *cluster.Snapshot) int64 {
 	return newest
 }
 
-func countHosts(s *cluster.Snapshot, row func(string) *NodeRow) map[string]cluster.Host {
-	hosts := map[string]cluster.Host{}
+func countHosts(s *cluster.Snapshot, row func(string) *NodeRow) {
 	for _, in := range s.Services.All() {
 		for _, h := range in.Hosts {
 			row(h.Node).Instances++
-			hosts[h.Node] = h
 		}
 	}
-	return hosts
 }
 
 // nodeState is what to know of a node first, why, and since when.
-func nodeState(s *cluster.Snapshot, r NodeRow, h cluster.Host, gone cluster.Gone) (state, reason string, since time.Time) {
-	down := s.Down[r.Name]
+func nodeState(s *cluster.Snapshot, r NodeRow, gone cluster.Gone) (state, reason string, since time.Time) {
+	down, admin := s.Down[r.Name], s.NodeAdmin[r.Name]
 	switch {
 	case down != nil:
 		return "down", down.Reason, down.Since
 	case !r.Alive && gone.State == cluster.Unwatched:
 		return "unwatched", gone.Reason, gone.Since
-	case h.Admin != nil && h.Admin.Drain:
-		return "drained", h.Admin.Reason, h.Admin.Since
+	case admin != nil && admin.Drain:
+		return "drained", admin.Reason, admin.Since
 	case !r.Alive && gone.State != "":
 		return "gone", gone.Reason, gone.Since
 	case !r.Alive:
 		return "gone", "its agent is not in touch with etcd", r.At
-	case h.Admin != nil && h.Admin.Cordon:
-		return "cordoned", h.Admin.Reason, h.Admin.Since
+	case admin != nil && admin.Cordon:
+		return "cordoned", admin.Reason, admin.Since
 	}
 	return "alive", "", time.Time{}
 }

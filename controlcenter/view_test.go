@@ -43,6 +43,9 @@ func TestServicesView(t *testing.T) {
 	pool := storetest.Service(t, "p", "10.10.1.6:80", "192.168.1.20:80", "192.168.1.21:80")
 	pool.Instances[1].Standby = true
 	f.Put(t, pool)
+	f.Edit(func(d *cluster.Draft) {
+		d.Instance("n1", "p", "p-1", &cluster.Instance{ID: "p-1", Addr: netip.MustParseAddr("192.168.1.22"), Port: 80, Weight: 1, Node: "n1", Draining: true})
+	})
 	rows, err = controlcenter.Services(snapshot(t, f), "p")
 	require.NoError(t, err)
 	require.Equal(t, "ok", rows[0].Status)
@@ -89,9 +92,11 @@ func TestNodesView(t *testing.T) {
 		d.Node("n2", &cluster.Node{Addresses: []netip.Addr{netip.MustParseAddr("192.168.1.2")}})
 		d.Down("n2", &cluster.Down{Reason: "lease gone", Since: noon})
 		d.Down("n5", &cluster.Down{Reason: "nothing runs there"})
+		d.NodeAdmin("n6", &cluster.NodeAdmin{Drain: true, Reason: "a new disk", Since: noon}) // and nothing is left there
+		d.NodeAdmin("n7", &cluster.NodeAdmin{Cordon: true})
 	})
 	fleet := controlcenter.Fleet{
-		Alive:   map[string]bool{"n1": true},
+		Alive:   map[string]bool{"n1": true, "n6": true, "n7": true},
 		Applied: map[string]cluster.Applied{"n1": {Revision: 100, TookMS: 2, At: noon}, "n3": {Revision: 101, Stale: true}, "n4": {}},
 		Gone: map[string]cluster.Gone{
 			"n1": {State: cluster.Unwatched, Reason: "of yesterday"}, "n2": {State: cluster.HeldBack, Reason: "of yesterday"},
@@ -108,7 +113,9 @@ func TestNodesView(t *testing.T) {
 		{Name: "n3", State: "gone", Reason: "6 of 10 at once", Since: noon, For: time.Second, Applied: 101, Stale: true},
 		{Name: "n4", State: "unwatched", Reason: "it answers n1", Since: noon, For: time.Second, Lag: 101},
 		{Name: "n5", State: "down", Reason: "nothing runs there", Lag: 101},
+		{Name: "n6", State: "drained", Alive: true, Reason: "a new disk", Since: noon, For: time.Second, Lag: 101},
+		{Name: "n7", State: "cordoned", Alive: true, Lag: 101},
 	}, rows, "the service changed last, at 101; what nodes tell moves the store on, but is nothing to apply")
 	_, err = controlcenter.Nodes(snapshot(t, f), fleet, "n9", noon)
-	require.EqualError(t, err, `node "n9" does not exist: there are n1, n2, n3, n4, n5`)
+	require.EqualError(t, err, `node "n9" does not exist: there are n1, n2, n3, n4, n5, n6, n7`)
 }
