@@ -25,6 +25,9 @@ func (f *Foreman) hosts() map[string]Host {
 func (f *Foreman) heats() map[string]placement.Heat {
 	out := map[string]placement.Heat{}
 	for node, h := range f.hosts() {
+		if h.CPU == 0 { // not known yet, as of a node that has just come back: it is not idle for that
+			continue
+		}
 		out[node] = placement.Heat{Busy: h.CPU, Sample: h.Sample, Heard: h.Heard}
 	}
 	return out
