@@ -25,7 +25,7 @@ const buffer = 2 << 20
 // Of linux/netfilter/nfnetlink_log.h.
 const (
 	subsystem     = unix.NFNL_SUBSYS_ULOG << 8
-	packetMessage = subsystem | 0
+	packetMessage = subsystem
 	configMessage = subsystem | 1
 
 	configCommand   = 1 // struct nfulnl_msg_config_cmd
