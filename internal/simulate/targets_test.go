@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/loadmon"
 )
 
 // runs is how many seeds a test that asks for some gets: SEEDS of the environment, for "make balance", or few.
@@ -65,12 +66,13 @@ func TestNeighbour(t *testing.T) {
 		}
 	}
 	t.Logf("%d seeds, busiest by mean from 30 s after: %.3f; in the 30 s that follow these: above 1.10 in %d, at most %.3f; "+
-		"with the true weights from the outset above 1.10 in %d", len(seeds), late, over, worst, ideal)
+		"with the true shares from the outset above 1.10 in %d", len(seeds), late, over, worst, ideal)
 	require.LessOrEqual(t, late, 1.05)
 	require.LessOrEqual(t, over, len(seeds)/100, "30 s hold so few requests that chance alone is some percent")
 }
 
-// knowing is what becomes of a scenario where the neighbour has always been there, and the weights are known.
+// knowing is what becomes of a scenario where the neighbour has always been there, and the true shares have been written: what is
+// left is chance.
 func knowing(s Scenario) Outcome {
 	rate := s.rate()
 	s.Length = s.Neighbour.At + 2*notice
@@ -78,7 +80,14 @@ func knowing(s Scenario) Outcome {
 	s.Speeds[s.Neighbour.Instance-1] *= s.Neighbour.Leaves
 	s.Neighbour = Neighbour{}
 	s.Load *= rate / s.rate()
-	return Run(s, cluster.BalanceStatic)
+	w, shares := newWorld(s, cluster.BalanceStatic), map[string]int{}
+	for i, speed := range s.Speeds {
+		shares[id(i)] = int(speed * loadmon.Whole)
+	}
+	w.balancer = newBalancer(cluster.BalanceAdaptive, s)
+	w.balancer.install(&cluster.Weights{Share: shares})
+	w.run()
+	return Outcome{Points: w.track}
 }
 
 func TestKeepAliveSettles(t *testing.T) {

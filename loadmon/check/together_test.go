@@ -127,19 +127,18 @@ func (o *outage) play(whole time.Duration) {
 func drawOutage(t *rapid.T, fall int) *outage {
 	n := rapid.IntRange(1, 10).Draw(t, "instances")
 	o := &outage{latency: 20 * time.Millisecond}
-	o.check = cluster.Check{TCP: &cluster.TCPCheck{}, Fall: fall, Interval: cluster.Duration(rapid.SampledFrom([]int{500, 1000, 2000, 5000}).Draw(t, "interval")) * cluster.Duration(time.Millisecond)}
-	o.check.Timeout = o.check.Interval / 2
+	o.check = cluster.Check{TCP: &cluster.TCPCheck{}, Fall: fall, Interval: cluster.Duration(rapid.SampledFrom([]int{200, 500, 1000, 2000, 5000}).Draw(t, "interval")) * cluster.Duration(time.Millisecond)}
+	o.check.Timeout = o.check.Interval / cluster.Duration(rapid.IntRange(1, 4).Draw(t, "timeouts in an interval"))
 	o.check = o.check.WithDefaults()
-	hangs := rapid.Bool().Draw(t, "hang")
 	for range n {
 		o.hosts = append(o.hosts, rapid.IntRange(0, n-1).Draw(t, "node"))
 		o.start = append(o.start, time.Duration(rapid.Int64Range(0, int64(o.check.Interval)/int64(time.Millisecond)-1).Draw(t, "phase"))*time.Millisecond)
-		o.hangs = append(o.hangs, hangs)
+		o.hangs = append(o.hangs, rapid.Bool().Draw(t, "hangs"))
 	}
 	return o
 }
 
-// Whatever the times of their checks, and wherever they run: where more than half of a service's instances begin to fail at one
+// Whatever the times of their checks, wherever they run, and however they fail: where more than half of a service's instances begin to fail at one
 // moment none of them is taken out.
 func TestMostThatFailAtOnceStayIn(t *testing.T) {
 	t.Parallel()

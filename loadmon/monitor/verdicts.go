@@ -45,6 +45,7 @@ type verdicts struct {
 	c      Config
 	writer *runner.Runner
 	mu     sync.Mutex // held while one writes: what is older must not come last
+	outage outage
 }
 
 func newVerdicts(c Config, failed func(error, time.Duration)) *verdicts {
@@ -77,7 +78,8 @@ func (v *verdicts) run(ctx context.Context) error {
 func (v *verdicts) write(ctx context.Context) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	health := v.c.Checker.Health()
+	began := time.Now()
+	health, less := v.outage.soften(v.c.Checker.Health(), began)
 	n := 0
 	for _, instances := range health {
 		for _, h := range instances {
@@ -92,6 +94,10 @@ func (v *verdicts) write(ctx context.Context) error {
 	wrote, err := v.c.Store.Health(ctx, v.c.Node, health)
 	if wrote {
 		v.c.Metrics.verdictWrites.Inc()
+	}
+	now := time.Now()
+	if v.outage.wrote(health, err, now.Sub(began), now); less && err == nil {
+		time.AfterFunc(v.outage.until.Sub(now), v.writer.Kick)
 	}
 	return err
 }

@@ -155,6 +155,69 @@ func TestVerdictsAfterAnOutage(t *testing.T) {
 	})
 }
 
+// What began to fail while etcd was away is told as suspicion first: other nodes have the same to tell, and nobody is to be
+// out because his monitor came first. What etcd knew already stays as it was.
+func TestSuspicionsComeFirstAfterAnOutage(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s, c := &store{token: token}, &checker{changed: make(chan struct{}, 1)}
+		m := newMonitor(t, Config{Store: s, Checker: c})
+		defer run(t, m.Run)()
+		m.Deliver(published(t, n1, []string{"192.168.1.1:80", "192.168.1.2:80"}))
+		began := time.Now()
+		failing := cluster.Health{Verdict: cluster.Failing, Reason: "no answer", Since: began.Add(4 * time.Second), Began: began}
+		say := func(h cluster.NodeHealth) {
+			c.mu.Lock()
+			c.health = h
+			c.mu.Unlock()
+			c.changed <- struct{}{}
+		}
+		say(cluster.NodeHealth{"a": {"x": failing}})
+		time.Sleep(time.Minute)
+		health, _ := s.written()
+		require.Equal(t, cluster.NodeHealth{"a": {"x": failing}}, health, "without an outage it is told at once")
+
+		s.set(token, errors.New("etcd is away"))
+		now := cluster.NodeHealth{"a": {"x": failing, "y": failing, "z": {Verdict: cluster.Failing, Reason: "it says so itself", Since: began}, "w": {Verdict: cluster.Dead}}}
+		say(now)
+		time.Sleep(30 * time.Second)
+		s.set(token, nil)
+		time.Sleep(verdictRetry)
+		synctest.Wait()
+		first := cluster.NodeHealth{"a": {"x": failing, "y": {Verdict: cluster.Suspect, Reason: "no answer", Since: began}, "z": now["a"]["z"], "w": now["a"]["w"]}}
+		health, writes := s.written()
+		require.Equal(t, first, health)
+		time.Sleep(outageQuiet)
+		synctest.Wait()
+		health, after := s.written()
+		require.Equal(t, now, health)
+		require.Len(t, after, len(writes)+1)
+	})
+}
+
+// A write that etcd took late was an outage too; one that it took at once was none.
+func TestOutage(t *testing.T) {
+	t.Parallel()
+	var o outage
+	noon := time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
+	said := cluster.NodeHealth{"a": {"x": {Verdict: cluster.Failing, Since: noon, Began: noon}}}
+	verdict := func(at time.Duration) cluster.Verdict {
+		out, less := o.soften(said, noon.Add(at))
+		require.Equal(t, less, out["a"]["x"].Verdict == cluster.Suspect)
+		return out["a"]["x"].Verdict
+	}
+	require.Equal(t, cluster.Failing, verdict(0))
+	o.wrote(nil, nil, outageFrom, noon)
+	require.Equal(t, cluster.Failing, verdict(0))
+	o.wrote(nil, nil, outageFrom+1, noon)
+	require.Equal(t, cluster.Suspect, verdict(outageQuiet-1))
+	require.Equal(t, cluster.Failing, verdict(outageQuiet))
+	o.wrote(said, errors.New("away"), 0, noon)
+	require.Equal(t, cluster.Suspect, verdict(time.Hour), "for as long as it lasts")
+	o.wrote(said, nil, 0, noon)
+	require.Equal(t, cluster.Failing, verdict(0), "it is known by now")
+}
+
 // Snapshots that come faster than they are looked at do not hold up whoever delivers them.
 func TestTheNewestSnapshotCounts(t *testing.T) {
 	t.Parallel()
