@@ -232,7 +232,7 @@ func TestMachineHistories(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		most := rapid.IntRange(1, 3).Draw(t, "most")
 		w := cloud(t, most)
-		w.offer(&cluster.NodeOffer{Most: most, Capacity: w.boot, Idle: cluster.Duration(2 * time.Minute)})
+		w.offer(&cluster.NodeOffer{Most: most, Capacity: w.boot, Idle: cluster.Duration(time.Minute)})
 		given := map[string]bool{}
 		step := func() {
 			w.second()
@@ -253,11 +253,11 @@ func TestMachineHistories(t *testing.T) {
 			if rapid.Bool().Draw(t, "another leader") {
 				w.state = State{}
 			}
-			for range rapid.SampledFrom([]int{1, 20, 100, 3 * 60}).Draw(t, "seconds") {
+			for range rapid.SampledFrom([]int{1, 20, 120}).Draw(t, "seconds") {
 				step()
 			}
 		}
-		for range 60 {
+		for range 45 {
 			step()
 		}
 		all := slices.Collect(maps.Values(want))
