@@ -10,5 +10,10 @@
 //   - A port of a node belongs to one instance at a time. It goes to another service only when no node can send it
 //     connections that were meant for the one before.
 //   - What cannot be read, or is held back, stops nothing.
+//   - Of a list of instances that somebody else runs as many well ones serve as are wanted, where there are so many, and none of
+//     them is exchanged for another.
+//   - An instance moves off a busy node only where both nodes are more even afterwards, at most once in five minutes for each
+//     service; with loads that do not change none comes back.
+//   - A machine from a hook is given back only when nothing runs on it, and there are never more than its owner permits.
 //   - When everything is as it is wanted, nothing is done.
 package placement
