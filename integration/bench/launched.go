@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"sync"
 	"time"
 
 	"github.com/weir-lb/weir/cluster"
@@ -15,6 +14,7 @@ import (
 	"github.com/weir-lb/weir/integration"
 	"github.com/weir-lb/weir/launcher"
 	"github.com/weir-lb/weir/launcher/keep"
+	"github.com/weir-lb/weir/launcher/launchertest"
 	"github.com/weir-lb/weir/loadmon"
 )
 
@@ -90,16 +90,15 @@ func ready(t *trial, w *integration.World) (n int) {
 	return n
 }
 
-// fakeNode is a driver that starts nothing, and a load monitor that finds each instance equally busy.
+// fakeNode is a load monitor that finds each instance equally busy.
 type fakeNode struct {
-	name  string
-	began time.Time
-	mu    sync.Mutex
-	there map[string]launcher.Status
+	name   string
+	began  time.Time
+	driver launchertest.Idle
 }
 
 func startFakeNode(t *trial, w *integration.World, i int) {
-	n := &fakeNode{name: nodeName(i), began: time.Now().Add(-time.Hour), there: map[string]launcher.Status{}}
+	n := &fakeNode{name: nodeName(i), began: time.Now().Add(-time.Hour)}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	t.must(err)
 	server := &http.Server{Handler: http.HandlerFunc(n.loads), ReadHeaderTimeout: time.Minute}
@@ -110,7 +109,7 @@ func startFakeNode(t *trial, w *integration.World, i int) {
 	t.Cleanup(func() { _ = store.Close() })
 	t.must(store.Join(t.ctx, n.name, &cluster.Node{Addresses: []netip.Addr{nodeAddress(i)}, Monitor: "http://" + l.Addr().String()}))
 	k, err := keep.New(keep.Config{
-		Node: n.name, Store: store, Drivers: map[string]launcher.Driver{cluster.DriverProcess: n},
+		Node: n.name, Store: store, Drivers: map[string]launcher.Driver{cluster.DriverProcess: &n.driver},
 		Self:  cluster.Launcher{Drivers: []string{cluster.DriverProcess}, Ports: cluster.PortRange{From: 20000, To: 29999}, Address: nodeAddress(i)},
 		Probe: func(context.Context, *cluster.Check, netip.AddrPort) error { return nil },
 	})
@@ -131,34 +130,10 @@ func acknowledge(ctx context.Context, store *etcd.Store, node string) error {
 	})
 }
 
-// Ensure, Stop and List make it a launcher.Driver.
-func (n *fakeNode) Ensure(_ context.Context, spec launcher.Spec) error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.there[spec.ID] = launcher.Status{ID: spec.ID, Service: spec.Service, State: launcher.Running, PID: 1, Started: time.Now(), Starts: 1}
-	return nil
-}
-
-func (n *fakeNode) Stop(_ context.Context, id string, _ time.Duration) error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	delete(n.there, id)
-	return nil
-}
-
-func (n *fakeNode) List(context.Context) (all []launcher.Status, err error) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	for _, s := range n.there {
-		all = append(all, s)
-	}
-	return all, nil
-}
-
 func (n *fakeNode) loads(w http.ResponseWriter, _ *http.Request) {
 	up := time.Since(n.began).Seconds()
 	r := loadmon.Report{Node: n.name, At: time.Now(), UptimeS: up}
-	all, _ := n.List(context.Background())
+	all, _ := n.driver.List(context.Background())
 	for _, s := range all {
 		r.Loads = append(r.Loads, equallyBusy(s.Service, s.ID, up))
 	}

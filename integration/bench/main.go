@@ -44,6 +44,7 @@ var measurements = []measurement{
 	{name: "drivers", run: measureDrivers},
 	{name: "balance", run: measureBalance, apart: true},
 	{name: "scale", run: measureScale, apart: true},
+	{name: "busy", run: measureBusy, apart: true},
 	{name: "drain", run: measureDrain, apart: true},
 	{name: "launched", run: measureLaunched, apart: true},
 }
@@ -102,7 +103,7 @@ func parse(args []string, log io.Writer) (options, error) {
 	flags.SetOutput(log)
 	only := ""
 	flags.BoolVar(&o.quick, "quick", false, "fewer repetitions, and no large sizes: about a minute")
-	flags.StringVar(&only, "only", "", "measure these alone, separated by commas: load, change, node, leader, monitor, put, connect, features, drivers; or balance, scale, drain, launched, which are measured only so")
+	flags.StringVar(&only, "only", "", "measure these alone, separated by commas: load, change, node, leader, monitor, put, connect, features, drivers; or balance, scale, busy, drain, launched, which are measured only so")
 	flags.StringVar(&o.output, "o", "text", "text or json")
 	flags.StringVar(&o.program, "weir", "bin/weir", "the program whose agents are measured")
 	flags.StringVar(&o.etcd, "etcd", "etcd", "the etcd server to run; empty: the embedded one, inside this process")

@@ -17,10 +17,10 @@ const (
 	scaleEach   = 10                   // open connections that each instance should have
 	scaleWindow = 20 * time.Second     // in which fewer must have been wished all the time
 	scaleQuota  = 0.08                 // processors of each instance, where the load is by busy
-	scaleOwn    = 0.06                 // part of what a connection costs that is not its work
+	scaleCalm   = 0.8                  // part of its target that each does before: what a connection costs beside its work is not known
 	scaleWork   = 5 * time.Millisecond // of processor time for each connection, so that 16/s keep an instance busy
 	scaleBusy   = 0.6                  // that each instance should be
-	scaleSettle = 12 * time.Second     // until the figures of new instances are known
+	scaleSettle = 15 * time.Second     // until the figures of new instances are known
 	scaleLimit  = 90 * time.Second     // for whatever is awaited
 )
 
@@ -28,15 +28,20 @@ const (
 // sends new connections to as many instances as that needs: real launchers, load monitors, agents and connections.
 func measureScale(t *trial) {
 	s := newScaleStage(t)
-	up, down := s.steps(t, 2, 6, 0, pick(t, 5, 2))
+	up, down := s.steps(t, leap{from: 2, to: 6, back: true}, pick(t, 4, 2))
 	t.report(seconds("load x 3 by connections: step to 6 routable, of 2 before", up).target(10))
-	t.report(seconds(fmt.Sprintf("load gone: step to 2 routable again, window %s", scaleWindow), down).Row)
-	up, _ = s.steps(t, 4, 12, 0, pick(t, 4, 1))
+	t.report(seconds(fmt.Sprintf("load gone: step to 2 of 6 routable, window %s", scaleWindow), down).Row)
+	up, _ = s.steps(t, leap{from: 4, to: 12}, pick(t, 3, 1))
 	t.report(seconds("load x 3 by connections: step to 12 routable, of 4 before", up).target(25))
-	up, _ = s.steps(t, 2, 6, 4, pick(t, 4, 2))
+	up, _ = s.steps(t, leap{from: 2, to: 6, warm: 4}, pick(t, 3, 1))
 	t.report(seconds("load x 3 by connections, 4 in the warm pool: step to 6 routable, of 2 before", up).Row)
 	t.report(seconds("of that, since the decision", s.decided).target(1))
-	t.report(seconds("load x 3 by busy: step to 12 routable, of 4 before", s.byBusy(t, pick(t, 2, 1))).target(60))
+}
+
+// measureBusy does the same with a load of processor time, by nothing else than how busy instances are, which ends at 1.
+func measureBusy(t *trial) {
+	s := newScaleStage(t)
+	t.report(seconds(fmt.Sprintf("load x %.2g by busy alone: step to 12 routable, of 4 before", 3/scaleCalm), s.byBusy(t, pick(t, 2, 1))).target(60))
 }
 
 // timed is a row of few times, of which the longest is judged.
@@ -88,23 +93,34 @@ func (s *scaleStage) settle(t *trial) {
 	t.pause(scaleSettle + time.Duration(s.phase.Float64()*float64(5*time.Second)))
 }
 
-// steps triples the open connections several times, each time of a service of its own, and then ends them.
-func (s *scaleStage) steps(t *trial, from, to, warm, times int) (up, down []time.Duration) {
+// leap is a step of the load, from that of so many instances to that of three times as many.
+type leap struct {
+	from, to, warm int
+	back           bool // and back, once the figures of the new ones are known: what is not known counts as busy then
+}
+
+// steps triples the open connections several times, each time of a service of its own.
+func (s *scaleStage) steps(t *trial, one leap, times int) (up, down []time.Duration) {
 	s.decided = nil
 	for range times {
-		name, f := s.publish(from, cluster.ScaleMetric{Metric: "connections", Target: scaleEach}, func(service *cluster.Service) { service.Warm = warm })
-		before := s.world.Hold(s.world.Client, f, from*scaleEach)
+		name, f := s.publish(one.from, cluster.ScaleMetric{Metric: "connections", Target: scaleEach}, func(service *cluster.Service) { service.Warm = one.warm })
+		before := s.world.Hold(s.world.Client, f, one.from*scaleEach)
 		s.settle(t)
-		step := time.Now()
-		more := s.world.Hold(s.world.Client, f, (to-from)*scaleEach)
-		s.world.AwaitRoutable(f, to, scaleLimit)
-		up = append(up, time.Since(step))
+		begin := time.Now()
+		more := s.world.Hold(s.world.Client, f, (one.to-one.from)*scaleEach)
+		s.world.AwaitRoutable(f, one.to, scaleLimit)
+		up = append(up, time.Since(begin))
 		s.decided = append(s.decided, time.Since(s.lastDecision(t, name)))
+		if one.back {
+			s.settle(t)
+			before()
+			more()
+			begin = time.Now()
+			s.world.AwaitRoutable(f, one.from, scaleLimit)
+			down = append(down, time.Since(begin))
+		}
 		before()
 		more()
-		step = time.Now()
-		s.world.AwaitRoutable(f, from, scaleLimit)
-		down = append(down, time.Since(step))
 		s.world.Withdraw(name)
 	}
 	return up, down
@@ -122,11 +138,11 @@ func (s *scaleStage) lastDecision(t *trial, name string) (at time.Time) {
 	return at
 }
 
-// byBusy sends instances with quotas as much as they should take, and then three times as much: more than four can do.
+// byBusy sends four instances with quotas about what they should take, and then what twelve should.
 func (s *scaleStage) byBusy(t *trial, times int) (up []time.Duration) {
-	const calm, rate = 30 * time.Second, scaleBusy * scaleQuota / (1 + scaleOwn)
-	due := evenly(4*rate/scaleWork.Seconds(), 0, calm)
-	due = append(due, evenly(12*rate/scaleWork.Seconds(), calm, calm+scaleLimit)...)
+	calm, rate := 30*time.Second, scaleBusy*scaleQuota/scaleWork.Seconds()
+	due := evenly(4*scaleCalm*rate, 0, calm)
+	due = append(due, evenly(12*rate, calm, calm+scaleLimit)...)
 	for range times {
 		name, f := s.publish(4, cluster.ScaleMetric{Metric: "busy", Target: scaleBusy}, func(service *cluster.Service) {
 			service.Run.Env = map[string]string{lab.WorkVariable: scaleWork.String()}
@@ -134,10 +150,10 @@ func (s *scaleStage) byBusy(t *trial, times int) (up []time.Duration) {
 		})
 		stop := s.press(t, f, due)
 		t.pause(calm)
-		step := time.Now()
+		begin := time.Now()
 		s.world.AwaitRoutable(f, 4, 0) // so it was at its target
 		s.world.AwaitRoutable(f, 12, scaleLimit)
-		up = append(up, time.Since(step))
+		up = append(up, time.Since(begin))
 		stop()
 		s.world.Withdraw(name)
 	}

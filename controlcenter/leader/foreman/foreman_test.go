@@ -357,8 +357,9 @@ func TestInstancesAreLaunchedReplacedAndMoved(t *testing.T) {
 
 	id := serving["n1"][0]
 	l.hosts["n1"].kill(t, id)
-	l.until("one is gone", func(m map[string][]string) bool { return total(m) == 2 })
-	l.until("it is back", func(m map[string][]string) bool { return total(m) == 3 })
+	l.until("it is back", func(m map[string][]string) bool { // perhaps before anybody saw that it was gone
+		return total(m) == 3 && l.operations().Launched["n1"][id].Starts == 2
+	})
 	require.Contains(t, l.serving()["n1"], id, "the same one")
 
 	// Another leader starts none twice.
