@@ -2,6 +2,7 @@ package demo
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"syscall"
 	"time"
@@ -28,7 +29,11 @@ const patience = 60 * time.Second
 // play plays all parts, one after the other.
 func (t *tale) play(ctx context.Context) error {
 	for _, p := range t.parts() {
-		if err := t.perform(ctx, p); err != nil {
+		err := t.perform(ctx, p)
+		if errors.Is(err, context.Canceled) {
+			err = errors.New("interrupted")
+		}
+		if err != nil {
 			return fmt.Errorf("%s: %w", p.title, err)
 		}
 	}

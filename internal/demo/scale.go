@@ -172,7 +172,9 @@ The cluster stays up, and the calm load goes on, until Ctrl-C. In another termin
   %[2]s scale %[3]s 5
   %[2]s node uncordon n2
   %[2]s controlcenter get instances -o wide
+  ip netns exec %[4]s %[2]s status %[5]s
   ip netns exec %[4]s %[2]s describe service %[3]s %[5]s
+  ip netns exec %[4]s %[2]s logs %[3]s %[5]s
   ip netns exec %[4]s %[2]s top %[5]s
   ip netns exec %[4]s curl -s localhost:9648/debug/state
 `, t.endpoint(), t.options.Program, launchedService, t.cluster.Nodes[0].Name(), insecure)
