@@ -96,8 +96,9 @@ func runLogs(ctx context.Context, o *serviceLogsOptions, s store) error {
 	if err != nil {
 		return err
 	}
-	if _, err := controlcenter.Services(snapshot, o.ask.Service); err != nil && !launched(ops, o.ask.Service) {
-		return err
+	_, unknown := controlcenter.Services(snapshot, o.ask.Service)
+	if unknown != nil && o.ask.Follow && !launched(ops, o.ask.Service) {
+		return unknown
 	}
 	stations := stationsOf(o.ask.Service, snapshot, ops)
 	if len(stations) == 0 {
@@ -108,7 +109,9 @@ func runLogs(ctx context.Context, o *serviceLogsOptions, s store) error {
 	}
 	client := o.etcd.asks(s.Secret)
 	defer client.Close()
-	return newListener(o, &client, stations).run(ctx)
+	l := newListener(o, &client, stations)
+	l.unknown = unknown
+	return l.run(ctx)
 }
 
 // station is a node that may have output of a service.
@@ -170,6 +173,7 @@ type listener struct {
 	*serviceLogsOptions
 	client   *door.Client
 	stations []station
+	unknown  error // why the service is not known; what is kept of one that was withdrawn is shown all the same
 
 	mu      sync.Mutex
 	missing map[string]bool // nodes of which something is missing
@@ -238,6 +242,8 @@ func (l *listener) verdict() error {
 	switch {
 	case len(l.missing) > 0:
 		return fmt.Errorf("%w: what instances on %s wrote", errIncomplete, strings.Join(slices.Sorted(maps.Keys(l.missing)), ", "))
+	case len(l.known) == 0 && !l.ask.Follow && l.unknown != nil:
+		return l.unknown
 	case len(l.known) == 0 && !l.ask.Follow && l.ask.Instance != "":
 		return fmt.Errorf("nothing is kept of instance %s: see weir get instances %s; of those that were stopped, each node keeps the last 20", l.ask.Instance, l.ask.Service)
 	case len(l.known) == 0 && !l.ask.Follow:

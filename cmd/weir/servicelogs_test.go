@@ -96,6 +96,9 @@ func TestLogs(t *testing.T) {
 	require.Equal(t, 1, r.code)
 	require.Contains(t, r.err, "shpo")
 
+	require.Equal(t, 0, c.run(t, "controlcenter", "withdraw", "shop", "--no-wait").code)
+	require.Equal(t, "shop-2 | fourth\n", c.run(t, "logs", "shop", "--since", "2026-01-02T12:00:03.5Z").out, "of one that was withdrawn")
+
 	// A node that cannot be asked is named, and the rest is shown.
 	launching(t, s, "n3", "http://127.0.0.1:1")
 	launching(t, s, "n4", "")

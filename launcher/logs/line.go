@@ -18,9 +18,6 @@ type Line struct {
 	Note      string   `json:"note,omitempty"`      // of what is missing
 }
 
-// word says whether it is no line of an instance.
-func (l Line) word() bool { return l.Stream == "" }
-
 // parse reads a line as shims keep them: TIME STREAM F|P TEXT.
 func parse(text string) (l Line, ok bool) {
 	parts := strings.SplitN(text, " ", 4)

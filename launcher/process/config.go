@@ -26,7 +26,7 @@ type Config struct {
 
 	// Given are further variables of an instance, NAME=VALUE, that are no part of what it was asked to run by: they may differ
 	// from one start to the next. Nil: none.
-	Given func(id string) []string
+	Given func(id string) []string `json:"-"`
 
 	OutputBytes int64 // kept of each instance's output, in all. 0: 10 MiB. Less than 64 KiB is not taken
 	OutputFiles int   // that it is kept in; one of them is lost at a time. 0: 4

@@ -293,6 +293,23 @@ func TestNothingIsInherited(t *testing.T) {
 	require.Equal(t, want, string(score))
 }
 
+// What the driver gives beside is no part of what an instance was asked to run by: it may change, and nothing differs.
+func TestGiven(t *testing.T) {
+	t.Parallel()
+	c := place(t)
+	word := "first"
+	c.Given = func(id string) []string { return []string{"WEIR_TOKEN=" + word + " of " + id} }
+	d := open(t, c)
+	defer d.Close()
+	spec := script("a", `echo "$WEIR_TOKEN"; grep ^WEIR_TOKEN "$WEIR_ENV_FILE"; exec sleep 300`)
+	require.NoError(t, d.Ensure(t.Context(), spec))
+	got := until(t, d, func(s launcher.Status) bool { return len(s.Output) == 2 })
+	require.Equal(t, []string{"first of a", "WEIR_TOKEN='first of a'"}, got.Output)
+	word = "second"
+	require.NoError(t, d.Ensure(t.Context(), spec))
+	require.Equal(t, got.PID, until(t, d, func(launcher.Status) bool { return true }).PID, "it runs on")
+}
+
 // A shim that hangs before there is an instance.
 func TestStartTimeout(t *testing.T) {
 	t.Parallel()
