@@ -209,6 +209,18 @@ func TestSickOneIsReplacedOnceItsSubstituteIsReady(t *testing.T) {
 	require.Equal(t, 1, w.told("it is not well: 503"))
 }
 
+// Whoever takes new connections is ready, also one whose check failed once, and one that is used in a panic.
+func TestReady(t *testing.T) {
+	t.Parallel()
+	for status, want := range map[cluster.Status]bool{
+		cluster.Serving: true, cluster.IsSuspect: true, cluster.Panic: true, cluster.Standby: true,
+		cluster.IsFailing: false, cluster.IsDead: false, cluster.Draining: false,
+	} {
+		m := &member{launched: &cluster.Launched{Phase: cluster.PhaseReady}, state: &cluster.State{Status: status}}
+		require.Equal(t, want, m.ready(), status)
+	}
+}
+
 func TestRefusedIsTriedElsewhere(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 3)
