@@ -155,3 +155,24 @@ func TestSamplerWhatCannotBeRead(t *testing.T) {
 		require.EqualError(t, err, want)
 	}
 }
+
+// Two services that share an instance's address see all of its load, each: the node's counters do not know who was asked for.
+func TestSamplerOfASharedAddress(t *testing.T) {
+	t.Parallel()
+	web := listener("192.168.1.1:80", cluster.TCP)
+	locals := []loadmon.Local{{Service: "a", Instance: "x", Listeners: []cluster.Listener{web}}, {Service: "b", Instance: "x", Listeners: []cluster.Listener{web}}}
+	host := &fakeHost{
+		opened: map[cluster.Listener]uint64{web: 1000}, flows: map[cluster.Listener]Flows{web: {Active: 3}}, pids: map[cluster.Listener]int{web: 17},
+		usage: map[int]Usage{17: {Source: "cgroup v2"}},
+	}
+	s, now := NewSampler("n1", host, 2), time.Now()
+	_, err := s.Sample(t.Context(), locals, now)
+	require.NoError(t, err)
+	host.opened[web], host.usage[17] = 1050, Usage{Source: "cgroup v2", CPU: 5 * time.Second}
+	r, err := s.Sample(t.Context(), locals, now.Add(5*time.Second))
+	require.NoError(t, err)
+	require.Len(t, r.Loads, 2)
+	for _, l := range r.Loads {
+		require.Equal(t, []any{uint64(50), uint64(3), 0.5}, []any{l.Connections, l.Active, l.Busy}, l.Service)
+	}
+}
