@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/net/http2"
@@ -64,6 +65,9 @@ func TestProbeGRPCOfOtherPeers(t *testing.T) {
 		require.Equal(t, line(o.Reason+o.Output), o.Reason+o.Output, name)
 	}
 }
+
+// patient is the timeout where the answer is what matters: TLS takes its time on a busy machine.
+const patient = cluster.Duration(20 * time.Second)
 
 // What a peer answers that speaks HTTP/2, but no proper gRPC.
 func TestProbeGRPCOfOddAnswers(t *testing.T) {
@@ -133,7 +137,7 @@ func TestProbeGRPCOfOddAnswers(t *testing.T) {
 			_ = conn.(*net.TCPConn).CloseWrite()
 			_, _ = io.Copy(io.Discard, conn)
 		})
-		o := probed(t, a, cluster.Check{GRPC: &cluster.GRPCCheck{}})
+		o := probed(t, a, cluster.Check{GRPC: &cluster.GRPCCheck{}, Timeout: patient})
 		if test.want.Output == "" {
 			o.Output = ""
 		}
@@ -156,20 +160,37 @@ func TestProbeGRPCSaysWhatItAsks(t *testing.T) {
 	s.EnableHTTP2 = true
 	s.StartTLS()
 	a := address(t, s)
-	require.Equal(t, Outcome{Kind: Good}, probed(t, a, cluster.Check{GRPC: &cluster.GRPCCheck{Service: "shop", TLS: &cluster.CheckTLS{Name: "shop.example"}}}))
+	require.Equal(t, Outcome{Kind: Good}, probed(t, a, cluster.Check{GRPC: &cluster.GRPCCheck{Service: "shop", TLS: &cluster.CheckTLS{Name: "shop.example"}}, Timeout: patient}))
 	r := <-asked
 	body, err := io.ReadAll(r.Body)
 	require.NoError(t, err)
 	require.Equal(t, "\x00\x00\x00\x00\x06\x0a\x04shop", string(body))
 	require.Equal(t, []string{"POST", "/grpc.health.v1.Health/Check", "shop.example", "application/grpc", "trailers", "weir-check"},
 		[]string{r.Method, r.URL.Path, r.Host, r.Header.Get("Content-Type"), r.Header.Get("Te"), r.UserAgent()})
-	o := probed(t, a, cluster.Check{GRPC: &cluster.GRPCCheck{TLS: &cluster.CheckTLS{Verify: true}}})
+	o := probed(t, a, cluster.Check{GRPC: &cluster.GRPCCheck{TLS: &cluster.CheckTLS{Verify: true}}, Timeout: patient})
 	require.Equal(t, Bad, o.Kind)
 	require.Contains(t, o.Reason, "certificate")
 
 	plain := httptest.NewUnstartedServer(http.NotFoundHandler())
 	plain.Config.ErrorLog = quiet()
 	plain.StartTLS()
-	o = probed(t, address(t, plain), cluster.Check{GRPC: &cluster.GRPCCheck{TLS: &cluster.CheckTLS{}}})
+	o = probed(t, address(t, plain), cluster.Check{GRPC: &cluster.GRPCCheck{TLS: &cluster.CheckTLS{}}, Timeout: patient})
 	require.Equal(t, Bad, o.Kind, "TLS without HTTP/2")
+}
+
+// FuzzHear reads what any peer may send: it ends, and what it returns is one call or an error.
+func FuzzHear(f *testing.F) {
+	var out bytes.Buffer
+	framer := http2.NewFramer(&out, nil)
+	_ = framer.WriteSettings()
+	_ = framer.WriteData(1, false, []byte{0, 0, 0, 0, 2, 8, 1})
+	f.Add(out.Bytes())
+	f.Add(callText("http", "a", "/b", nil)[len(http2.ClientPreface):])
+	f.Fuzz(func(t *testing.T, data []byte) {
+		c, err := hear(bytes.NewReader(data), io.Discard)
+		if err == nil {
+			require.LessOrEqual(t, len(c.message), maxHealthAnswer)
+			c.judge(&cluster.GRPCCheck{})
+		}
+	})
 }
