@@ -91,14 +91,20 @@ func (w *World) Serving(service string) map[string][]string {
 	return out
 }
 
+// AllServing are the ids of Serving.
+func (w *World) AllServing(service string) (ids []string) {
+	w.t.Helper()
+	for _, there := range w.Serving(service) {
+		ids = append(ids, there...)
+	}
+	return ids
+}
+
 // AwaitServing waits until so many instances of a service take new connections, and returns their ids.
 func (w *World) AwaitServing(service string, n int, within time.Duration) (ids []string) {
 	w.t.Helper()
 	w.Eventually(within, fmt.Sprintf("%d instances of %s serve", n, service), func() bool {
-		ids = nil
-		for _, there := range w.Serving(service) {
-			ids = append(ids, there...)
-		}
+		ids = w.AllServing(service)
 		return len(ids) == n
 	})
 	return ids

@@ -308,6 +308,8 @@ func TestWhatIsHeldBackStopsNothing(t *testing.T) {
 		w.second()
 	}
 	require.Equal(t, 2, sum(w.hosts("a", cluster.WantServing)))
+	require.Len(t, w.problems, 1)
+	require.Contains(t, w.problems[0].Error(), "nothing is placed, moved or stopped")
 	w.draft.Held(nil)
 	w.draft.Ready(false)
 	for range 120 {

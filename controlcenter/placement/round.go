@@ -52,6 +52,12 @@ func Plan(prev State, in Input) (State, []Action, []cluster.Problem) {
 		r.acquire()
 		r.freePorts()
 	}
+	if held := in.Snapshot.Held; held != nil {
+		r.problems = append(r.problems, cluster.Problem{
+			Object: "launched instances", What: "nothing is placed, moved or stopped: deletions are held back: " + held.Reason,
+			Fix: fmt.Sprintf("publish again what is missing; if it is meant: weir guard accept --revision %d", held.Revision),
+		})
+	}
 	r.forget(members)
 	if len(r.actions) > mostAtOnce {
 		r.actions = r.actions[:mostAtOnce]

@@ -26,6 +26,7 @@ const allVariable = "WEIR_CHAOS"
 var program string
 
 func TestMain(m *testing.M) {
+	lab.BecomeLaunched()
 	lab.BecomeWorker()
 	os.Exit(testMain(m))
 }

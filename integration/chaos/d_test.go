@@ -31,6 +31,7 @@ var controlCases = map[string]func(*run){
 	"D5":  mostChecksFail,
 	"D6":  flappingCheck,
 	"D17": nodeAndLeaderDie,
+	"D18": leaderDiesWhileScaling,
 }
 
 // checked is a service whose instances run on the nodes themselves, each with a page of its own that says whether it is

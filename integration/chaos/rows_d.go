@@ -79,4 +79,15 @@ var controlRows = []Row{{
 		Old: "if g.blocked() || in.Paused {",
 		New: "if g.blocked() || in.Paused || g.hosts > 0 {",
 	},
+}, {
+	ID:       "D18",
+	Fault:    "kill -9 of the control center that leads, of two, at any moment while a launched service is scaled from 2 to 8 instances and back, eight times",
+	Expected: "the other goes on where it was: each instance runs once, as many as are wanted and no more, and never fewer than before",
+	Target:   "twice 0, surplus 0, lost 0, interrupted > 0 of 8, conn_failed 0",
+	Variants: one,
+	Mutation: Mutation{
+		File: "controlcenter/placement/service.go", Why: "instances that start are not counted, so that they are started again",
+		Old: "		if m.standby() {\n			standby++\n		} else {\n			serving++",
+		New: "		if m.standby() {\n			standby++\n		} else if m.ready() {\n			serving++",
+	},
 }}
