@@ -28,7 +28,6 @@ var token = strings.Repeat("t", 40)
 type store struct {
 	mu     sync.Mutex
 	token  string
-	asked  int // for the token
 	err    error
 	health cluster.NodeHealth
 	writes []time.Time
@@ -37,7 +36,6 @@ type store struct {
 func (s *store) Secret(context.Context) (string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.asked++
 	return s.token, s.err
 }
 
@@ -55,12 +53,6 @@ func (s *store) set(token string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.token, s.err = token, err
-}
-
-func (s *store) questions() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.asked
 }
 
 // sampler measures what a test says; it keeps whom it was asked for.
