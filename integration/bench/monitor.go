@@ -73,7 +73,6 @@ func (t *trial) monitor(w *integration.World, program string) (c monitorCost) {
 	a.Program = program
 	a.Args = []string{"loadmon", "--node", "n1", "--etcd", w.Endpoint(), "--listen", "127.0.0.1:9649"}
 	a.Start()
-	t.Cleanup(a.Kill)
 	defer a.Kill()
 	t.pause(15 * time.Second) // the first searches for processes are behind it
 	begun := revisionOf(t, w)
