@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/internal/lab"
 )
 
 // TestLaunch has a service run from nothing: instances are started on nodes, reached at the VIP, started anew when they are
@@ -46,7 +47,8 @@ func TestLaunch(t *testing.T) {
 			now := ops.Launched["n1"][id]
 			return now.Phase == cluster.PhaseReady && now.PID != l.PID
 		})
-		t.Logf("back after %s", time.Since(begin).Round(time.Millisecond))
+		w.AwaitRoutable(f, 3, promised)
+		t.Logf("killed, back in service after %s", time.Since(begin).Round(time.Millisecond))
 	}
 	w.AwaitServing("a", 3, 10*time.Second)
 
@@ -61,6 +63,13 @@ func TestLaunch(t *testing.T) {
 	w.Eventually(10*time.Second, "rules lead to all", func() bool { return len(w.Flood(w.Client, f, 100).ByID) == 5 })
 
 	// Drained under connections: never fewer than are wanted, and none fails.
+	// Live connections, which end by themselves within the grace, do not break.
+	var live []*lab.Stream
+	for range 12 {
+		s, err := lab.StartStream(w.Client.Namespace, lab.StreamOptions{Frontend: Address(f), Interval: 20 * time.Millisecond})
+		require.NoError(t, err)
+		live = append(live, s)
+	}
 	weir("node", "drain", "n1")
 	failed, fewest := 0, 5
 	w.Eventually(60*time.Second, "nothing is left on n1", func() bool {
@@ -71,6 +80,12 @@ func TestLaunch(t *testing.T) {
 			n += len(there)
 		}
 		fewest = min(fewest, n)
+		if len(serving["n1"]) == 0 {
+			for _, s := range live {
+				w.endsWell(s)
+			}
+			live = nil
+		}
 		ops, err := w.Store.Operations(t.Context())
 		require.NoError(t, err)
 		return len(serving["n1"]) == 0 && len(ops.Assigned["n1"]) == 0
