@@ -206,7 +206,7 @@ func TestHostileServices(t *testing.T) {
 		require.Equal(t, map[string]int{"10.10.1.1:80": 1, "10.10.1.6:80": 1}, n.holds())
 		require.NotContains(t, n.log.String(), "\x1b")
 		text := fmt.Sprint(n.Status().Problems)
-		for _, want := range []string{"../bb", "weight 1000000000 is outside", "weight -1 is outside", "want dead, failing or leaving", "169.254.169.254"} {
+		for _, want := range []string{"../bb", "weight 1000000000 is outside", "weight -1 is outside", "want dead, failing, leaving or suspect", "169.254.169.254"} {
 			require.Contains(t, text, want)
 		}
 	})
