@@ -55,6 +55,7 @@ func TestOutputOf(t *testing.T) {
 		{cluster.Failing, cluster.IsDead, &cluster.Down{}, ""},
 		{cluster.Leaving, cluster.IsLeaving, nil, "said"},
 		{cluster.Leaving, cluster.Standby, nil, ""},
+		{cluster.Suspect, cluster.IsSuspect, nil, "said"},
 		{"", cluster.Serving, nil, ""},
 	} {
 		in := &cluster.Inputs{Hosts: map[string]cluster.Host{"x": {Node: "n1", Down: test.down}}, Health: map[string]cluster.Health{}}
@@ -89,6 +90,13 @@ func TestWeightsBesideShares(t *testing.T) {
 		in.Admin = map[string]cluster.Admin{id(2): {Weight: &hand}}
 		require.Equal(t, []int{300_000, 500_000, want, 0}, weights())
 	}
+	four := 4
+	in.Admin = map[string]cluster.Admin{id(2): {Weight: &four}}
+	in.Health = map[string]cluster.Health{id(0): {Verdict: cluster.Suspect}}
+	require.Equal(t, []int{300_000, 500_000, 800_000, 0}, weights(), "one that is suspect takes its part")
+	in.Health = map[string]cluster.Health{id(0): {Verdict: cluster.Leaving}}
+	require.Equal(t, []int{0, 500_000, 1_000_000, 0}, weights())
+	in.Health = nil
 	one := 1
 	in.Admin = map[string]cluster.Admin{id(3): {Weight: &one}}
 	require.Equal(t, []int{300_000, 500_000, 400_000, 200_000}, weights(), "a word by hand wins over the file's no")

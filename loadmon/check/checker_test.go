@@ -169,6 +169,16 @@ func TestVerdictsOutliveARestart(t *testing.T) {
 	require.NotContains(t, c.Health()["a"], well.String(), "later snapshots only repeat what was said")
 }
 
+// A suspicion ends with the monitor that had it: the checks of the next one tell.
+func TestSuspicionsEndWithTheirMonitor(t *testing.T) {
+	t.Parallel()
+	d := world(service("a", tcp(), mineAt))
+	d.Health("n1", cluster.NodeHealth{"a": {mine.Instance: {Verdict: cluster.Suspect, Since: time.Now()}}})
+	c := New(Options{Node: "n1"})
+	c.Want(d.Snapshot(1))
+	require.Empty(t, c.Health())
+}
+
 // The first snapshot may be that of a file, older than the last verdicts: those of the next one count, too.
 func TestVerdictsOfALaterSnapshot(t *testing.T) {
 	t.Parallel()

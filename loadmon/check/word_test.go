@@ -75,6 +75,7 @@ func TestSilenceIsFailing(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		h := c.Health()["a"][mine.Instance]
 		require.Equal(t, cluster.Failing, h.Verdict)
+		require.Equal(t, h.Since, h.Began, "of silence there is one moment")
 		require.Equal(t, "it was silent for longer than 30s", h.Reason)
 		require.NoError(t, c.Tell(mine, Word{State: OK}))
 		require.Equal(t, cluster.Failing, verdict(c), "rise is two")
