@@ -17,7 +17,7 @@ type LoadSource struct {
 // Latency are the limits of a service's answers.
 type Latency struct {
 	Soft Duration `json:"soft,omitempty"` // an instance that is slower than this, and than its fellows, loses weight; default 100ms
-	Hard Duration `json:"hard,omitempty"` // one that is slower than this three times in a row is ejected; default 1s
+	Hard Duration `json:"hard,omitempty"` // one that is slower than this three times in a row, twelve while it is busy, is ejected; default 1s
 }
 
 // The defaults of Latency and Blend.
