@@ -57,7 +57,7 @@ func (w *loads) sample() {
 // pass lets time pass, a second at a time, and samples in each fifth.
 func (w *loads) pass(d time.Duration) {
 	for end, calm := w.now.Add(d), 0; w.now.Before(end); calm++ {
-		if calm > 5 && w.now.Unix()%5 == 0 {
+		if calm > 5 && w.now.Unix()%5 == 0 && w.now.Add(5*time.Second).Before(end) {
 			w.now = w.now.Add(4 * time.Second) // nothing happens but the next sample
 		}
 		if w.now.Unix()%5 == 4 {
