@@ -85,7 +85,8 @@ type driver struct {
 	stops   []string
 	stopErr error
 	blind   error
-	differs bool // what is there was started by another Spec
+	slow    time.Duration // how long an end takes
+	differs bool          // what is there was started by another Spec
 }
 
 func (d *driver) Ensure(_ context.Context, spec launcher.Spec) error {
@@ -110,6 +111,7 @@ func (d *driver) Ensure(_ context.Context, spec launcher.Spec) error {
 }
 
 func (d *driver) Stop(_ context.Context, id string, _ time.Duration) error {
+	time.Sleep(d.slow) // of the bubble
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.stopErr != nil {

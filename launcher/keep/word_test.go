@@ -104,3 +104,38 @@ func TestWhatEndedDiffers(t *testing.T) {
 		require.Equal(t, 2, n.starts("a-1"))
 	})
 }
+
+func TestOneThatIsNeverReadyIsToldOf(t *testing.T) {
+	inBubble(t, func(n *node) {
+		n.well(20000, false)
+		n.assign(wanted{"a-1": assigned(20000, cluster.WantServing)})
+		n.driver.mu.Lock()
+		n.driver.there["a-1"].Output = []string{"still loading"}
+		n.driver.mu.Unlock()
+		n.after(7 * time.Second)
+		require.Nil(t, n.store.launched["a-1"].Problem)
+		n.after(3 * time.Second)
+		l := n.store.launched["a-1"]
+		require.Equal(t, cluster.PhaseStarting, l.Phase)
+		require.Equal(t, "it runs, and is not ready after 10s: connection refused", l.Problem.What)
+		require.Equal(t, []string{"still loading"}, l.Output)
+		writes := n.store.writes
+		n.after(time.Minute)
+		require.Equal(t, writes, n.store.writes, "once")
+		n.well(20000, true)
+		n.after(time.Second)
+		require.Nil(t, n.store.launched["a-1"].Problem)
+	})
+}
+
+func TestOneThatHasToBeKilledIsToldOf(t *testing.T) {
+	inBubble(t, func(n *node) {
+		n.driver.slow = 10 * time.Second
+		n.assign(wanted{"a-1": assigned(20000, cluster.WantServing)})
+		n.assign(wanted{"a-1": assigned(20000, cluster.WantStopped)})
+		n.after(10 * time.Second)
+		l := n.store.launched["a-1"]
+		require.Equal(t, cluster.PhaseStopped, l.Phase)
+		require.Equal(t, "it did not end within 10s of TERM, and was killed", l.Problem.What)
+	})
+}
