@@ -21,12 +21,12 @@ func (r *round) external(s *cluster.Service, members []*member) {
 		switch {
 		case r.forgotten(m), m.lost && !r.launching(m.node):
 			r.unassign(m)
+		case m.phase() == cluster.PhaseRefused && listed:
+			t := team{round: r, service: s, version: m.assignment.Version}
+			t.refused(m)
 		case !m.kept():
 			looked[key] = true // until it is gone
 			r.depart(m)
-		case m.phase() == cluster.PhaseRefused:
-			t := team{round: r, service: s}
-			t.refused(m)
 		case !listed:
 			r.want(m, cluster.WantDrained, "it is not listed any more")
 		case looked[key] || m.lost || admin != nil && admin.Drain:

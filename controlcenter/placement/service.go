@@ -67,11 +67,11 @@ func (t *team) sort(m *member) {
 		return
 	case m.lost:
 		return // its node may come back, and then the better copy is kept
-	case !m.kept():
-		t.depart(m)
-		return
 	case m.phase() == cluster.PhaseRefused:
 		t.refused(m)
+		return
+	case !m.kept():
+		t.depart(m)
 		return
 	case m.assignment.Version != t.version:
 		m.leaving = "another version of it is wanted"
@@ -115,27 +115,28 @@ func (t *team) refresh(m *member) {
 	t.do("", "", "", cluster.Assign{Node: m.node, ID: m.id, Assignment: m.assignment})
 }
 
-// refused forgets what a node does not run. A port that somebody else listens on is not given to anybody for a while.
+// refused looks for another place for what a node does not run. A port that somebody else listens on is not given to anybody
+// for a while. Otherwise the node's word stands where everybody can read it, and the node is not asked again, until it had time
+// to change its mind or something else is asked of it.
 func (t *team) refused(m *member) {
-	busy := m.launched.PortBusy != 0
 	reason := "its node refuses it"
 	if m.launched.Problem != nil {
 		reason = m.launched.Problem.Error()
 	}
-	end := t.release(m)
-	end.Busy = busy
-	t.do(cluster.EventRefused, t.service.Name, fmt.Sprintf("instance %s on node %s: %s", m.id, m.node, reason), end)
-	if !busy {
-		t.rooms[m.node].refuse(t.service.Name)
+	told := fmt.Sprintf("instance %s on node %s: %s", m.id, m.node, reason)
+	switch {
+	case m.launched.PortBusy != 0:
+		end := t.release(m)
+		end.Busy = true
+		t.do(cluster.EventRefused, t.service.Name, told, end)
+	case m.assignment.Version != t.version || t.Now.Sub(m.launched.Since) >= refusalRest:
+		t.unassign(m)
+		return
+	case m.kept():
+		m.assignment.Wanted, m.assignment.Reason, m.assignment.Since = cluster.WantStopped, "its node refuses it", t.Now
+		t.do(cluster.EventRefused, t.service.Name, told, cluster.Assign{Node: m.node, ID: m.id, Assignment: m.assignment})
 	}
 	t.problems = append(t.problems, cluster.Problem{Object: named(t.service.Name), Field: "run", What: fmt.Sprintf("node %s refuses it: %s", m.node, reason), Fix: "see the launcher's configuration on that node"})
-}
-
-// refuse keeps a service away from a node for this round; its launcher's word, which is kept for a while, does so later.
-func (o *room) refuse(service string) {
-	if o != nil {
-		o.refused[service] = true
-	}
 }
 
 // cast has so many serve as are wanted, and the others stand by: who is ready serves first.

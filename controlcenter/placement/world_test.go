@@ -171,6 +171,7 @@ func (w *world) launch(node string) {
 			continue
 		}
 		switch {
+		case a.Wanted == cluster.WantStopped && l.Phase == cluster.PhaseRefused:
 		case a.Wanted == cluster.WantStopped:
 			if l.Phase != cluster.PhaseStopped {
 				w.register(node, id, a, false)

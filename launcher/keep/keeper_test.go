@@ -208,6 +208,12 @@ func TestRefusals(t *testing.T) {
 		n.after(time.Minute)
 		require.Zero(t, n.starts("a-1")+n.starts("a-2"), "they are placed elsewhere by now")
 		require.Equal(t, 1, n.starts("a-3"))
+
+		n.assign(wanted{"a-1": assigned(20000, cluster.WantStopped), "a-4": odd})
+		require.Equal(t, cluster.PhaseRefused, n.phase("a-1"), "its word stands as long as the leader leaves it there")
+		require.Equal(t, "root is not allowed", n.store.launched["a-1"].Problem.What)
+		n.assign(wanted{})
+		require.NotContains(t, n.store.launched, "a-1")
 	})
 }
 

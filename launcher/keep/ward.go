@@ -145,7 +145,7 @@ func (w *ward) step(ctx context.Context, n news) (again time.Duration, done bool
 		return w.orphan(n), false
 	}
 	w.service = a.About()
-	if a.Wanted == cluster.WantStopped {
+	if a.Wanted == cluster.WantStopped && (w.launched.Phase != cluster.PhaseRefused || n.status != nil) {
 		return w.stop(ctx, n), false
 	}
 	driver := orProcess(a.Run.Driver)

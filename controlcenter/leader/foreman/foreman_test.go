@@ -222,6 +222,11 @@ func (l *lab) node(name string, number int, change func(*keep.Config)) (stop fun
 		}
 	}
 	l.t.Cleanup(clear)
+	require.Eventually(l.t, func() bool {
+		ops := l.operations()
+		_, launching := ops.Launchers[name]
+		return launching && ops.Alive[name]
+	}, 30*time.Second, 10*time.Millisecond, "the node is there")
 	return func() {
 		kept()
 		applied()
