@@ -104,12 +104,12 @@ func TestPausedNothingIsDecided(t *testing.T) {
 		require.Contains(t, page(t, w.leader.WriteState), `"paused": true`)
 		require.Equal(t, 1, strings.Count(w.log.String(), "paused: nothing is decided"))
 		require.NotEmpty(t, page(t, w.leader.WriteLoads), "it looks on")
-		w.instances[0].set(func(i *instance) { i.speed = 90 })
+		w.instances[0].set(func(i *instance) { i.speed = 30 })
 		pause(false)
 		w.after(5 * time.Second)
 		require.Equal(t, before, w.shares(), "no jump")
 		w.after(3 * time.Minute)
-		require.InDelta(t, 0.75, w.shares()[0], 0.02)
+		require.InDelta(t, 0.5, w.shares()[0], 0.02)
 		require.Greater(t, w.store.written(), writes)
 		require.Contains(t, w.log.String(), "resumed")
 		require.Zero(t, w.metric("paused"))
@@ -170,7 +170,7 @@ func TestOperatorsComeFirst(t *testing.T) {
 		w.publish(func(s *cluster.Service) { s.Instances[4].Weight = 0 })
 		w.after(3 * time.Minute)
 		shares := w.shares()
-		require.InDelta(t, 3, shares[0]/shares[1], 0.15)
+		require.InDelta(t, 0.75, shares[0]/(shares[0]+shares[1]), 0.02)
 		require.InDelta(t, 1, shares[2]/(shares[0]+shares[1]), 0.02, "twice the mean of the others")
 		require.Zero(t, shares[3])
 		require.Zero(t, shares[4], "the file says 0")
@@ -278,9 +278,15 @@ func TestAWriteThatFails(t *testing.T) {
 	t.Parallel()
 	inWorld(t, []float64{90, 30}, func(w *world) {
 		w.store.refuses(cluster.ErrUnreachable)
-		w.after(time.Minute)
+		tried := 0 // not in a round to which no monitor says anything new
+		for range 12 {
+			w.after(5 * time.Second)
+			if strings.Contains(w.leader.Ready().Error(), "write the weights of service a: etcd cannot be reached") {
+				tried++
+			}
+		}
+		require.GreaterOrEqual(t, tried, 6)
 		require.Equal(t, []float64{0.5, 0.5}, w.shares())
-		require.ErrorContains(t, w.leader.Ready(), "write the weights of service a: etcd cannot be reached")
 		require.Contains(t, page(t, w.leader.WriteState), "etcd cannot be reached")
 		w.store.refuses(nil)
 		w.after(4 * time.Minute)
