@@ -370,10 +370,10 @@ func TestInstancesAreLaunchedReplacedAndMoved(t *testing.T) {
 	// Another leader starts none twice.
 	stop()
 	_, hands := l.lead("cc2")
-	require.Eventually(t, func() bool { return hands() != nil && len(hands().Report().Services) == 1 }, 30*time.Second, 10*time.Millisecond)
-	var page strings.Builder
-	require.NoError(t, hands().WriteReport(&page))
-	require.Contains(t, page.String(), `"serving": 3`)
+	require.Eventually(t, func() bool {
+		var page strings.Builder
+		return hands() != nil && hands().WriteReport(&page) == nil && strings.Contains(page.String(), `"serving": 3`)
+	}, 30*time.Second, 10*time.Millisecond)
 	require.Equal(t, 3, total(l.serving()))
 
 	_, err := l.store.Commit(t.Context(), cluster.SetNodeAdmin{Node: "n1", Admin: &cluster.NodeAdmin{Drain: true}})
