@@ -181,7 +181,7 @@ func newNode(t *testing.T, d *driver, before launcher.Driver) *node {
 		store:  &store{assignments: make(chan map[string]cluster.Assignment), launched: map[string]cluster.Launched{}, registered: map[string]cluster.Instance{}},
 		driver: d, unwell: map[netip.AddrPort]bool{},
 	}
-	k, err := New(Config{Node: "n1", Drivers: map[string]launcher.Driver{"process": before}, Store: n.store, Probe: n.probe})
+	k, err := New(Config{Node: "n1", Drivers: map[string]launcher.Driver{"process": before}, Store: n.store, Probe: n.probe, Self: cluster.Launcher{Ports: cluster.PortRange{From: 20000, To: 29999}}})
 	require.NoError(t, err)
 	n.Keeper = k
 	ctx, cancel := context.WithCancel(context.Background())

@@ -32,6 +32,13 @@ func (w *ward) start(ctx context.Context, n news) time.Duration {
 		w.told(a, n, cluster.PhaseCrashed, func(l *cluster.Launched) { l.NextTry = w.retry.UTC() })
 		return wait
 	}
+	if port, outside := w.outside(a); outside {
+		w.refuse(a, cluster.Problem{
+			Object: "instance " + w.id, Field: "ports", What: fmt.Sprintf("port %d is outside of %d-%d, which this node gives to instances", port, w.keeper.c.Self.Ports.From, w.keeper.c.Self.Ports.To),
+			Fix: "see --ports of the launcher",
+		}, 0)
+		return idle
+	}
 	again, err := w.ensure(ctx, a)
 	switch {
 	case ctx.Err() != nil:
@@ -75,6 +82,19 @@ func (w *ward) ensure(ctx context.Context, a *cluster.Assignment) (again bool, e
 	}
 	defer func() { <-w.keeper.slots[driver] }()
 	return false, w.keeper.c.Drivers[driver].Ensure(ctx, specOf(w.id, a))
+}
+
+// outside is a port that the node does not give to instances. Those that somebody else runs have ports of their own.
+func (w *ward) outside(a *cluster.Assignment) (port uint16, is bool) {
+	if a.Run.Driver == cluster.DriverExternal {
+		return 0, false
+	}
+	for _, name := range slices.Sorted(maps.Keys(a.Ports)) {
+		if !w.keeper.c.Self.Ports.Contains(a.Ports[name]) {
+			return a.Ports[name], true
+		}
+	}
+	return 0, false
 }
 
 // tend looks whether an instance that runs is ready, and shows it to the nodes as it is wanted.
