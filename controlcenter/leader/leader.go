@@ -89,6 +89,7 @@ type Leader struct {
 	mu       sync.Mutex
 	snapshot *cluster.Snapshot // the newest that the watch delivered
 	term     *term             // nil: it does not lead
+	until    time.Time         // when its last term ended; zero: it had none
 	foreman  *foreman.Foreman
 	heard    map[string]map[string]loadmon.Measured // what load monitors said in the last round
 	hosts    map[string]foreman.Host                // and of the nodes

@@ -240,9 +240,11 @@ func TestAFormerLeaderIsRefused(t *testing.T) {
 	two, _ := lead(t, leader.Config{Store: open(t, endpoint), Loads: n, Name: "cc2", Interval: maxRound})
 	eventually(t, "cc2 leads and has a round behind it", settled(two))
 	require.True(t, leading(one)(), "it does not know better")
+	require.NotContains(t, page(t, one.WriteState), `"until"`)
 	wish := 0.5
 	n.set("n1", says("n1", loadmon.Load{Service: "a", Instance: id(1), Wish: &wish}))
 	eventually(t, "cc1 learns it", func() bool { return !leading(one)() })
+	require.Contains(t, page(t, one.WriteState), `"until": "20`, "its page says since when it decides nothing")
 	for _, e := range must(s.Events(t.Context(), "a")) {
 		require.Equal(t, "cc2", e.By)
 	}

@@ -45,6 +45,7 @@ type state struct {
 	Name     string    `json:"name"`
 	Leading  bool      `json:"leading"`
 	Since    time.Time `json:"since,omitzero"` // it leads
+	Until    time.Time `json:"until,omitzero"` // it led last: it decides nothing since then
 	Paused   bool      `json:"paused"`
 	Revision int64     `json:"revision"` // of the snapshot that is decided from
 	Round    time.Time `json:"round,omitzero"`
@@ -70,6 +71,8 @@ func (l *Leader) state() state {
 	}
 	if l.term != nil {
 		s.Since = l.term.since
+	} else {
+		s.Until = l.until
 	}
 	if r := l.round; r != nil {
 		s.Round, s.TookMS, s.Nodes, s.Services, s.Problems = r.began, ms(r.took), len(r.answers), len(r.services), len(r.problems)

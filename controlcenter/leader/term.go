@@ -66,6 +66,7 @@ func (l *Leader) end() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.term, l.watchman, l.foreman = nil, nil, nil
+	l.until = time.Now().UTC()
 	l.heard, l.hosts = nil, nil
 	l.round = nil
 	l.metrics.ended()
