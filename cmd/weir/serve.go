@@ -59,7 +59,7 @@ Pages on --listen: /livez /readyz /metrics /debug/leader /debug/loads /debug/nod
 		},
 	}
 	c.Flags().StringVar(&o.name, "name", hostName(), "who leads, in events and for people who look")
-	c.Flags().DurationVar(&o.interval, "interval", loadmon.Interval, "from one round of questions and decisions to the next; monitors sample every 5s")
+	c.Flags().DurationVar(&o.interval, "interval", loadmon.Interval, "from one round of questions and decisions to the next; monitors sample when asked, at most every 2.5s")
 	c.Flags().DurationVar(&o.lease, "lease", 5*time.Second, "a leader that is silent for so long is replaced")
 	o.pages.register(c.Flags(), "127.0.0.1:9648")
 	o.member.register(c.Flags())

@@ -25,8 +25,8 @@ func newTopCmd(a *app, runF func(context.Context, *topOptions) error) *cobra.Com
 		Use:   "top",
 		Short: "Show how services and nodes are doing, live",
 		Long: `Show services, instances and nodes as they are doing, and go on until interrupted. WANT is the share of new connections that an
-instance should get by its weight, HAVE the one that it got between the two newest reports of the load monitors (every 5s), DRIFT
-the difference in points. A dash is what is not known.
+instance should get by its weight, HAVE the one that it got between the two newest reports of the load monitors (2.5 to 6s apart),
+DRIFT the difference in points. A dash is what is not known.
 
 In a terminal the busiest services that fit are shown; q leaves, s changes the order, n shows nodes, services or both. Elsewhere
 each picture is printed whole, after the one before.`,

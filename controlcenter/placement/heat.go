@@ -16,7 +16,7 @@ const (
 	hotFrom   = 0.85            // busy for so many periods: an instance should go
 	coolBelow = 0.60            // one may come
 	periods   = 3               // figures in a row
-	period    = 4 * time.Second // at least, from one of them to the next; monitors sample each 5 s, and when they are asked
+	period    = 4 * time.Second // at least, from one of them to the next; the leader has monitors sample each 5 s, others who ask at most each 2.5 s
 	heatLasts = 15 * time.Second
 )
 

@@ -1,4 +1,4 @@
-// Package deps keeps the arrows between the packages: data goes down, and components meet in etcd and nowhere else.
+// Package deps keeps the arrows between the packages: data goes down, and components meet in etcd, or ask each other over HTTP.
 package deps
 
 import (
@@ -23,7 +23,7 @@ var allowed = map[string][]string{
 	"rules/nft":         {"rules", "cluster"}, // cluster for the addresses in a Plan
 	"rules/rulestest":   {"rules", "cluster"},
 	"agent":             {"cluster", "rules", "internal/runner", "internal/conntrack"},
-	"controlcenter":     {"cluster", "internal/runner"},
+	"controlcenter":     {"cluster"},
 	"internal/plain":    {},
 	"internal/door":     {"cluster", "internal/plain", "internal/runner"},
 	"internal/runner":   {},
