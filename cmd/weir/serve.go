@@ -33,11 +33,13 @@ func newServeCmd(a *app, runF func(context.Context, *serveOptions) error) *cobra
 	o := &serveOptions{app: a}
 	c := &cobra.Command{
 		Use:   "serve",
-		Short: "Stand for election and, while elected, move weights by load and declare dead nodes down",
+		Short: "Stand for election and, while elected, move weights by load, declare dead nodes down, and launch and scale instances",
 		Long: `Watch etcd and stand for election. Of all that run, one leads and the others wait for their turn; three on different hosts are
 enough. While it leads it asks the load monitors of the nodes how their instances are doing, moves the weights of services with
-"balance: adaptive", declares nodes down that are gone from etcd and whose instances answer nobody, and tells of each decision
-in "weir events". "weir pause" stops that. Publishing needs no leader.
+"balance: adaptive", and declares nodes down that are gone from etcd and whose instances answer nobody. Of services with "run" it
+places instances on nodes, scales them by load, replaces those that fail or whose node is gone, and moves them off nodes that are
+drained or too busy; launchers start them. It calls and releases machines that stand by. It tells of each decision in
+"weir events". "weir pause" stops all that. Publishing needs no leader.
 
 With --embedded each brings an etcd member along, so that three control centers are a three-member etcd:
   weir controlcenter serve --embedded --name a --initial-cluster a=https://10.0.0.1:2380,b=https://10.0.0.2:2380,c=https://10.0.0.3:2380 ...
