@@ -35,11 +35,12 @@ type SetConfig struct {
 	KeepPause bool // whether automatic decisions are paused stays as it is, whatever Config says
 }
 
-// ForgetNode removes all that is said about a node, its registered instances included. As a leader's decision it does nothing
-// while the node's agent is in touch.
+// ForgetNode removes all that is said about a node, its registered instances included. An operator's is refused with ErrAlive
+// or ErrLaunching while the node's agent or launcher is in touch. As a leader's decision it does nothing while the agent is.
+// What a launcher that is there told of its instances stays.
 type ForgetNode struct {
 	Node  string
-	Alive bool // also when its agent is in touch with etcd
+	Alive bool // also when its agent or launcher is in touch with etcd
 }
 
 // SetPaused stops all automatic decisions, or lets them go on. The rest of the configuration stays as it is.

@@ -35,6 +35,9 @@ type SetDown struct {
 // ErrAlive says that a node was not declared down, since its agent is in touch with etcd.
 var ErrAlive = fmt.Errorf("%w: the node's agent is in touch with etcd", ErrConflict)
 
+// ErrLaunching says that a node was not forgotten, since its launcher is in touch with etcd.
+var ErrLaunching = fmt.Errorf("%w: the node's launcher is in touch with etcd", ErrConflict)
+
 // SetGone says what the leader makes of a node whose agent is gone; nil: nothing any more.
 type SetGone struct {
 	Node string
@@ -61,12 +64,13 @@ type Assign struct {
 
 // Unassign forgets an instance that is gone, and frees its ports as of a revision.
 type Unassign struct {
-	Node, ID string
-	Service  string
-	Ports    []uint16
-	Since    time.Time
-	Revision int64
-	Busy     bool // its ports are somebody else's
+	Node, ID  string
+	Service   string
+	Ports     []uint16
+	Since     time.Time
+	Revision  int64
+	Busy      bool // its ports are somebody else's
+	Forgotten bool // with its node: what the launcher told of it goes too, unless a launcher is there again
 }
 
 // FreePort ends a claim.

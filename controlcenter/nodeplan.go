@@ -92,15 +92,19 @@ func PlanUp(s *cluster.Snapshot, fleet Fleet, node string, now time.Time) (NodeP
 }
 
 // PlanForget says what forgetting a node would remove. Refused with cluster.ErrUnsafe, unless forced: a node that is alive,
-// and one that is down while instances are published by hand on its addresses, since those would be taken for well again.
+// one whose launcher is there, and one that is down while instances are published by hand on its addresses, since those would be taken for well again.
 func PlanForget(s *cluster.Snapshot, fleet Fleet, word NodeWord, now time.Time) (NodePlan, error) {
 	p := NodePlan{Node: word.Node, What: "forgotten"}
 	row, err := nodeNamed(s, fleet, word.Node, now)
+	_, launching := fleet.Launchers[word.Node]
 	switch {
 	case err != nil:
 		return p, err
 	case row.Alive && !word.Force:
 		return p, fmt.Errorf("%w: node %s is alive: its agent goes on serving, and what was removed is not written again before it starts anew: stop it first, or use --force", cluster.ErrUnsafe, word.Node)
+	case launching && !word.Force:
+		return p, fmt.Errorf("%w: node %s has a launcher that is in touch with etcd: the instances that it keeps would be hidden, and nothing would replace them: drain the node (weir node drain %s) and stop its launcher first, or use --force",
+			cluster.ErrUnsafe, word.Node, word.Node)
 	}
 	p.Steps = []Step{{Sign: "-", What: "node " + word.Node, From: strings.Join(row.Addresses, ", ")}}
 	if down := s.Down[word.Node]; down != nil {

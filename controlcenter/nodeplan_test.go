@@ -98,6 +98,14 @@ func TestPlanForget(t *testing.T) {
 	p, err = controlcenter.PlanForget(snapshot(t, f), fleet, controlcenter.NodeWord{Node: "n1", Force: true}, noon)
 	require.NoError(t, err)
 	require.Equal(t, cluster.ForgetNode{Node: "n1", Alive: true}, p.Change)
+
+	fleet = controlcenter.Fleet{Launchers: map[string]cluster.Launcher{"n1": {}}} // its agent is gone, its launcher is not
+	_, err = controlcenter.PlanForget(snapshot(t, f), fleet, controlcenter.NodeWord{Node: "n1"}, noon)
+	require.ErrorIs(t, err, cluster.ErrUnsafe)
+	require.ErrorContains(t, err, "drain the node (weir node drain n1) and stop its launcher first, or use --force")
+	p, err = controlcenter.PlanForget(snapshot(t, f), fleet, controlcenter.NodeWord{Node: "n1", Force: true}, noon)
+	require.NoError(t, err)
+	require.Equal(t, cluster.ForgetNode{Node: "n1", Alive: true}, p.Change)
 	_, err = controlcenter.PlanForget(snapshot(t, f), fleet, controlcenter.NodeWord{Node: "n9"}, noon)
 	require.Error(t, err)
 }

@@ -199,10 +199,11 @@ func choose(s *cluster.Snapshot, name string) ([]*cluster.Inputs, error) {
 
 // Fleet is what the nodes told.
 type Fleet struct {
-	Alive   map[string]bool
-	Applied map[string]cluster.Applied
-	Repairs map[string]cluster.Repairs
-	Gone    map[string]cluster.Gone // what the leader makes of those that are not alive
+	Alive     map[string]bool
+	Applied   map[string]cluster.Applied
+	Repairs   map[string]cluster.Repairs
+	Gone      map[string]cluster.Gone     // what the leader makes of those that are not alive
+	Launchers map[string]cluster.Launcher // those that are in touch
 }
 
 // Nodes are all nodes that are known, alive or have told something, or the one that is named.

@@ -43,6 +43,9 @@ func (s *Store) unassign(d cluster.Unassign) (clientv3.Op, error) {
 		}
 		then = append(then, op)
 	}
+	if d.Forgotten {
+		then = append(then, s.unlessLaunching(d.Node, clientv3.OpDelete(s.key(Key{Kind: KindStatus, Node: d.Node, ID: d.ID}))))
+	}
 	return clientv3.OpTxn(nil, then, nil), nil
 }
 

@@ -90,10 +90,10 @@ func TestForgetANode(t *testing.T) {
 	publish(t, operator, svc("a", 1))
 	require.NoError(t, as("weir-node-n1").Join(t.Context(), "n1", &cluster.Node{Version: "1"}))
 	said := []string{
-		"net/instances/n1/a/x", "net/health/n1", "net/down/n1", "net/admin-node/n1", "ops/applied/n1", "ops/repairs/n1", "ops/gone/n1",
+		"net/instances/n1/a/x", "net/health/n1", "net/down/n1", "net/admin-node/n1", "ops/applied/n1", "ops/repairs/n1", "ops/gone/n1", "ops/status/n1/a-1",
 	}
-	others := []string{"net/instances/n11/a/x", "net/health/n11", "net/down/n11", "net/services/a"}
-	for _, key := range append(said, others[:3]...) {
+	others := []string{"net/instances/n11/a/x", "net/health/n11", "net/down/n11", "ops/status/n11/a-1", "net/services/a"}
+	for _, key := range append(said, others[:4]...) {
 		value := "{}"
 		if strings.Contains(key, "instances") {
 			value = `{"address":"192.168.10.7:80"}`
@@ -117,7 +117,17 @@ func TestForgetANode(t *testing.T) {
 	for _, key := range others {
 		require.Contains(t, left, key)
 	}
-	_, err = as("weir-viewer").Commit(t.Context(), cluster.ForgetNode{Node: "n11"})
+	_, err = root.Put(t.Context(), operator.prefix+"ops/launchers/n11", "{}")
+	require.NoError(t, err)
+	_, err = operator.Commit(t.Context(), cluster.ForgetNode{Node: "n11"})
+	require.ErrorIs(t, err, cluster.ErrLaunching)
+	require.ErrorIs(t, err, cluster.ErrConflict)
+	require.Subset(t, keys(t, as("root")), others)
+	_, err = operator.Commit(t.Context(), cluster.ForgetNode{Node: "n11", Alive: true})
+	require.NoError(t, err)
+	require.NotContains(t, keys(t, as("root")), "net/instances/n11/a/x")
+	require.Contains(t, keys(t, as("root")), "ops/status/n11/a-1", "its launcher would not tell it again")
+	_, err = as("weir-viewer").Commit(t.Context(), cluster.ForgetNode{Node: "n12"})
 	require.ErrorIs(t, err, cluster.ErrDenied)
 	_, err = operator.Commit(t.Context(), cluster.ForgetNode{Node: "a/b"})
 	require.Error(t, err)

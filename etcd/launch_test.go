@@ -258,3 +258,26 @@ func TestALeaderForgetsANode(t *testing.T) {
 	_, err = l.Write(t.Context(), cluster.ForgetNode{Node: "../n9"})
 	require.ErrorContains(t, err, "want net/nodes/NODE")
 }
+
+// TestWhatIsToldOfAForgottenNodeGoes with the assignment, unless a launcher is there again.
+func TestWhatIsToldOfAForgottenNodeGoes(t *testing.T) {
+	t.Parallel()
+	s := open(t, server(t).Endpoint())
+	reigns, _ := stand(t, s, "cc1", time.Minute)
+	l := next(t, "cc1", reigns)
+	for _, id := range []string{"a-1", "a-2"} {
+		require.NoError(t, s.Launched(t.Context(), "n9", id, &cluster.Launched{Service: "a", Phase: cluster.PhaseReady}))
+	}
+	_, err := l.Write(t.Context(), cluster.Unassign{Node: "n9", ID: "a-1", Service: "a"})
+	require.NoError(t, err)
+	require.Contains(t, keys(t, s), "ops/status/n9/a-1")
+	_, err = l.Write(t.Context(), cluster.Unassign{Node: "n9", ID: "a-1", Service: "a", Forgotten: true})
+	require.NoError(t, err)
+	require.NotContains(t, keys(t, s), "ops/status/n9/a-1")
+	require.Contains(t, keys(t, s), "ops/status/n9/a-2")
+	_, err = raw(t, s).Put(t.Context(), s.prefix+"ops/launchers/n9", "{}")
+	require.NoError(t, err)
+	_, err = l.Write(t.Context(), cluster.Unassign{Node: "n9", ID: "a-2", Service: "a", Forgotten: true})
+	require.NoError(t, err)
+	require.Contains(t, keys(t, s), "ops/status/n9/a-2")
+}

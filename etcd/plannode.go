@@ -29,6 +29,17 @@ func (p planner) gone(ctx context.Context, node string, t *transaction) error {
 	return err
 }
 
+// unlaunched makes a transaction depend on a node's launcher not being in touch: what it runs would be hidden, and not be
+// replaced.
+func (p planner) unlaunched(ctx context.Context, node string, t *transaction) error {
+	found, err := p.store.read(ctx, p.client, []string{Key{Kind: KindLauncher, Node: node}.String()})
+	if err == nil && found[0] != nil {
+		err = fmt.Errorf("node %s: %w: drain the node and stop its launcher first", node, cluster.ErrLaunching)
+	}
+	t.ifs = append(t.ifs, p.store.noLauncher(node))
+	return err
+}
+
 // forget removes what a node said, and what was said of it.
 func (p planner) forget(ctx context.Context, c cluster.ForgetNode) (*transaction, error) {
 	t, err := p.set(ctx, Key{Kind: KindNode, Node: c.Node}, nil)
@@ -37,6 +48,9 @@ func (p planner) forget(ctx context.Context, c cluster.ForgetNode) (*transaction
 	}
 	if !c.Alive {
 		if err := p.gone(ctx, c.Node, t); err != nil {
+			return nil, err
+		}
+		if err := p.unlaunched(ctx, c.Node, t); err != nil {
 			return nil, err
 		}
 	}
@@ -49,7 +63,17 @@ func (s *Store) said(node string) (then []clientv3.Op) {
 	for _, kind := range []Kind{KindHealth, KindDown, KindNodeAdmin, KindApplied, KindRepairs, KindGone} {
 		then = append(then, clientv3.OpDelete(s.key(Key{Kind: kind, Node: node})))
 	}
-	return append(then, clientv3.OpDelete(s.prefix+"net/instances/"+node+"/", clientv3.WithPrefix()))
+	return append(then, clientv3.OpDelete(s.prefix+"net/instances/"+node+"/", clientv3.WithPrefix()),
+		s.unlessLaunching(node, clientv3.OpDelete(s.prefix+"ops/status/"+node+"/", clientv3.WithPrefix())))
+}
+
+// unlessLaunching deletes what a launcher told, unless one is there: it does not tell the same again.
+func (s *Store) unlessLaunching(node string, op clientv3.Op) clientv3.Op {
+	return clientv3.OpTxn([]clientv3.Cmp{s.noLauncher(node)}, []clientv3.Op{op}, nil)
+}
+
+func (s *Store) noLauncher(node string) clientv3.Cmp {
+	return clientv3.Compare(clientv3.CreateRevision(s.key(Key{Kind: KindLauncher, Node: node})), "=", 0)
 }
 
 // forgotten is a node that is gone for good by the leader's doing. An agent that is in touch after all keeps it.

@@ -55,6 +55,7 @@ func operatorGrants() []Grant {
 		// To forget a node is to remove what it said itself, too.
 		{ReadWrite, "net/instances/", true}, {ReadWrite, "net/health/", true},
 		{ReadWrite, "ops/applied/", true}, {ReadWrite, "ops/repairs/", true}, {ReadWrite, "ops/gone/", true},
+		{ReadWrite, "ops/status/", true},
 	}
 }
 

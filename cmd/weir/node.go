@@ -62,7 +62,7 @@ func newNodeForgetCmd(a *app, runF runNodeFunc) *cobra.Command {
 	}}
 	c := o.command("forget NODE", "Remove all that is said of a node that is gone for good, and the instances that it registered", runF)
 	c.Args = cobra.ExactArgs(1)
-	c.Flags().BoolVar(&o.word.Force, "force", false, "also when it is alive, or when instances on its addresses would be taken for well again")
+	c.Flags().BoolVar(&o.word.Force, "force", false, "also when it is alive, its launcher is in touch, or when instances on its addresses would be taken for well again")
 	return c
 }
 
@@ -100,6 +100,11 @@ func runNode(ctx context.Context, o *nodeOptions) error {
 		if err != nil {
 			return err
 		}
+		ops, err := s.Operations(ctx)
+		if err != nil {
+			return err
+		}
+		fleet.Launchers = ops.Launchers
 		out := nodeOutcome{}
 		if out.NodePlan, err = o.plan(o, snapshot, fleet); err != nil {
 			return err

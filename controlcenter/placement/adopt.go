@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/weir-lb/weir/cluster"
 )
@@ -15,6 +16,8 @@ import (
 // about these.
 func (r *round) adopt(members map[string][]*member) map[string]bool {
 	busy, orphans := map[string]bool{}, map[string]int{}
+	before := r.state.unreached
+	r.state.unreached = map[instanceKey]time.Time{}
 	for _, node := range slices.Sorted(maps.Keys(r.Operations.Launched)) {
 		for _, id := range slices.Sorted(maps.Keys(r.Operations.Launched[node])) {
 			l := r.Operations.Launched[node][id]
@@ -33,7 +36,7 @@ func (r *round) adopt(members map[string][]*member) map[string]bool {
 			case !published:
 				orphans[l.Service]++
 				continue
-			case l.Phase == cluster.PhaseReady: // where it is reached was written before that it is ready: a moment, and it is known
+			case l.Phase == cluster.PhaseReady && r.moment(instanceKey{node, id}, before):
 				busy[l.Service] = true
 				continue
 			case !r.replaceable(l.Service, members[l.Service]):
@@ -47,6 +50,17 @@ func (r *round) adopt(members map[string][]*member) map[string]bool {
 		r.orphaned(name, orphans[name])
 	}
 	return busy
+}
+
+// moment says whether it may soon be known where a ready instance is reached: that was written before that it is ready. Of a
+// launcher's word that outlived the instance, as on a node that came back empty, it never is.
+func (r *round) moment(k instanceKey, before map[instanceKey]time.Time) bool {
+	since, seen := before[k]
+	if !seen {
+		since = r.Now
+	}
+	r.state.unreached[k] = since
+	return r.Now.Sub(since) < unreachedFor
 }
 
 // replaceable says whether as many instances as are wanted are ready.

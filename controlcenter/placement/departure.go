@@ -40,7 +40,7 @@ func (r *round) unassign(m *member) {
 
 // release is the end of an assignment.
 func (r *round) release(m *member) cluster.Unassign {
-	return cluster.Unassign{Node: m.node, ID: m.id, Service: m.assignment.Service, Ports: m.portNumbers(), Since: r.Now, Revision: r.without(m.state)}
+	return cluster.Unassign{Node: m.node, ID: m.id, Service: m.assignment.Service, Ports: m.portNumbers(), Since: r.Now, Revision: r.without(m.state), Forgotten: r.forgotten(m)}
 }
 
 // without is a revision from which on no node knows an instance, with this state. Nodes apply snapshots: a revision of which

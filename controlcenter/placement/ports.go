@@ -55,13 +55,13 @@ func (r *round) claimable(node string, port uint16) bool {
 
 // freePorts ends the claims on ports that nobody can reach any more under their old meaning: every known node has applied a
 // state without it, or an hour has passed. A claim of an instance that is not assigned, which a crash may leave behind, is
-// freed as well.
+// freed as well, but not while the instance runs: it is adopted, with its ports.
 func (r *round) freePorts() {
 	for _, node := range slices.Sorted(maps.Keys(r.Operations.Ports)) {
 		for _, port := range slices.Sorted(maps.Keys(r.Operations.Ports[node])) {
 			c := r.Operations.Ports[node][port]
 			if c.ID != "" {
-				if _, there := r.Operations.Assigned[node][c.ID]; there {
+				if _, there := r.Operations.Assigned[node][c.ID]; there || r.runs(node, c.ID) {
 					continue
 				}
 				r.do("", "", "", cluster.Unassign{Node: node, ID: c.ID, Service: c.Service, Ports: []uint16{port}, Since: r.Now, Revision: r.without(r.statesOf(c.Service)[c.ID])})
@@ -72,6 +72,12 @@ func (r *round) freePorts() {
 			}
 		}
 	}
+}
+
+// runs says whether a node's launcher tells of an instance that has not ended.
+func (r *round) runs(node, id string) bool {
+	l, told := r.Operations.Launched[node][id]
+	return told && l.Phase != cluster.PhaseStopped && l.Phase != cluster.PhaseRefused
 }
 
 // appliedByAll says whether every known node has applied a revision.

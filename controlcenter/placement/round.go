@@ -67,7 +67,7 @@ func Plan(prev State, in Input) (State, []Action, []cluster.Problem) {
 
 // recall begins with what is remembered; State is a value.
 func (r *round) recall(prev State) {
-	r.state = State{draining: map[instanceKey]int64{}, empty: map[string]time.Time{}, refused: map[string]time.Time{}, hot: prev.hot}
+	r.state = State{draining: map[instanceKey]int64{}, empty: map[string]time.Time{}, refused: map[string]time.Time{}, hot: prev.hot, unreached: prev.unreached}
 	maps.Copy(r.state.draining, prev.draining)
 	maps.Copy(r.state.empty, prev.empty)
 	maps.Copy(r.state.refused, prev.refused)

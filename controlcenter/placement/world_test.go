@@ -132,6 +132,9 @@ func (w *world) carry(d cluster.Decision) {
 		w.ops.Assigned[d.Node][d.ID] = d.Assignment
 	case cluster.Unassign:
 		delete(w.ops.Assigned[d.Node], d.ID)
+		if d.Forgotten {
+			delete(w.ops.Launched[d.Node], d.ID)
+		}
 		for _, port := range d.Ports {
 			w.ops.Ports[d.Node][port] = cluster.PortClaim{Service: d.Service, Since: d.Since, Revision: d.Revision, Busy: d.Busy}
 		}

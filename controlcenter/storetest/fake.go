@@ -129,6 +129,9 @@ func (f *Fake) apply(change cluster.Change) error {
 		if f.alive[c.Node] && !c.Alive {
 			return fmt.Errorf("node %s: %w", c.Node, cluster.ErrAlive)
 		}
+		if _, launching := f.ops.Launchers[c.Node]; launching && !c.Alive {
+			return fmt.Errorf("node %s: %w", c.Node, cluster.ErrLaunching)
+		}
 		f.forget(c.Node)
 	case cluster.SetPaused:
 		config := cluster.Config{}
@@ -161,6 +164,10 @@ func (f *Fake) forget(node string) {
 	f.draft.Down(node, nil)
 	f.draft.NodeAdmin(node, nil)
 	delete(f.applied, node)
+	if _, launching := f.ops.Launchers[node]; !launching {
+		f.ops.Launched = maps.Clone(f.ops.Launched)
+		delete(f.ops.Launched, node)
+	}
 }
 
 func (f *Fake) publish(c cluster.Publish) error {

@@ -1,0 +1,63 @@
+package placement
+
+import (
+	"maps"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/weir-lb/weir/cluster"
+)
+
+// A node that was forgotten comes back empty, under its old name.
+func TestAForgottenNodeLeavesNoWord(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 3)
+	w.publish("a", 3, nil)
+	w.settle(time.Minute, nil)
+	w.fail("n3")
+	w.settle(time.Minute, nil)
+	require.NotEmpty(t, w.ops.Launched["n3"])
+	w.revision++
+	w.draft.Node("n3", nil)
+	w.settle(time.Minute, nil)
+	require.Empty(t, w.ops.Assigned["n3"])
+	require.Empty(t, w.ops.Launched["n3"])
+}
+
+// TestAWordThatOutlivedItsInstanceFreezesNothing: it is ready, and nobody will ever know where it is reached.
+func TestAWordThatOutlivedItsInstanceFreezesNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 2)
+	w.publish("a", 2, nil)
+	w.settle(time.Minute, nil)
+	w.ops.Launched["n1"]["a-old"] = cluster.Launched{Service: "a", Version: "x", Phase: cluster.PhaseReady, Since: w.now}
+	w.want["a"] = 4
+	for range 10 {
+		w.second()
+		require.Equal(t, 2, sum(w.hosts("a")), "a moment, and it may be known")
+	}
+	w.settle(time.Minute, nil)
+	require.Equal(t, 4, w.serving("a"))
+	require.NotContains(t, w.ops.Launched["n1"], "a-old")
+	require.Empty(t, w.state.unreached)
+}
+
+// TestAnAdoptedInstanceKeepsItsClaims where only its assignment was lost.
+func TestAnAdoptedInstanceKeepsItsClaims(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	w.publish("a", 1, nil)
+	w.settle(time.Minute, nil)
+	id := slices.Collect(maps.Keys(w.ops.Assigned["n1"]))[0]
+	claims := maps.Clone(w.ops.Ports["n1"])
+	clear(w.ops.Assigned["n1"])
+	w.second()
+	w.sound()
+	require.Contains(t, w.ops.Assigned["n1"], id)
+	require.Equal(t, claims, w.ops.Ports["n1"])
+	w.settle(time.Minute, func() { require.Equal(t, 1, w.serving("a")) })
+	require.Equal(t, map[string]int{"n1": 1}, w.hosts("a"))
+}
