@@ -122,6 +122,9 @@ type NodeOffer struct {
 	Idle     Duration          `json:"idle,omitempty"`    // one on which nothing runs for so long is given back; default 15m
 }
 
+// Refused says that nothing runs, and that only the launcher's word is left there, for nobody to ask that node again.
+func (l Launched) Refused() bool { return l.Phase == PhaseRefused }
+
 // PortRange is written as in "20000-29999".
 type PortRange struct{ From, To uint16 }
 

@@ -280,9 +280,10 @@ func (o *launcherOptions) openProcess(h *hands) (launcher.Driver, error) {
 	return d, err
 }
 
-// openHook opens what acquires and releases instances elsewhere: a program, or a web service.
+// openHook opens what acquires and releases instances elsewhere: a program, or a web service. What it notes lies beside the
+// instances of driver process, which takes no name with a dot in front for one.
 func (o *launcherOptions) openHook() (*hook.Driver, error) {
-	c := hook.Config{Dir: filepath.Join(o.stateDir, "hook"), Owner: o.node, Timeout: o.hookTimeout}
+	c := hook.Config{Dir: filepath.Join(o.stateDir, ".hook"), Owner: o.node, Timeout: o.hookTimeout}
 	switch {
 	case o.hook == "":
 		return nil, &usageError{fmt.Errorf("%s allows driver hook: give --hook, the program or URL that acquires and releases instances", o.list)}

@@ -56,8 +56,23 @@ func (r *round) findEmpty(machines map[string]*machine) {
 		}
 	}
 	for name, m := range machines {
-		m.empty = !used[name] && len(r.Operations.Assigned[name])+len(r.Operations.Launched[name]) == 0
+		m.empty = !used[name] && !r.occupied(name)
 	}
+}
+
+// occupied says whether something runs on a node, or is to.
+func (r *round) occupied(node string) bool {
+	for id := range r.Operations.Assigned[node] {
+		if !r.Operations.Launched[node][id].Refused() {
+			return true
+		}
+	}
+	for _, l := range r.Operations.Launched[node] {
+		if !l.Refused() && l.Phase != cluster.PhaseStopped {
+			return true
+		}
+	}
+	return false
 }
 
 // keepMachines gives back those on which nothing has run for long, and forgets those that are gone.

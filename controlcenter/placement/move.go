@@ -106,7 +106,7 @@ func (r *round) carry(m move) bool {
 // calm says whether nothing is going on with a service: all that are wanted run here and are ready, and no others are there.
 func (t *team) calm(members []*member) bool {
 	driver := cmp.Or(t.service.Run.Driver, cluster.DriverProcess)
-	if driver != cluster.DriverProcess || t.cramped || len(t.leaving) > 0 || len(t.staying) != len(members) {
+	if driver != cluster.DriverProcess || t.cramped || len(t.leaving) > 0 || slices.ContainsFunc(members, func(m *member) bool { return m.phase() != cluster.PhaseRefused && !slices.Contains(t.staying, m) }) {
 		return false
 	}
 	serving := 0

@@ -37,13 +37,20 @@ func (r *round) allRooms() map[string]*room {
 				continue // it is another node
 			}
 			o.take(a)
-			if l, ok := r.Operations.Launched[node][id]; ok && l.Phase == cluster.PhaseRefused && l.PortBusy == 0 && r.Now.Sub(l.Since) < refusalRest {
+			if l, ok := r.Operations.Launched[node][id]; ok && r.refuses(node, a, l) {
 				o.refused[a.Service] = true
 			}
 		}
 		out[node] = o
 	}
 	return out
+}
+
+// refuses says whether a node's word that it does not run a service stands: for a while, as its owner may permit more; on a
+// machine for as long as that is there, since one that cannot run what it was acquired for should go back. Its age is that
+// of what a leader wrote, as clocks of nodes may differ.
+func (r *round) refuses(node string, a cluster.Assignment, l cluster.Launched) bool {
+	return l.Refused() && l.PortBusy == 0 && (r.machines[node] != nil || r.Now.Sub(a.Since) < refusalRest)
 }
 
 func (r *round) closed(node string, known bool) string {

@@ -129,10 +129,10 @@ func (t *team) refused(m *member) {
 		end := t.release(m)
 		end.Busy = true
 		t.do(cluster.EventRefused, t.service.Name, told, end)
-	case m.assignment.Version != t.version || t.Now.Sub(m.launched.Since) >= refusalRest:
+	case m.assignment.Version != t.version || !t.refuses(m.node, m.assignment, *m.launched):
 		t.unassign(m)
 		return
-	case m.kept():
+	case m.assignment.Wanted != cluster.WantStopped:
 		m.assignment.Wanted, m.assignment.Reason, m.assignment.Since = cluster.WantStopped, "its node refuses it", t.Now
 		t.do(cluster.EventRefused, t.service.Name, told, cluster.Assign{Node: m.node, ID: m.id, Assignment: m.assignment})
 	}

@@ -211,6 +211,8 @@ func launchers(ops *cluster.Operations) Launchers {
 	for node, assigned := range ops.Assigned {
 		for id, a := range assigned {
 			switch {
+			case ops.Launched[node][id].Refused():
+				continue
 			case a.Wanted == cluster.WantDrained || a.Wanted == cluster.WantStopped:
 				out.Leaving++
 				continue
@@ -272,7 +274,7 @@ func leading(l Leader) []Problem {
 func launching(k Known) (out []Problem) {
 	var lost []string
 	for _, node := range slices.Sorted(maps.Keys(k.Operations.Assigned)) {
-		if _, there := k.Operations.Launchers[node]; !there && k.Snapshot.Down[node] == nil {
+		if _, there := k.Operations.Launchers[node]; !there && k.Snapshot.Down[node] == nil && runs(k.Operations, node) {
 			lost = append(lost, node)
 		}
 	}
@@ -283,6 +285,15 @@ func launching(k Known) (out []Problem) {
 		out = append(out, Problem{p.Object + ": " + p.What, cmp.Or(p.Fix, "etcdctl get KEY")})
 	}
 	return out
+}
+
+func runs(ops *cluster.Operations, node string) bool {
+	for id := range ops.Assigned[node] {
+		if !ops.Launched[node][id].Refused() {
+			return true
+		}
+	}
+	return false
 }
 
 func told(p *Page) (out []Problem) {

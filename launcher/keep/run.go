@@ -39,6 +39,7 @@ func (w *ward) start(ctx context.Context, n news) time.Duration {
 		}, 0)
 		return idle
 	}
+	w.begun() // before it can say anything
 	again, err := w.ensure(ctx, a)
 	switch {
 	case ctx.Err() != nil:
@@ -51,7 +52,6 @@ func (w *ward) start(ctx context.Context, n news) time.Duration {
 		}
 	case err == nil, errors.Is(err, launcher.ErrDiffers): // only in what says nothing to an instance that runs
 		w.mine, w.ready, w.asked, w.late = true, false, time.Now(), nil
-		w.begun()
 		w.told(a, n, cluster.PhaseStarting, nil)
 		w.keeper.c.Metrics.starts.Inc()
 		return probing

@@ -126,6 +126,19 @@ func (f *Foreman) once(ctx context.Context) error {
 	return nil
 }
 
+// write writes decisions, and has nothing decided anew before they are seen.
+func (f *Foreman) write(ctx context.Context, decisions ...cluster.Decision) error {
+	revision, err := f.c.Writer.Write(ctx, decisions...)
+	if err != nil {
+		return err
+	}
+	f.wrote = max(f.wrote, revision)
+	if slices.ContainsFunc(decisions, shown) {
+		f.wroteOn = max(f.wroteOn, revision)
+	}
+	return nil
+}
+
 // carry writes one action whole.
 func (f *Foreman) carry(ctx context.Context, a placement.Action) error {
 	decisions := a.Decisions
@@ -134,13 +147,8 @@ func (f *Foreman) carry(ctx context.Context, a placement.Action) error {
 		e.By = f.c.Name
 		decisions = append(slices.Clone(decisions), e)
 	}
-	revision, err := f.c.Writer.Write(ctx, decisions...)
-	if err != nil {
+	if err := f.write(ctx, decisions...); err != nil {
 		return err
-	}
-	f.wrote = max(f.wrote, revision)
-	if slices.ContainsFunc(a.Decisions, shown) {
-		f.wroteOn = max(f.wroteOn, revision)
 	}
 	if a.Event.What != "" {
 		f.c.Logger.Info(a.Event.What, "service", a.Event.Service, "reason", a.Event.Reason)

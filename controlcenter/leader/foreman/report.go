@@ -98,7 +98,7 @@ func pending(ops *cluster.Operations) []Action {
 		for id, a := range assigned {
 			phase := ops.Launched[node][id].Phase
 			done := phase == cluster.PhaseReady && (a.Wanted == cluster.WantServing || a.Wanted == cluster.WantStandby)
-			if !done {
+			if !done && phase != cluster.PhaseRefused {
 				out = append(out, Action{id, a.Service, node, a.Wanted, phase, a.Reason, a.Since})
 			}
 		}
@@ -111,6 +111,7 @@ func pending(ops *cluster.Operations) []Action {
 
 func (r *ServiceReport) count(w cluster.Wanted, phase cluster.Phase) {
 	switch {
+	case phase == cluster.PhaseRefused:
 	case w == cluster.WantDrained || w == cluster.WantStopped:
 		r.Leaving++
 	case phase != cluster.PhaseReady:

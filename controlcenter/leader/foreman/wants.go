@@ -48,6 +48,11 @@ func (f *Foreman) wants(ctx context.Context, s *cluster.Snapshot, ops *cluster.O
 		switch {
 		case there && written.Pinned:
 			out[name] = wish{written.Replicas, "operator", written.Reason}
+			if _, wake := ops.Wakes[name]; wake { // it is answered by the operator, and must not wake the service when that is over
+				if err := f.write(ctx, cluster.ClearWake{Service: name}); err != nil {
+					return nil, err
+				}
+			}
 		case service.Scale != nil:
 			w, err := f.scale(ctx, in, written, there, ops)
 			if err != nil {
@@ -191,11 +196,7 @@ func (f *Foreman) writeScaled(ctx context.Context, name string, d loadmon.ScaleD
 		decisions = append(decisions, event)
 		f.c.Logger.Info(event.What, "service", name, "from", before.Replicas, "to", d.Want, "reason", event.Reason)
 	}
-	revision, err := f.c.Writer.Write(ctx, decisions...)
-	if err == nil {
-		f.wrote = max(f.wrote, revision)
-	}
-	return err
+	return f.write(ctx, decisions...)
 }
 
 // policyOf is what the service's file says. Of a list of instances there are no more than are listed, and those that do not
