@@ -31,6 +31,7 @@ func (w *world) rent(node, id string, a cluster.Assignment, l cluster.Launched) 
 	case !joined && l.Phase == cluster.PhaseReady && w.boots > 0 && w.now.Sub(l.Since) >= w.boots:
 		w.revision++
 		w.join(id, "west")
+		w.refuses[id] = w.lacking
 		joined := w.ops.Launchers[id]
 		joined.Capacity = w.boot
 		w.ops.Launchers[id] = joined
@@ -168,6 +169,22 @@ func TestARefusedMachineIsNotAskedForAgainAtOnce(t *testing.T) {
 	delete(w.refuses, "n1")
 	w.seconds(5 * 60)
 	require.Equal(t, 3, w.serving("a"))
+}
+
+// A machine on which the program is missing gets no company, and goes back when it has been of no use for long.
+func TestAMachineThatCannotRunItIsGivenBack(t *testing.T) {
+	t.Parallel()
+	w := cloud(t, 3)
+	w.publish("a", 2, ofOneCPU)
+	w.seconds(60)
+	require.Equal(t, 2, w.serving("a"))
+	w.lacking = "b"
+	w.publish("b", 1, ofOneCPU)
+	w.seconds(10 * 60)
+	require.Len(t, w.machinesOf(cluster.WantServing), 1)
+	require.Equal(t, 1, w.told("refused"))
+	w.seconds(8 * 60)
+	require.Equal(t, 1, w.told("goes back"))
 }
 
 func TestAMachineThatDoesNotJoinIsGivenBack(t *testing.T) {

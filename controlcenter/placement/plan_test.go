@@ -234,6 +234,21 @@ func TestRefusedIsTriedElsewhere(t *testing.T) {
 	require.Equal(t, 1, w.told("refused"), "and it is not asked again and again")
 }
 
+// How long ago a node refused is not asked of its own clock.
+func TestRefusedByANodeWhoseClockIsWrong(t *testing.T) {
+	t.Parallel()
+	for _, wrong := range []time.Duration{-time.Hour, time.Hour} {
+		w := newWorld(t, 1)
+		w.refuses["n1"], w.clock = "a", wrong
+		w.publish("a", 1, nil)
+		w.settle(time.Minute, nil)
+		require.Equal(t, 1, w.told("refused"))
+		w.now = w.now.Add(refusalRest)
+		w.settle(time.Minute, nil)
+		require.Equal(t, 2, w.told("refused"))
+	}
+}
+
 // Where nobody takes it, the word of each node stands for a while, with the reason; another version is asked for at once.
 func TestRefusedEverywhere(t *testing.T) {
 	t.Parallel()

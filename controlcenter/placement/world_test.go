@@ -26,10 +26,12 @@ type world struct {
 	starts   time.Duration // how long an instance needs to be ready
 	deaf     bool          // agents carry connections for ever
 	refuses  map[string]string
+	clock    time.Duration // of those nodes, beside the leader's
 	heats    map[string]Heat
 	shares   map[string]map[string]float64
 	boots    time.Duration     // how long a machine needs to join; 0: for ever
 	boot     cluster.Resources // that it has
+	lacking  string            // a service that it refuses
 	busy     map[string]uint16 // a port of each node that somebody else has
 	actions  int               // ever
 	events   []string
@@ -181,7 +183,7 @@ func (w *world) launch(node string) {
 				l = cluster.Launched{Service: a.Service, Version: a.Version, Phase: cluster.PhaseStopped, Since: w.now}
 			}
 		case !known && w.refuses[node] == a.Service:
-			l = cluster.Launched{Service: a.Service, Version: a.Version, Phase: cluster.PhaseRefused, Problem: &cluster.Problem{What: "not permitted"}, Since: w.now}
+			l = cluster.Launched{Service: a.Service, Version: a.Version, Phase: cluster.PhaseRefused, Problem: &cluster.Problem{What: "not permitted"}, Since: w.now.Add(w.clock)}
 		case !known && w.busy[node] == a.Ports["web"]:
 			l = cluster.Launched{Service: a.Service, Version: a.Version, Phase: cluster.PhaseRefused, PortBusy: a.Ports["web"], Since: w.now}
 		case !known:

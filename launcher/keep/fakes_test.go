@@ -172,7 +172,7 @@ func newDriver() *driver {
 }
 
 // newNode has a driver; another one in its place may stand before it.
-func newNode(t *testing.T, d *driver, before launcher.Driver) *node {
+func newNode(t *testing.T, d *driver, before launcher.Driver, change ...func(*Config)) *node {
 	t.Helper()
 	if before == nil {
 		before = d
@@ -181,7 +181,11 @@ func newNode(t *testing.T, d *driver, before launcher.Driver) *node {
 		store:  &store{assignments: make(chan map[string]cluster.Assignment), launched: map[string]cluster.Launched{}, registered: map[string]cluster.Instance{}},
 		driver: d, unwell: map[netip.AddrPort]bool{},
 	}
-	k, err := New(Config{Node: "n1", Drivers: map[string]launcher.Driver{"process": before}, Store: n.store, Probe: n.probe, Self: cluster.Launcher{Ports: cluster.PortRange{From: 20000, To: 29999}}})
+	c := Config{Node: "n1", Drivers: map[string]launcher.Driver{"process": before}, Store: n.store, Probe: n.probe, Self: cluster.Launcher{Ports: cluster.PortRange{From: 20000, To: 29999}}}
+	for _, do := range change {
+		do(&c)
+	}
+	k, err := New(c)
 	require.NoError(t, err)
 	n.Keeper = k
 	ctx, cancel := context.WithCancel(context.Background())

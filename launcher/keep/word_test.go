@@ -1,7 +1,9 @@
 package keep
 
 import (
+	"context"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -102,6 +104,31 @@ func TestWhatEndedDiffers(t *testing.T) {
 		require.Equal(t, cluster.PhaseReady, n.phase("a-1"))
 		require.Equal(t, []string{"a-1"}, n.driver.stops)
 		require.Equal(t, 2, n.starts("a-1"))
+	})
+}
+
+// away is a driver that is out of reach.
+type away struct{ launcher.Driver }
+
+func (away) List(context.Context) ([]launcher.Status, error) { return nil, errAway }
+
+func (away) Stop(ctx context.Context, _ string, _ time.Duration) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// A hook that does not answer keeps nobody from being ended whom it never had.
+func TestADriverThatIsAwayHarmsNobodyElse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t, newDriver(), nil, func(c *Config) { c.Drivers["hook"] = away{} })
+		defer n.end()
+		n.assign(wanted{"a-1": assigned(20000, cluster.WantServing), "a-2": assigned(20001, cluster.WantServing)})
+		require.NoError(t, n.Fail("a-1", "out of luck"))
+		n.after(time.Second)
+		require.Equal(t, 2, n.starts("a-1"))
+		n.assign(wanted{"a-1": assigned(20000, cluster.WantStopped), "a-2": assigned(20001, cluster.WantServing)})
+		require.Equal(t, cluster.PhaseStopped, n.phase("a-1"))
+		require.Equal(t, cluster.PhaseReady, n.phase("a-2"))
 	})
 }
 
