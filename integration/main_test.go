@@ -2,9 +2,12 @@ package integration
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"testing"
 
 	"github.com/weir-lb/weir/internal/lab"
@@ -33,6 +36,11 @@ func run(m *testing.M) int {
 		err = Build(program, "-race")
 	}
 	if err = errors.Join(err, Build(plain)); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	// Tests of whole clusters wait for leases and intervals more than they work.
+	if err := flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0))); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}

@@ -4,8 +4,11 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/weir-lb/weir/launcher/allow"
 )
 
 func TestLauncherRefuses(t *testing.T) {
@@ -50,5 +53,19 @@ func TestScaleArguments(t *testing.T) {
 		r := weir(t, newFake(), args...)
 		require.Equal(t, 2, r.code)
 		require.Contains(t, r.err, says)
+	}
+}
+
+// What the hook notes is no instance of the other driver, in whatever order they are named.
+func TestDriversShareAStateDirectory(t *testing.T) {
+	t.Parallel()
+	for _, drivers := range [][]string{{"hook", "process"}, {"process", "hook"}} {
+		o := &launcherOptions{node: "n1", stateDir: filepath.Join(t.TempDir(), "state"), hook: "/bin/false", hookTimeout: time.Second, list: "list"}
+		h, err := o.hands(&allow.List{Drivers: drivers})
+		require.NoError(t, err)
+		t.Cleanup(h.close)
+		statuses, err := h.drivers["process"].List(t.Context())
+		require.NoError(t, err)
+		require.Empty(t, statuses)
 	}
 }
