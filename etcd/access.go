@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"go.etcd.io/etcd/api/v3/authpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc/codes"
 
@@ -55,8 +56,20 @@ func (s *Store) self() string {
 	return config.Certificates[0].Leaf.Subject.CommonName
 }
 
+// Authenticates says whether etcd asks who one is. That it turns us away is an answer, too.
+func (s *Store) Authenticates(ctx context.Context) (on bool, err error) {
+	err = s.do(ctx, "ask whether authentication is on", func(ctx context.Context, c *clientv3.Client) (err error) {
+		on, err = authEnabled(ctx, c)
+		return err
+	})
+	if errors.Is(err, cluster.ErrDenied) {
+		return true, nil
+	}
+	return on, err
+}
+
 // authEnabled asks outright where etcd knows the question (3.5); that it is denied is an answer too. Before, whoever may
-// list the users without being anybody finds it off.
+// list the users without being anybody finds it off, and a user who may is told so at the door.
 func authEnabled(ctx context.Context, c *clientv3.Client) (bool, error) {
 	r, err := c.AuthStatus(ctx)
 	switch {
@@ -70,7 +83,11 @@ func authEnabled(ctx context.Context, c *clientv3.Client) (bool, error) {
 		return false, nil
 	}
 	if err == nil {
-		return false, errors.New("this etcd does not tell whether authentication is on: etcdctl auth status, of etcd 3.5 or newer")
+		_, err = c.Authenticate(ctx, c.Username, c.Password)
+		if errors.Is(err, rpctypes.ErrAuthNotEnabled) {
+			return false, nil
+		}
+		return err == nil || denied(err), unlessDenied(err)
 	}
 	return denied(err), unlessDenied(err)
 }

@@ -1,6 +1,7 @@
 package etcd
 
 import (
+	"context"
 	"crypto/tls"
 	"fmt"
 	"path/filepath"
@@ -133,6 +134,34 @@ func TestAccess(t *testing.T) {
 	nobody := openAs(t, Config{Endpoints: []string{endpoint}}).Access(t.Context())
 	require.True(t, nobody.Enabled)
 	require.ErrorIs(t, nobody.Err, cluster.ErrDenied)
+}
+
+func TestAuthenticates(t *testing.T) {
+	t.Parallel()
+	endpoint, as := secured(t)
+	stranger := openAs(t, Config{Endpoints: []string{endpoint}})
+	wrong := openAs(t, Config{Endpoints: []string{endpoint}, User: "weir-node-n1", Password: "wrong"})
+	authenticates(t, true, as("root"), as("weir-node-n1"), stranger, wrong)
+	_, err := raw(t, as("root")).AuthDisable(t.Context())
+	require.NoError(t, err)
+	authenticates(t, false, as("root"), as("weir-node-n1"), stranger, as("nobody"))
+
+	away := openAs(t, Config{Endpoints: []string{"http://127.0.0.1:1"}, DialTimeout: 100 * time.Millisecond})
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	on, err := away.Authenticates(ctx)
+	require.Error(t, err, "who does not answer does not say that it asks")
+	require.False(t, on)
+}
+
+// authenticates checks what etcd says to each whether authentication is on.
+func authenticates(t *testing.T, want bool, stores ...*Store) {
+	t.Helper()
+	for _, s := range stores {
+		on, err := s.Authenticates(t.Context())
+		require.NoError(t, err, s.config.User)
+		require.Equal(t, want, on, s.config.User)
+	}
 }
 
 func TestRoleNamed(t *testing.T) {

@@ -54,4 +54,11 @@ func TestTheEtcdOfTheDistribution(t *testing.T) {
 	require.NoError(t, err)
 	w.until(t, "a leaves", lacks("a"))
 	require.Zero(t, vips(keys(t, s)))
+
+	root := openAs(t, Config{Endpoints: []string{client}, User: "root", Password: "root"})
+	authenticates(t, false, s, root)
+	addUser(t, raw(t, s), "root")
+	_, err = raw(t, s).AuthEnable(t.Context())
+	require.NoError(t, err)
+	authenticates(t, true, s, root)
 }

@@ -126,20 +126,6 @@ func (o *launcherOptions) check() error {
 	return errors.Join(o.doors.check(o.etcd), o.pages.check())
 }
 
-// authenticated refuses an etcd that does not ask who writes. Loopback alone is not enough: every user of the host could
-// write there.
-func (f etcdFlags) authenticated() error {
-	c, err := f.config()
-	if err != nil {
-		return &usageError{err}
-	}
-	if c.Cert != "" || c.User != "" || c.Insecure && c.Local() {
-		return nil
-	}
-	return fmt.Errorf("%w: a launcher runs what etcd says, and %s does not ask who writes there: use --etcd-cert and --etcd-key, or --etcd-user; "+
-		"only for an etcd on loopback --insecure-etcd permits it", cluster.ErrUnsafe, strings.Join(c.Endpoints, ", "))
-}
-
 func runLauncher(ctx context.Context, o *launcherOptions) error {
 	logger, err := o.logs.logger(o.err)
 	if err != nil {
@@ -166,7 +152,7 @@ func runLauncher(ctx context.Context, o *launcherOptions) error {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	k, err := keep.New(keep.Config{
-		Node: o.node, Self: self, Drivers: hands.drivers, Store: store, Probe: check.Once, Looks: looks, Logger: logger.With("node", o.node), Metrics: keep.NewMetrics(registry),
+		Node: o.node, Self: self, Drivers: hands.drivers, Store: o.etcd.proven(store, logger), Probe: check.Once, Looks: looks, Logger: logger.With("node", o.node), Metrics: keep.NewMetrics(registry),
 	})
 	if err != nil {
 		return err

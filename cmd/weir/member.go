@@ -46,7 +46,7 @@ func (f *memberFlags) register(flags *pflag.FlagSet) {
 func (f *memberFlags) member(name string, e etcdFlags) (m embedded.Member, err error) {
 	m = embedded.Member{
 		Name: name, Dir: f.dir, Clients: f.clients, Advertise: f.advertise, Peers: f.peers, ClientTLS: f.clientTLS, PeerTLS: f.peerTLS,
-		Passwords: e.user != "", Insecure: e.insecure, Joins: f.state == "existing",
+		Insecure: e.insecure, Joins: f.state == "existing",
 	}
 	if f.cluster != "" {
 		m.Cluster, err = embedded.ParseCluster(f.cluster)
@@ -73,12 +73,20 @@ func (f *memberFlags) check(name string, e etcdFlags, flags *pflag.FlagSet) erro
 	}
 	err = m.Check()
 	if errors.Is(err, embedded.ErrExposed) {
-		return fmt.Errorf("%w: %w; or --insecure-etcd if the network is trusted", cluster.ErrUnsafe, err)
+		return fmt.Errorf("%w: %w; or --insecure-etcd if the network is trusted%s", cluster.ErrUnsafe, err, e.noProof())
 	}
 	if err != nil {
 		return &usageError{err}
 	}
 	return nil
+}
+
+// noProof says why a user does not stand for the certificates that are missing.
+func (f etcdFlags) noProof() string {
+	if f.user == "" {
+		return ""
+	}
+	return ". --etcd-user alone is no proof: a new data directory lets everybody write until authentication is enabled"
 }
 
 // start starts the member; nil where there is to be none. It does not wait for others.

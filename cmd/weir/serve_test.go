@@ -154,6 +154,8 @@ func TestServeRefusesWhatCannotWork(t *testing.T) {
 		{"--embedded --initial-cluster cc1", 2, "--initial-cluster: "},
 		{"--embedded --initial-cluster-state old", 2, "--initial-cluster-state"},
 		{"--embedded --listen-client-urls http://10.0.0.1:2379", 3, "plain http: use https with certificates; or --insecure-etcd"},
+		{"--embedded --listen-client-urls https://10.0.0.1:2379 --cert-file x --key-file y", 3, "name the CA that signs theirs; or --insecure-etcd"},
+		{"--embedded --listen-client-urls https://10.0.0.1:2379 --cert-file x --key-file y --etcd-user u", 3, "--etcd-user alone is no proof"},
 		{"--embedded --initial-cluster cc1=http://10.0.0.1:2380,b=http://10.0.0.2:2380", 3, "listens for peers by plain http"},
 		{"--embedded --cert-file x --key-file y", 2, "would not be used"},
 	} {

@@ -27,7 +27,7 @@ func (m Member) Check() error {
 		fail("an etcd member needs a URL to listen on for clients")
 	}
 	for _, text := range m.Clients {
-		errs = append(errs, m.checkListener("clients", text, m.ClientTLS, m.Passwords))
+		errs = append(errs, m.checkListener("clients", text, m.ClientTLS))
 	}
 	for _, text := range m.advertised() {
 		if u, err := address(text); err != nil {
@@ -77,11 +77,12 @@ func (m Member) checkCluster() (errs []error) {
 	if len(errs) > 0 {
 		return errs
 	}
-	return []error{m.checkListener("peers", cmp.Or(m.Peers, m.own()), m.PeerTLS, false), unused("peers", m.PeerTLS, cmp.Or(m.Peers, m.own()))}
+	return []error{m.checkListener("peers", cmp.Or(m.Peers, m.own()), m.PeerTLS), unused("peers", m.PeerTLS, cmp.Or(m.Peers, m.own()))}
 }
 
-// checkListener says whether a listener, once open, lets in only whom it should.
-func (m Member) checkListener(who, text string, f Files, otherwise bool) error {
+// checkListener says whether a listener, once open, lets in only whom it should. Users with passwords are no reason to do without
+// a CA: a new data directory asks nobody until authentication is enabled.
+func (m Member) checkListener(who, text string, f Files) error {
 	u, err := address(text)
 	if err != nil {
 		return fmt.Errorf("listen for %s: %w", who, err)
@@ -93,7 +94,7 @@ func (m Member) checkListener(who, text string, f Files, otherwise bool) error {
 	case local(u) || m.Insecure:
 	case u.Scheme == "http":
 		return fmt.Errorf("%w: %s listens for %s by plain http: use https with certificates", ErrExposed, text, who)
-	case f.CA == "" && !otherwise:
+	case f.CA == "":
 		return fmt.Errorf("%w: %s lets in %s that show no certificate: name the CA that signs theirs", ErrExposed, text, who)
 	}
 	return nil

@@ -30,10 +30,9 @@ type Member struct {
 
 	ClientTLS, PeerTLS Files
 
-	Passwords bool // etcd asks clients who have no certificate for a password
-	Insecure  bool // permits that other hosts come in by plain http, or without saying who they are
-	NoSync    bool // do not wait for the disk. For tests
-	Logger    *slog.Logger
+	Insecure bool // permits that other hosts come in by plain http, or without saying who they are
+	NoSync   bool // do not wait for the disk. For tests
+	Logger   *slog.Logger
 }
 
 // Peer is one member as the others reach it.

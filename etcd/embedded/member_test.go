@@ -179,12 +179,11 @@ func TestMemberCheck(t *testing.T) {
 			m.Clients, m.ClientTLS, m.Advertise = []string{"http://0.0.0.0:2379"}, Files{}, []string{"http://10.0.0.1:2379"}
 		}, "plain http", true},
 		"clients without certificate": {func(m *Member) { m.ClientTLS.CA = "" }, "lets in clients that show no certificate", true},
-		"clients with password":       {func(m *Member) { m.ClientTLS.CA, m.Passwords = "", true }, "", false},
 		"peers without certificate":   {func(m *Member) { m.PeerTLS.CA = "" }, "lets in peers", true},
-		"peers have no passwords":     {func(m *Member) { m.PeerTLS.CA, m.Passwords = "", true }, "lets in peers", true},
 		"http between peers": {func(m *Member) {
 			m.PeerTLS, m.Cluster = Files{}, []Peer{{"a", "http://10.0.0.1:2380"}, {"b", "http://10.0.0.2:2380"}}
 		}, "listens for peers by plain http", true},
+		"clients by the user's wish": {func(m *Member) { m.ClientTLS.CA, m.Insecure = "", true }, "", false},
 		"by the user's wish": {func(m *Member) {
 			m.Insecure, m.PeerTLS, m.ClientTLS, m.Clients = true, Files{}, Files{}, []string{"http://10.0.0.1:2379"}
 			m.Cluster = []Peer{{"a", "http://10.0.0.1:2380"}, {"b", "http://10.0.0.2:2380"}}
