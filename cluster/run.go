@@ -15,6 +15,7 @@ import (
 type Run struct {
 	Driver    string            `json:"driver,omitempty"`    // process, hook or external; left out: process
 	Command   []string          `json:"command,omitempty"`   // an absolute path and its arguments; no shell reads it. Of a hook: what it is to start
+	Image     string            `json:"image,omitempty"`     // of a hook: what it is to start, in words that it knows; with command or without
 	Env       map[string]string `json:"env,omitempty"`       // beside PORT, HOST_IP, APP_NAME, INSTANCE_ID and LOG_ADDR
 	Dir       string            `json:"dir,omitempty"`       // working directory; left out: /
 	User      string            `json:"user,omitempty"`      // left out: the launcher's default, never root
@@ -170,6 +171,12 @@ func (r *Run) validate(c *complaint) {
 	default:
 		c.add("run.driver", fmt.Sprintf("%q is unknown", clip(r.Driver)), "use process, hook or external")
 	}
+	if r.Image != "" && r.Driver != DriverHook {
+		c.add("run.image", "only a hook starts images", "use driver: hook, or remove it")
+	}
+	if !ValidImage(r.Image) {
+		c.add("run.image", fmt.Sprintf("%q is no name of an image", clip(r.Image)), "write printable ASCII without blanks, 512 bytes at most")
+	}
 	if text := strings.Join(r.Command, " "); len(text) > 4*maxCheckText || strings.ContainsRune(text, 0) {
 		c.add("run.command", "it is too long, or holds a NUL", "put it into a script")
 	}
@@ -195,6 +202,11 @@ func (r *Run) validate(c *complaint) {
 	if problem := ValidLabels(r.Nodes); problem != "" {
 		c.add("run.nodes", problem, "give labels as agents have them")
 	}
+}
+
+// ValidImage says whether a text can name an image. What it means is the hook's to know.
+func ValidImage(name string) bool {
+	return len(name) <= 512 && !strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r > '~' })
 }
 
 // validateReserves is about instances published by hand to stand by.

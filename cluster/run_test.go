@@ -21,6 +21,8 @@ func TestValidateNamesEachMistakeOfALaunch(t *testing.T) {
 		{"warm without run", `"warm": 2`, "run: instances can only be started"},
 		{"restart without run", `"restart": {"after": 2}`, "restart: only instances that are started by run"},
 		{"no command", `"run": {}`, "run.command: it begins with no absolute path"},
+		{"an image without a hook", `"run": {"command": ["/x"], "image": "shop:1"}`, "run.image: only a hook starts images"},
+		{"no name of an image", `"run": {"driver": "hook", "image": "shop 1"}`, "run.image: \"shop 1\" is no name of an image"},
 		{"a relative command", `"run": {"command": ["sleep"]}`, "run.command"},
 		{"a driver", `"run": {"driver": "vm", "command": ["/x"]}`, `run.driver: "vm" is unknown: use process, hook or external`},
 		{"a directory", `"run": {"command": ["/x"], "dir": "srv"}`, `run.dir: "srv" is no absolute path`},

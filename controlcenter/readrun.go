@@ -15,6 +15,7 @@ func (r *reader) run(field string, n ast.Node) *cluster.Run {
 		"command": func(f string, n ast.Node) {
 			r.list(f, n, func(f string, n ast.Node) { run.Command = append(run.Command, r.text(f, n)) })
 		},
+		"image": func(f string, n ast.Node) { run.Image = r.text(f, n) },
 		"env":   func(f string, n ast.Node) { run.Env = r.texts(f, n) },
 		"dir":   func(f string, n ast.Node) { run.Dir = r.text(f, n) },
 		"user":  func(f string, n ast.Node) { run.User = r.text(f, n) },

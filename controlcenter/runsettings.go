@@ -21,6 +21,7 @@ func Run(s *cluster.Service) string {
 		}
 	}
 	add(len(r.Command) > 0, "%q", r.Command)
+	add(r.Image != "", "image %s", r.Image)
 	at := make([]string, len(r.Instances))
 	for i, one := range r.Instances {
 		at[i] = one.Address()

@@ -158,6 +158,11 @@ func TestReadFileReadsWhatIsLaunched(t *testing.T) {
 	require.Equal(t, `process ["/usr/bin/a" "-v"] with {"COLOUR"="blue"} in /srv as www-data cpu 0.5 memory 256MiB grace 30s drain 2m0s log to udp://10.0.0.9:514 on nodes {"zone"="east"}`, controlcenter.Run(s))
 	require.Equal(t, "0..12 busy 0.6 connections 100 window 10m0s idle 1h0m0s", controlcenter.Scale(s))
 
+	entries, err = controlcenter.ReadFile("f", []byte("name: b\nports: [{port: 80}]\nrun: {driver: hook, image: \"shop:7\"}\n"))
+	require.NoError(t, err)
+	require.Empty(t, entries[0].Service.Validate(nil))
+	require.Equal(t, "hook image shop:7 grace 10s", controlcenter.Run(entries[0].Service))
+
 	text, err := json.Marshal(s)
 	require.NoError(t, err)
 	again, err := controlcenter.ReadFile("f", text)

@@ -16,6 +16,7 @@ type Spec struct {
 	ID      string            `json:"id"`             // of this instance, on all nodes and for ever
 	Service string            `json:"service"`
 	Command []string          `json:"command,omitempty"` // an absolute path and its arguments; no shell reads it
+	Image   string            `json:"image,omitempty"`   // of driver hook: what it is to start
 	Env     map[string]string `json:"env,omitempty"`     // the service's own environment
 	Host    netip.Addr        `json:"host,omitzero"`     // the address that it is reached at
 	Ports   []cluster.Port    `json:"ports,omitempty"`   // that it is to listen on; the first is PORT

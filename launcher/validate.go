@@ -67,8 +67,8 @@ func (s Spec) validateKind(v *faults) {
 		v.add("kind", fmt.Sprintf("%q is unknown", plain.Line(string(s.Kind), 80)), "use node, or leave it out")
 	case cluster.ValidName(s.ID) != "":
 		v.add("id", cluster.ValidName(s.ID), "a machine joins as the node of that name")
-	case len(s.Command) > 0 || len(s.Ports) > 0:
-		v.add("kind", "a node has no command and no ports of its own", "leave them out")
+	case len(s.Command) > 0 || len(s.Ports) > 0 || s.Image != "":
+		v.add("kind", "a node has no command, no image and no ports of its own", "leave them out")
 	case cluster.ValidLabels(s.Labels) != "":
 		v.add("labels", cluster.ValidLabels(s.Labels), "write printable ASCII")
 	}
@@ -84,6 +84,9 @@ func (s Spec) validateCommand(v *faults) {
 	}
 	if len(s.Command) > maxArguments || total > maxCommand {
 		v.add("command", fmt.Sprintf("has %d arguments of %d bytes, more than %d or %d", len(s.Command), total, maxArguments, maxCommand), "write them into a file")
+	}
+	if !cluster.ValidImage(s.Image) {
+		v.add("image", fmt.Sprintf("%q is no name of an image", plain.Line(s.Image, 80)), "write printable ASCII without blanks")
 	}
 	if len(s.Command) > 0 && !cleanPath(s.Command[0]) {
 		v.add("command[0]", fmt.Sprintf("%q is not an absolute path without . and ..", plain.Line(s.Command[0], 80)), "write the whole path of the program")

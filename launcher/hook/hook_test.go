@@ -374,8 +374,14 @@ func TestNodes(t *testing.T) {
 	require.Equal(t, node("n7"), asked)
 	require.Equal(t, cluster.KindNode, listOf(t, d)[0].Kind)
 	require.ErrorIs(t, d.Ensure(t.Context(), spec("n7")), launcher.ErrDiffers)
+	imaged := spec("c1")
+	imaged.Image = "registry.example/shop:7"
+	require.NoError(t, d.Ensure(t.Context(), imaged))
+	require.Equal(t, "registry.example/shop:7", asked.Image)
+	require.NoError(t, d.Stop(t.Context(), "c1", 0))
 	for _, bad := range []launcher.Spec{
 		{Kind: "vm", ID: "n8", Service: "s"}, {Kind: cluster.KindNode, ID: "N.8:1", Service: "s"}, {Kind: cluster.KindNode, ID: "n8", Service: "s", Command: []string{"/bin/x"}},
+		{ID: "n8", Service: "s", Image: "shop\n1"}, {Kind: cluster.KindNode, ID: "n8", Service: "s", Image: "shop:1"},
 		{Kind: cluster.KindNode, ID: "n8", Service: "s", Labels: map[string]string{"a": "\x1b"}}, {ID: "n8", Service: "s", Labels: map[string]string{"a": "b"}},
 	} {
 		require.ErrorIs(t, d.Ensure(t.Context(), bad), launcher.ErrRefused)

@@ -282,6 +282,10 @@ func TestAMachineShowsItself(t *testing.T) {
 		require.False(t, shown)
 		require.Equal(t, launcher.Spec{Kind: cluster.KindNode, ID: "node-1", Service: "a", Labels: map[string]string{"zone": "east"}}, specOf("node-1", &a))
 
+		imaged := assigned(20000, cluster.WantServing)
+		imaged.Run.Image = "shop:1"
+		require.Equal(t, "shop:1", specOf("a-1", &imaged).Image)
+
 		n.assign(wanted{}) // the store lost it
 		n.driver.mu.Lock()
 		st := *n.driver.there["node-1"]

@@ -238,7 +238,7 @@ func firstPort(a *cluster.Assignment) uint16 {
 // specOf is the assignment in the words of a driver.
 func specOf(id string, a *cluster.Assignment) launcher.Spec {
 	s := launcher.Spec{
-		ID: id, Service: a.About(), Command: a.Run.Command, Env: a.Run.Env, Host: a.Address, LogAddress: a.Run.Log,
+		ID: id, Service: a.About(), Command: a.Run.Command, Image: a.Run.Image, Env: a.Run.Env, Host: a.Address, LogAddress: a.Run.Log,
 		Resources: launcher.Resources{CPU: a.Run.Resources.CPU, Memory: uint64(a.Run.Resources.Memory)},
 		User:      a.Run.User, WorkDir: a.Run.Dir, Grace: a.Run.Grace,
 	}

@@ -79,6 +79,9 @@ func noCommand(_ *testing.T, s *stage) {
 	spec.WorkDir = "/nonexistent"
 	require.ErrorContains(s, s.driver.Ensure(s.Context(), spec), "/nonexistent")
 	require.Empty(s, s.list())
+	imaged := spec
+	imaged.WorkDir, imaged.Image = "", "shop:1"
+	require.ErrorContains(s, s.driver.Ensure(s.Context(), imaged), "not for programs of this host")
 	spec.Command = nil
 	require.ErrorIs(s, s.driver.Ensure(s.Context(), spec), launcher.ErrRefused)
 }

@@ -54,6 +54,9 @@ func (d *Driver) order(spec launcher.Spec) (shim.Order, error) {
 	if len(spec.Command) == 0 {
 		refuse("command", "is empty", "write the path of a program")
 	}
+	if spec.Image != "" {
+		refuse("image", "is not for programs of this host", "use driver hook")
+	}
 	if len(spec.Ports) > 0 && !spec.Host.IsValid() {
 		refuse("host", "is not given", "write the address of this node that its ports are reached at")
 	}
