@@ -239,6 +239,13 @@ func (n *node) shown(id string) (cluster.Instance, bool) {
 	return i, ok
 }
 
+// told is what the store was told last of an instance.
+func (n *node) told(id string) cluster.Launched {
+	n.store.mu.Lock()
+	defer n.store.mu.Unlock()
+	return n.store.launched[id]
+}
+
 func (n *node) starts(id string) int {
 	n.driver.mu.Lock()
 	defer n.driver.mu.Unlock()

@@ -98,7 +98,7 @@ func TestACrashIsMendedAtOnceAndThenLater(t *testing.T) {
 		n.driver.kill("a-1")
 		n.after(900 * time.Millisecond)
 		require.Equal(t, cluster.PhaseCrashed, n.phase("a-1"))
-		l := n.store.launched["a-1"]
+		l := n.told("a-1")
 		require.Equal(t, "exit code 3", l.Exit)
 		require.Equal(t, []string{"out of luck"}, l.Output)
 		require.False(t, l.NextTry.IsZero())
@@ -133,7 +133,7 @@ func TestNothingIsStoppedWithoutAWord(t *testing.T) {
 		n.assign(wanted{})
 		n.after(time.Hour)
 		require.Empty(t, n.driver.stops)
-		require.Contains(t, n.store.launched["a-1"].Problem.What, "assigned to nobody", "the leader is told")
+		require.Contains(t, n.told("a-1").Problem.What, "assigned to nobody", "the leader is told")
 		_, shown := n.shown("a-1")
 		require.True(t, shown, "it goes on serving")
 		n.driver.kill("a-2")
@@ -159,7 +159,7 @@ func TestStoreAway(t *testing.T) {
 		n.store.away = false
 		n.store.mu.Unlock()
 		n.after(3 * time.Second)
-		require.Equal(t, 2, n.store.launched["a-1"].Starts)
+		require.Equal(t, 2, n.told("a-1").Starts)
 	})
 }
 
@@ -194,13 +194,13 @@ func TestRefusals(t *testing.T) {
 		odd.Run.Driver = "hook"
 		n.assign(wanted{"a-1": assigned(20000, cluster.WantServing), "a-2": assigned(20001, cluster.WantServing), "a-3": assigned(20002, cluster.WantServing), "a-4": odd, "a-5": assigned(20004, cluster.WantServing)})
 		require.Equal(t, cluster.PhaseRefused, n.phase("a-1"))
-		require.Equal(t, "root is not allowed", n.store.launched["a-1"].Problem.What)
+		require.Equal(t, "root is not allowed", n.told("a-1").Problem.What)
 		require.Equal(t, cluster.PhaseRefused, n.phase("a-2"))
-		require.Equal(t, uint16(20001), n.store.launched["a-2"].PortBusy)
+		require.Equal(t, uint16(20001), n.told("a-2").PortBusy)
 		require.Equal(t, cluster.PhaseCrashed, n.phase("a-3"))
-		require.Contains(t, n.store.launched["a-3"].Problem.What, "no memory")
+		require.Contains(t, n.told("a-3").Problem.What, "no memory")
 		require.Equal(t, cluster.PhaseRefused, n.phase("a-4"))
-		require.Contains(t, n.store.launched["a-4"].Problem.What, "no driver hook")
+		require.Contains(t, n.told("a-4").Problem.What, "no driver hook")
 		require.Equal(t, cluster.PhaseReady, n.phase("a-5"), "the others are unaffected")
 		n.driver.mu.Lock()
 		delete(n.driver.refuse, "a-2")
@@ -212,15 +212,15 @@ func TestRefusals(t *testing.T) {
 
 		n.assign(wanted{"a-5": assigned(20004, cluster.WantServing), "a-6": assigned(22, cluster.WantServing)})
 		require.Equal(t, cluster.PhaseRefused, n.phase("a-6"))
-		require.Equal(t, "port 22 is outside of 20000-29999, which this node gives to instances", n.store.launched["a-6"].Problem.What)
+		require.Equal(t, "port 22 is outside of 20000-29999, which this node gives to instances", n.told("a-6").Problem.What)
 		require.Zero(t, n.starts("a-6"))
 		require.Equal(t, cluster.PhaseReady, n.phase("a-5"))
 		n.assign(wanted{"a-1": assigned(20000, cluster.WantServing)})
 		n.assign(wanted{"a-1": assigned(20000, cluster.WantStopped), "a-4": odd})
 		require.Equal(t, cluster.PhaseRefused, n.phase("a-1"), "its word stands as long as the leader leaves it there")
-		require.Equal(t, "root is not allowed", n.store.launched["a-1"].Problem.What)
+		require.Equal(t, "root is not allowed", n.told("a-1").Problem.What)
 		n.assign(wanted{})
-		require.NotContains(t, n.store.launched, "a-1")
+		require.Zero(t, n.told("a-1"))
 	})
 }
 
@@ -232,7 +232,8 @@ func TestStopThatFailsIsTriedAgain(t *testing.T) {
 		n.driver.mu.Unlock()
 		n.assign(wanted{"a-1": assigned(20000, cluster.WantStopped)})
 		require.Equal(t, cluster.PhaseStopping, n.phase("a-1"))
-		require.Contains(t, n.store.launched["a-1"].Problem.What, "it does not end")
+		n.after(2 * time.Second) // of one phase it is told once a second
+		require.Contains(t, n.told("a-1").Problem.What, "it does not end")
 		n.driver.mu.Lock()
 		n.driver.stopErr = nil
 		n.driver.mu.Unlock()
@@ -277,7 +278,7 @@ func TestAMachineShowsItself(t *testing.T) {
 		a := cluster.Assignment{Kind: cluster.KindNode, For: "a", Run: cluster.Run{Nodes: map[string]string{"zone": "east"}}, Wanted: cluster.WantServing, Version: "node"}
 		n.assign(wanted{"node-1": a})
 		require.Equal(t, cluster.PhaseReady, n.phase("node-1"))
-		require.Equal(t, cluster.Launched{Kind: cluster.KindNode, For: "a"}, kindOf(n.store.launched["node-1"]))
+		require.Equal(t, cluster.Launched{Kind: cluster.KindNode, For: "a"}, kindOf(n.told("node-1")))
 		_, shown := n.shown("node-1")
 		require.False(t, shown)
 		require.Equal(t, launcher.Spec{Kind: cluster.KindNode, ID: "node-1", Service: "a", Labels: map[string]string{"zone": "east"}}, specOf("node-1", &a))
@@ -293,7 +294,7 @@ func TestAMachineShowsItself(t *testing.T) {
 		n.driver.there["node-1"] = &st
 		n.driver.mu.Unlock()
 		n.after(2 * time.Minute)
-		require.Equal(t, cluster.Launched{Kind: cluster.KindNode, For: "a"}, kindOf(n.store.launched["node-1"]))
+		require.Equal(t, cluster.Launched{Kind: cluster.KindNode, For: "a"}, kindOf(n.told("node-1")))
 		require.Empty(t, n.driver.stops)
 
 		a.Wanted = cluster.WantStopped

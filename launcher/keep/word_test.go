@@ -30,14 +30,14 @@ func TestItsOwnWordThatItFails(t *testing.T) {
 		require.Equal(t, 2, n.starts("a-1"), "at once")
 		n.after(2 * time.Second)
 		require.Equal(t, cluster.PhaseReady, n.phase("a-1"))
-		l := n.store.launched["a-1"]
+		l := n.told("a-1")
 		require.Equal(t, "it says that it fails: no database", l.Exit)
 		require.Nil(t, l.Problem, "it is well again")
 
 		n.well(20000, false)
 		require.NoError(t, n.Fail("a-1", "no database"))
 		n.after(500 * time.Millisecond)
-		l = n.store.launched["a-1"]
+		l = n.told("a-1")
 		require.Equal(t, cluster.PhaseCrashed, l.Phase)
 		require.Equal(t, "it says that it fails: no database", l.Problem.What)
 		require.False(t, l.NextTry.IsZero())
@@ -45,7 +45,7 @@ func TestItsOwnWordThatItFails(t *testing.T) {
 		n.after(3 * time.Second)
 		require.Equal(t, 3, n.starts("a-1"))
 		require.Equal(t, cluster.PhaseStarting, n.phase("a-1"))
-		require.NotNil(t, n.store.launched["a-1"].Problem, "until it is ready")
+		require.NotNil(t, n.told("a-1").Problem, "until it is ready")
 
 		n.assign(wanted{"a-1": assigned(20000, cluster.WantDrained)})
 		require.ErrorIs(t, n.Fail("a-1", ""), words.ErrUnknown)
@@ -68,7 +68,7 @@ func TestAnEndThatFailsIsTriedAgain(t *testing.T) {
 		n.driver.mu.Unlock()
 		n.after(3 * time.Second)
 		require.Equal(t, cluster.PhaseReady, n.phase("a-1"))
-		require.Equal(t, 1+2, n.store.launched["a-1"].Starts, "of the life before, and what the driver counts; the failure counts once")
+		require.Equal(t, 1+2, n.told("a-1").Starts, "of the life before, and what the driver counts; the failure counts once")
 	})
 }
 
@@ -81,13 +81,13 @@ func TestItsOwnWordThatMoreAreNeeded(t *testing.T) {
 		n.assign(wanted{"a-1": assigned(20000, cluster.WantServing)})
 		require.NoError(t, ask())
 		n.after(0)
-		require.Equal(t, 2, n.store.launched["a-1"].Ask.More, "at once")
+		require.Equal(t, 2, n.told("a-1").Ask.More, "at once")
 		require.Equal(t, cluster.PhaseReady, n.phase("a-1"))
 		require.ErrorIs(t, ask(), words.ErrSoon)
 		n.after(time.Second)
 		require.NoError(t, ask())
 		n.after(time.Duration(cluster.DefaultAsk) + idle)
-		require.Nil(t, n.store.launched["a-1"].Ask, "its time is over")
+		require.Nil(t, n.told("a-1").Ask, "its time is over")
 		require.Equal(t, 1, n.starts("a-1"))
 	})
 }
@@ -140,9 +140,9 @@ func TestOneThatIsNeverReadyIsToldOf(t *testing.T) {
 		n.driver.there["a-1"].Output = []string{"still loading"}
 		n.driver.mu.Unlock()
 		n.after(7 * time.Second)
-		require.Nil(t, n.store.launched["a-1"].Problem)
+		require.Nil(t, n.told("a-1").Problem)
 		n.after(3 * time.Second)
-		l := n.store.launched["a-1"]
+		l := n.told("a-1")
 		require.Equal(t, cluster.PhaseStarting, l.Phase)
 		require.Equal(t, "it runs, and is not ready after 10s: connection refused", l.Problem.What)
 		require.Equal(t, []string{"still loading"}, l.Output)
@@ -151,7 +151,7 @@ func TestOneThatIsNeverReadyIsToldOf(t *testing.T) {
 		require.Equal(t, writes, n.store.writes, "once")
 		n.well(20000, true)
 		n.after(time.Second)
-		require.Nil(t, n.store.launched["a-1"].Problem)
+		require.Nil(t, n.told("a-1").Problem)
 	})
 }
 
@@ -161,7 +161,7 @@ func TestOneThatHasToBeKilledIsToldOf(t *testing.T) {
 		n.assign(wanted{"a-1": assigned(20000, cluster.WantServing)})
 		n.assign(wanted{"a-1": assigned(20000, cluster.WantStopped)})
 		n.after(10 * time.Second)
-		l := n.store.launched["a-1"]
+		l := n.told("a-1")
 		require.Equal(t, cluster.PhaseStopped, l.Phase)
 		require.Equal(t, "it did not end within 10s of TERM, and was killed", l.Problem.What)
 	})
