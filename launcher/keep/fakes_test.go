@@ -111,7 +111,10 @@ func (d *driver) Ensure(_ context.Context, spec launcher.Spec) error {
 }
 
 func (d *driver) Stop(_ context.Context, id string, _ time.Duration) error {
-	time.Sleep(d.slow) // of the bubble
+	d.mu.Lock()
+	slow := d.slow
+	d.mu.Unlock()
+	time.Sleep(slow) // of the bubble
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.stopErr != nil {
@@ -244,6 +247,13 @@ func (n *node) told(id string) cluster.Launched {
 	n.store.mu.Lock()
 	defer n.store.mu.Unlock()
 	return n.store.launched[id]
+}
+
+// writes is how often the store was told of anything.
+func (n *node) writes() int {
+	n.store.mu.Lock()
+	defer n.store.mu.Unlock()
+	return n.store.writes
 }
 
 func (n *node) starts(id string) int {

@@ -35,9 +35,9 @@ func TestAnInstanceIsShownOnceItIsReady(t *testing.T) {
 		n.well(20000, false) // the load monitor's affair from now on
 		n.after(time.Minute)
 		require.Equal(t, cluster.PhaseReady, n.phase("a-1"))
-		writes := n.store.writes
+		writes := n.writes()
 		n.after(10 * time.Minute)
-		require.Equal(t, writes, n.store.writes, "without news nothing is written")
+		require.Equal(t, writes, n.writes(), "without news nothing is written")
 
 		n.assign(wanted{"a-1": assigned(20000, cluster.WantDrained)})
 		i, _ = n.shown("a-1")
@@ -235,9 +235,16 @@ func TestStopThatFailsIsTriedAgain(t *testing.T) {
 		n.after(2 * time.Second) // of one phase it is told once a second
 		require.Contains(t, n.told("a-1").Problem.What, "it does not end")
 		n.driver.mu.Lock()
+		n.driver.slow = 1500 * time.Millisecond
+		n.driver.mu.Unlock()
+		writes := n.writes()
+		n.after(10 * time.Second)
+		require.Contains(t, n.told("a-1").Problem.What, "it does not end", "as long as it is so")
+		require.Equal(t, writes, n.writes(), "once")
+		n.driver.mu.Lock()
 		n.driver.stopErr = nil
 		n.driver.mu.Unlock()
-		n.after(2 * time.Second)
+		n.after(4 * time.Second)
 		require.Equal(t, cluster.PhaseStopped, n.phase("a-1"))
 		n.assign(wanted{"a-2": assigned(20000, cluster.WantStopped)})
 		require.Equal(t, cluster.PhaseStopped, n.phase("a-2"), "what never ran is stopped already")

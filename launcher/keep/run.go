@@ -144,18 +144,20 @@ func (w *ward) stop(ctx context.Context, n news) time.Duration {
 		return idle
 	}
 	w.ready = false
-	w.told(a, n, cluster.PhaseStopping, nil)
+	stuck := func(l *cluster.Launched) { l.Problem = cmp.Or(w.stuck, l.Problem) }
+	w.told(a, n, cluster.PhaseStopping, stuck)
 	begin, grace := time.Now(), time.Duration(cmp.Or(a.Run.Grace, cluster.DefaultGrace))
 	ran := n.status != nil && n.status.State == launcher.Running
 	if err := w.end(ctx, a); err != nil {
 		if ctx.Err() == nil {
 			w.keeper.c.Logger.Error("stop an instance", "instance", w.id, "err", err)
 			p := problem(w.id, "", err)
-			w.told(a, n, cluster.PhaseStopping, func(l *cluster.Launched) { l.Problem = &p })
+			w.stuck = &p
+			w.told(a, n, cluster.PhaseStopping, stuck)
 		}
 		return time.Second
 	}
-	n.status = nil
+	n.status, w.stuck = nil, nil
 	w.told(a, n, cluster.PhaseStopped, func(l *cluster.Launched) {
 		if ran && time.Since(begin) >= grace {
 			l.Problem = &cluster.Problem{Object: "instance " + w.id, Field: "run.grace", What: fmt.Sprintf("it did not end within %s of TERM, and was killed", grace), Fix: "let it end on TERM, or give it more time"}

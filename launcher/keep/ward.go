@@ -31,6 +31,7 @@ type ward struct {
 	retry    time.Time // not to be started before
 	crashes  crashes
 	late     *cluster.Launched // that it is not ready, as it is told
+	stuck    *cluster.Problem  // why it could not be stopped, until it is
 	failing  bool              // it says so, and is being ended
 	own      cluster.Launched  // what is told of it since it last failed by its own word
 }

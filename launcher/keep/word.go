@@ -79,13 +79,17 @@ func (w *ward) fail(ctx context.Context, n news) time.Duration {
 		w.blame(n, *n.failed)
 	}
 	n.status = nil
-	w.told(a, n, cluster.PhaseCrashed, nil)
+	w.told(a, n, cluster.PhaseCrashed, func(l *cluster.Launched) {
+		if w.retry.After(n.now) {
+			l.NextTry = w.retry.UTC()
+		}
+	})
 	if err := w.end(ctx, a); err != nil {
 		w.keeper.c.Logger.Error("end an instance that fails", "instance", w.id, "err", err)
 		return time.Second // and once more
 	}
 	w.begun()
-	w.asked, w.retry = time.Time{}, time.Now().Add(w.crashes.pause())
+	w.asked = time.Time{}
 	return 0
 }
 
@@ -101,6 +105,7 @@ func (w *ward) blame(n news, reason string) {
 		Problem: &cluster.Problem{Object: "instance " + w.id, What: text, Fix: "see weir logs " + service + " --instance " + w.id},
 	}
 	w.crashes.ended(n.status.Started, n.now)
+	w.retry = n.now.Add(w.crashes.pause())
 	w.keeper.c.Metrics.crashes.Inc()
 	w.keeper.c.Logger.Warn("an instance fails by its own word", "service", service, "instance", w.id, "reason", reason, "next", w.crashes.pause().String())
 }

@@ -146,9 +146,9 @@ func TestOneThatIsNeverReadyIsToldOf(t *testing.T) {
 		require.Equal(t, cluster.PhaseStarting, l.Phase)
 		require.Equal(t, "it runs, and is not ready after 10s: connection refused", l.Problem.What)
 		require.Equal(t, []string{"still loading"}, l.Output)
-		writes := n.store.writes
+		writes := n.writes()
 		n.after(time.Minute)
-		require.Equal(t, writes, n.store.writes, "once")
+		require.Equal(t, writes, n.writes(), "once")
 		n.well(20000, true)
 		n.after(time.Second)
 		require.Nil(t, n.told("a-1").Problem)
@@ -157,7 +157,9 @@ func TestOneThatIsNeverReadyIsToldOf(t *testing.T) {
 
 func TestOneThatHasToBeKilledIsToldOf(t *testing.T) {
 	inBubble(t, func(n *node) {
+		n.driver.mu.Lock()
 		n.driver.slow = 10 * time.Second
+		n.driver.mu.Unlock()
 		n.assign(wanted{"a-1": assigned(20000, cluster.WantServing)})
 		n.assign(wanted{"a-1": assigned(20000, cluster.WantStopped)})
 		n.after(10 * time.Second)
