@@ -122,7 +122,7 @@ func detachedGrandchild(t *testing.T, h *Host) (pidfd int) {
 func waitGone(t *testing.T, pidfd int) {
 	t.Helper()
 	defer unix.Close(pidfd)
-	n, err := unix.Poll([]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}, 5000)
+	n, err := unix.Poll([]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}, int(patience.Milliseconds()))
 	require.NoError(t, err)
 	require.Equal(t, 1, n, "process still runs")
 }
@@ -296,7 +296,7 @@ func TestDialFromInside(t *testing.T) {
 	require.NoError(t, err)
 	_, err = Serve(ns, "me", netip.MustParseAddrPort("127.0.0.1:4711"))
 	require.NoError(t, err)
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	conn, err := ns.Dial(ctx, "tcp", "127.0.0.1:4711")
 	require.NoError(t, err)
@@ -327,7 +327,7 @@ func TestKillAndPlug(t *testing.T) {
 		}
 		return n
 	}
-	require.Eventually(t, func() bool { return inside() == 4 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return inside() == 4 }, patience, time.Millisecond)
 	require.NoError(t, host.Kill())
 	require.Zero(t, inside())
 	require.Error(t, cmd.Wait())
@@ -337,9 +337,10 @@ func TestKillAndPlug(t *testing.T) {
 		_, err := other.Output("ping", "-c1", "-W1", host.Addr4.String())
 		return err
 	}
-	require.NoError(t, ping())
+	reached := func() bool { return ping() == nil }
+	require.Eventually(t, reached, patience, time.Millisecond)
 	require.NoError(t, c.Switch.Plug(host.Namespace, false))
 	require.Error(t, ping())
 	require.NoError(t, c.Switch.Plug(host.Namespace, true))
-	require.Eventually(t, func() bool { return ping() == nil }, 20*time.Second, time.Millisecond)
+	require.Eventually(t, reached, patience, time.Millisecond)
 }

@@ -58,6 +58,7 @@ type Probe struct {
 	ns     *Namespace
 	cancel context.CancelFunc
 	done   chan struct{}
+	asked  atomic.Int64 // how many connections the workers began, or wanted to
 	result Result
 	err    error
 }
@@ -72,12 +73,11 @@ func StartProbe(ns *Namespace, load Load) (*Probe, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	p := &Probe{ns: ns, cancel: cancel, done: make(chan struct{})}
 	watching := make(chan struct{})
-	var asked atomic.Int64
 	go func() {
 		defer close(p.done)
 		p.result, p.err = work(ctx, ns, load, func() bool {
 			// A worker asks before each connection: the first Workers questions have seen no connection yet.
-			if asked.Add(1) == 2*int64(load.Workers) {
+			if p.asked.Add(1) == 2*int64(load.Workers) {
 				close(watching)
 			}
 			return true

@@ -12,6 +12,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// patience is how long is waited for what has to come, on a machine that has much else to do.
+const patience = 20 * time.Second
+
 func oneInstance(t *testing.T) (c *Cluster, s *Instance, frontend netip.AddrPort) {
 	t.Helper()
 	c, err := NewCluster(Test(t), 1, 1)
@@ -46,11 +49,11 @@ func TestFloodSource(t *testing.T) {
 	for _, network := range []string{"tcp", "udp"} {
 		// Only this source can be answered: the instance has a route to nowhere else.
 		require.NoError(t, c.Instances[0].Run(c.Instances[0].Command("ip", "route", "replace", "blackhole", "192.168.10.50/32")))
-		load := Load{Frontend: netip.AddrPortFrom(c.Instances[0].Addr4, 80), Network: network, Connections: 5, Timeout: 200 * time.Millisecond}
+		load := Load{Frontend: netip.AddrPortFrom(c.Instances[0].Addr4, 80), Network: network, Connections: 5, Timeout: 100 * time.Millisecond}
 		r, err := Flood(t.Context(), c.Client.Namespace, load)
 		require.NoError(t, err)
 		require.Equal(t, map[string]int{"timeout": 5}, r.Failures, network)
-		load.Source = source
+		load.Source, load.Timeout = source, patience
 		r, err = Flood(t.Context(), c.Client.Namespace, load)
 		require.NoError(t, err)
 		require.Equal(t, map[string]int{"a": 5}, r.ByID, network)
@@ -92,16 +95,17 @@ func TestFloodTellsFailuresApart(t *testing.T) {
 	for _, tc := range []struct {
 		name, network, want string
 		frontend            netip.AddrPort
+		timeout             time.Duration
 	}{
-		{"nobody listens", "tcp", "refused", netip.AddrPortFrom(frontend.Addr(), 9)},
-		{"nobody listens", "udp", "refused", netip.AddrPortFrom(frontend.Addr(), 9)},
-		{"no route", "tcp", "unreachable", netip.MustParseAddrPort("10.1.1.1:80")},
-		{"connects but never answers", "tcp", "timeout", netip.AddrPortFrom(frontend.Addr(), 81)},
-		{"something else answers", "udp", "wrong answer", netip.AddrPortFrom(frontend.Addr(), 82)},
-		{"hangs up", "tcp", "closed", netip.AddrPortFrom(frontend.Addr(), 83)},
+		{"nobody listens", "tcp", "refused", netip.AddrPortFrom(frontend.Addr(), 9), patience},
+		{"nobody listens", "udp", "refused", netip.AddrPortFrom(frontend.Addr(), 9), patience},
+		{"no route", "tcp", "unreachable", netip.MustParseAddrPort("10.1.1.1:80"), patience},
+		{"connects but never answers", "tcp", "timeout", netip.AddrPortFrom(frontend.Addr(), 81), 100 * time.Millisecond},
+		{"something else answers", "udp", "wrong answer", netip.AddrPortFrom(frontend.Addr(), 82), patience},
+		{"hangs up", "tcp", "closed", netip.AddrPortFrom(frontend.Addr(), 83), patience},
 	} {
 		t.Run(tc.name+" "+tc.network, func(t *testing.T) {
-			load := Load{Frontend: tc.frontend, Network: tc.network, Connections: 4, Timeout: 300 * time.Millisecond}
+			load := Load{Frontend: tc.frontend, Network: tc.network, Connections: 4, Timeout: tc.timeout}
 			r, err := Flood(t.Context(), c.Client.Namespace, load)
 			require.NoError(t, err)
 			require.Equal(t, 4, r.Failed)
@@ -136,11 +140,10 @@ func TestProbeSeesAnOutage(t *testing.T) {
 	probe, err := StartProbe(c.Client.Namespace, Load{Frontend: frontend, Workers: 2})
 	require.NoError(t, err)
 	require.NoError(t, server.Close())
-	// Refused for certain once a flood of our own is, and the probe has gone on meanwhile.
-	r, err := Flood(t.Context(), c.Client.Namespace, Load{Frontend: frontend, Connections: 200})
-	require.NoError(t, err)
-	require.Equal(t, 200, r.Failed)
-	r, err = probe.Stop()
+	// Of three connections that two workers want from here on, one is over when the third is wanted.
+	before := probe.asked.Load()
+	require.Eventually(t, func() bool { return probe.asked.Load() >= before+3 }, patience, time.Millisecond)
+	r, err := probe.Stop()
 	require.NoError(t, err)
 	require.GreaterOrEqual(t, r.ByID["a"], 2, "before the outage: %s", r)
 	require.Positive(t, r.Failures["refused"], "in the outage: %s", r)
@@ -154,7 +157,7 @@ func TestStreamRunsSmoothly(t *testing.T) {
 	s, err := StartStream(c.Client.Namespace, StreamOptions{Frontend: frontend, Interval: time.Millisecond})
 	require.NoError(t, err)
 	require.Equal(t, "a", s.ID())
-	require.Eventually(t, func() bool { return s.Snapshot().Answered >= 50 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return s.Snapshot().Answered >= 50 }, patience, time.Millisecond)
 	r := s.Stop()
 	require.False(t, r.Broken, r.Reason)
 	require.Equal(t, r.Sent, r.Answered)
@@ -166,7 +169,7 @@ func TestStreamBreaks(t *testing.T) {
 	s, err := StartStream(c.Client.Namespace, StreamOptions{Frontend: frontend, Interval: time.Millisecond})
 	require.NoError(t, err)
 	require.NoError(t, server.Close())
-	require.Eventually(t, func() bool { return s.Snapshot().Broken }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return s.Snapshot().Broken }, patience, time.Millisecond)
 	require.Contains(t, []string{"closed", "reset"}, s.Stop().Reason)
 }
 
@@ -174,16 +177,16 @@ func TestStreamMeasuresAStall(t *testing.T) {
 	c, _, frontend := oneInstance(t)
 	s, err := StartStream(c.Client.Namespace, StreamOptions{Frontend: frontend, Interval: time.Millisecond})
 	require.NoError(t, err)
-	require.Eventually(t, func() bool { return s.Snapshot().Answered > 0 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return s.Snapshot().Answered > 0 }, patience, time.Millisecond)
 
 	port, err := c.Switch.Namespace().Handle().LinkByName("port2") // the instance's, after the node's
 	require.NoError(t, err)
 	require.NoError(t, c.Switch.Namespace().Handle().LinkSetDown(port))
-	require.Eventually(t, func() bool { return s.Snapshot().LongestStall > 300*time.Millisecond }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return s.Snapshot().LongestStall > 300*time.Millisecond }, patience, time.Millisecond)
 	require.False(t, s.Snapshot().Broken)
 	require.NoError(t, c.Switch.Namespace().Handle().LinkSetUp(port))
 	stalled := s.Snapshot().Answered
-	require.Eventually(t, func() bool { return s.Snapshot().Answered > stalled }, 20*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return s.Snapshot().Answered > stalled }, patience, time.Millisecond)
 
 	r := s.Stop()
 	require.False(t, r.Broken, r.Reason)
@@ -193,13 +196,17 @@ func TestStreamMeasuresAStall(t *testing.T) {
 
 func TestStreamLosesAnswers(t *testing.T) {
 	c, _, frontend := oneInstance(t)
-	s, err := StartStream(c.Client.Namespace, StreamOptions{Frontend: frontend, Interval: time.Millisecond, Timeout: 100 * time.Millisecond})
-	require.NoError(t, err)
+	var s *Stream
+	require.Eventually(t, func() (connected bool) { // the time-out is for that, too
+		var err error
+		s, err = StartStream(c.Client.Namespace, StreamOptions{Frontend: frontend, Interval: time.Millisecond, Timeout: 100 * time.Millisecond})
+		return err == nil
+	}, patience, time.Millisecond)
 	port, err := c.Switch.Namespace().Handle().LinkByName("port2")
 	require.NoError(t, err)
 	require.NoError(t, c.Switch.Namespace().Handle().LinkSetDown(port))
 	cut := s.Snapshot().Sent
-	require.Eventually(t, func() bool { return s.Snapshot().Sent > cut+5 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return s.Snapshot().Sent > cut+5 }, patience, time.Millisecond)
 	r := s.Stop()
 	require.True(t, r.Broken)
 	require.Equal(t, "timeout", r.Reason)
@@ -256,14 +263,15 @@ func TestDatagrams(t *testing.T) {
 	c, server, frontend := oneInstance(t)
 	d, err := StartDatagrams(c.Client.Namespace, DatagramOptions{Frontend: frontend, Port: 4242, Interval: time.Millisecond})
 	require.NoError(t, err)
-	require.Eventually(t, func() bool { return d.Snapshot().Answered >= 20 }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return d.Snapshot().Answered >= 20 }, patience, time.Millisecond)
 	require.NoError(t, server.Close())
-	require.Eventually(t, func() bool { return d.Snapshot().LongestGap > 100*time.Millisecond }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return d.Snapshot().LongestGap > 100*time.Millisecond }, patience, time.Millisecond)
+	forgotten := time.Now()
 	d.Forget()
-	require.Less(t, d.Snapshot().LongestGap, 100*time.Millisecond)
+	require.LessOrEqual(t, d.Snapshot().LongestGap, time.Since(forgotten))
 	_, err = Serve(c.Instances[0].Namespace, "b", frontend)
 	require.NoError(t, err)
-	require.Eventually(t, func() bool { return d.Snapshot().Last == "b" }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return d.Snapshot().Last == "b" }, patience, time.Millisecond)
 	r := d.Stop()
 	require.Equal(t, map[string]int{"a": r.ByID["a"], "b": r.ByID["b"]}, r.ByID)
 	require.Equal(t, r.Answered, r.ByID["a"]+r.ByID["b"])

@@ -16,6 +16,7 @@ type Proxy struct {
 	delay    atomic.Int64
 	accepted atomic.Int64
 	left     atomic.Int64 // answers until it goes deaf, if set
+	lost     atomic.Int64 // what was read and not passed on, as often as it was read
 
 	mu    sync.Mutex
 	ended bool
@@ -150,7 +151,10 @@ func (p *Proxy) read(from net.Conn, way Direction, passing chan<- chunk, ended <
 		if way == Answers && n > 0 && p.left.Load() > 0 && p.left.Add(-1) == 0 {
 			p.Mute(Answers, true)
 		}
-		if n > 0 && !p.mute[way].Load() {
+		switch {
+		case n > 0 && p.mute[way].Load():
+			p.lost.Add(1)
+		case n > 0:
 			c := chunk{append([]byte(nil), buffer[:n]...), time.Now().Add(time.Duration(p.delay.Load()))}
 			select {
 			case passing <- c:

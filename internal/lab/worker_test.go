@@ -31,14 +31,12 @@ func TestWorkerServesFreezesAndEnds(t *testing.T) {
 	address, health := netip.AddrPortFrom(node.Addr4, 80), netip.AddrPortFrom(node.Addr4, 81)
 	w, err := StartWorker(node.Namespace, Work{ID: "a", Address: address, Health: health})
 	require.NoError(t, err)
-	load := Load{Frontend: address, Connections: 3, Workers: 1, Timeout: 300 * time.Millisecond}
-	flood := func() Result {
-		r, err := Flood(t.Context(), c.Client.Namespace, load)
+	flood := func(timeout time.Duration) Result {
+		r, err := Flood(t.Context(), c.Client.Namespace, Load{Frontend: address, Connections: 3, Workers: 1, Timeout: timeout})
 		require.NoError(t, err)
 		return r
 	}
-	load.Timeout = 10 * time.Second // it may still be starting
-	require.Equal(t, map[string]int{"a": 3}, flood().ByID)
+	require.Equal(t, map[string]int{"a": 3}, flood(patience).ByID, "it may still be starting")
 	asked := http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: c.Client.Dial}}
 	answer, err := asked.Get("http://" + health.String() + "/")
 	require.NoError(t, err)
@@ -48,14 +46,12 @@ func TestWorkerServesFreezesAndEnds(t *testing.T) {
 	require.Equal(t, "ok\n", string(text))
 
 	require.NoError(t, w.Freeze())
-	load.Timeout = 300 * time.Millisecond
-	require.Equal(t, map[string]int{"timeout": 3}, flood().Failures, "the kernel accepts for it, and nobody answers")
+	require.Equal(t, map[string]int{"timeout": 3}, flood(100*time.Millisecond).Failures, "the kernel accepts for it, and nobody answers")
 	require.NoError(t, w.Thaw())
-	load.Timeout = 10 * time.Second
-	require.Equal(t, map[string]int{"a": 3}, flood().ByID)
+	require.Equal(t, map[string]int{"a": 3}, flood(patience).ByID)
 
 	require.NoError(t, w.Kill())
-	require.Equal(t, map[string]int{"refused": 3}, flood().Failures)
+	require.Equal(t, map[string]int{"refused": 3}, flood(patience).Failures)
 	require.NoError(t, w.Kill(), "a second time")
 }
 
@@ -77,7 +73,7 @@ func TestCgroupLimits(t *testing.T) {
 		after, err := group.Used()
 		require.NoError(t, err)
 		return after-before >= 200*time.Millisecond
-	}, 20*time.Second, 10*time.Millisecond, "it uses what it may")
+	}, patience, 10*time.Millisecond, "it uses what it may")
 	// A period's quota may be left from before, and one may be begun.
 	require.Greater(t, time.Since(begin), time.Second-3*quotaPeriod)
 	require.NotEmpty(t, groupsOf(t, l.Prefix()))
