@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -150,6 +151,18 @@ func TestShowElsewhere(t *testing.T) {
 	s.draw([]string{"a picture"})
 	s.at(time.Unix(112, 0), "%d serve", 2)
 	require.Equal(t, "one\n   12.0 s  2 serve\n", out.String())
+
+	out.Reset()
+	var all sync.WaitGroup
+	for range 4 { // what is decided, what changes and what is done are told by different goroutines
+		all.Go(func() {
+			for range 100 {
+				s.say("a line")
+			}
+		})
+	}
+	all.Wait()
+	require.Equal(t, strings.Repeat("a line\n", 400), out.String())
 }
 
 func TestBrokenPromises(t *testing.T) {

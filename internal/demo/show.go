@@ -23,7 +23,7 @@ type show struct {
 	t     *Terminal // nil: none
 	began time.Time
 
-	mu      sync.Mutex
+	mu      sync.Mutex // one says something at a time; guards what follows
 	picture []string
 	drawn   int // lines of the picture that stand on the screen
 }
@@ -31,12 +31,12 @@ type show struct {
 // say prints lines that stay.
 func (s *show) say(format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.t == nil {
 		fmt.Fprintln(s.out, text)
 		return
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	var b strings.Builder
 	b.WriteString(s.erased())
 	for line := range strings.SplitSeq(text, "\n") {
