@@ -38,7 +38,7 @@ func newClinic(t *testing.T) *clinic {
 func (c *clinic) run(t *testing.T, args ...string) result {
 	t.Helper()
 	var out, talk bytes.Buffer
-	line := append([]string{"weir", "--etcd", c.endpoint, "--timeout", "5s"}, append(c.flags, args...)...)
+	line := append([]string{"weir", "--etcd", c.endpoint, "--timeout", "30s"}, append(c.flags, args...)...)
 	code := newApp(strings.NewReader(""), &out, &talk).execute(t.Context(), line)
 	return result{code, out.String(), talk.String()}
 }

@@ -51,7 +51,7 @@ func (s *sickbay) weir(t *testing.T, args ...string) result {
 	self, err := os.Executable()
 	require.NoError(t, err)
 	c := s.Command(self)
-	c.Env = append(os.Environ(), "WEIR_TEST_COMMAND="+strings.Join(append([]string{"--etcd", s.endpoint, "--timeout", "3s"}, args...), " "))
+	c.Env = append(os.Environ(), "WEIR_TEST_COMMAND="+strings.Join(append([]string{"--etcd", s.endpoint, "--timeout", "30s"}, args...), " "))
 	var out, talk bytes.Buffer
 	c.Stdout, c.Stderr = &out, &talk
 	if err := s.Run(c); err != nil {

@@ -88,7 +88,7 @@ func ward(t *testing.T) *clinic {
 	require.NoError(t, s.Join(t.Context(), "n3", &cluster.Node{}))
 	require.Eventually(t, func() bool { // both have sampled
 		return !strings.Contains(c.run(t, "get", "instances", "-o", "wide", "--sample=0").out, "-     -        -")
-	}, 10*time.Second, 50*time.Millisecond)
+	}, 30*time.Second, 50*time.Millisecond)
 	return c
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"strings"
@@ -17,13 +18,19 @@ import (
 	"github.com/weir-lb/weir/etcd/embedded"
 )
 
-// freePort is an address on loopback that nobody listens on.
+// freePort is an address on loopback that nobody listens on. Its port is none of those that the kernel gives away by
+// itself, to listeners and to connections, so it stays free until it is used.
 func freePort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer l.Close()
-	return l.Addr().String()
+	for range 1000 {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(20_000)))
+		if err == nil {
+			defer l.Close()
+			return l.Addr().String()
+		}
+	}
+	t.Fatal("no free port")
+	return ""
 }
 
 // Two control centers: one leads, both are ready; when that one stops the other leads. All with the commands themselves.
@@ -38,7 +45,7 @@ func TestServe(t *testing.T) {
 		code := make(chan int, 1)
 		go func() {
 			a := newApp(nil, io.Discard, &bytes.Buffer{})
-			code <- a.execute(ctx, []string{"weir", "controlcenter", "serve", "--name", name, "--etcd", server.Endpoint(), "--listen", pages, "--interval", "100ms", "--lease", "2s"})
+			code <- a.execute(ctx, []string{"weir", "controlcenter", "serve", "--name", name, "--etcd", server.Endpoint(), "--listen", pages, "--interval", "100ms", "--lease", "1m"})
 		}()
 		get = func(page string) (int, string) {
 			answer, err := http.Get("http://" + pages + page)

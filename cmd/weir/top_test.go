@@ -234,21 +234,22 @@ func TestTopInATerminal(t *testing.T) {
 // A terminal that hangs up, and an interrupt, end it, too.
 func TestTopEndsWithItsTerminal(t *testing.T) {
 	t.Parallel()
-	tty, behind := pty(t, 70, 20)
-	a := newApp(tty, tty, io.Discard)
-	a.open = func(context.Context, etcdFlags) (store, error) { return cast(t), nil }
+	show := func(ctx context.Context, args ...string) (behind *os.File, code chan int) {
+		tty, behind := pty(t, 70, 20)
+		a := newApp(tty, tty, io.Discard)
+		a.open = func(context.Context, etcdFlags) (store, error) { return cast(t), nil }
+		code = make(chan int, 1)
+		go func() { code <- a.execute(ctx, append([]string{"weir", "top"}, args...)) }()
+		_, err := behind.Read(make([]byte, 1)) // it shows something
+		require.NoError(t, err)
+		return behind, code
+	}
 	ctx, interrupt := context.WithCancel(t.Context())
-	code := make(chan int)
-	go func() { code <- a.execute(ctx, []string{"weir", "top"}) }()
-	first := make([]byte, 1)
-	_, err := behind.Read(first)
-	require.NoError(t, err)
+	_, code := show(ctx)
 	interrupt()
 	require.Equal(t, 0, <-code)
 
-	go func() { code <- a.execute(t.Context(), []string{"weir", "top", "--interval", "100ms"}) }()
-	_, err = behind.Read(first)
-	require.NoError(t, err)
+	behind, code := show(t.Context(), "--interval", "100ms")
 	require.NoError(t, behind.Close())
 	<-code // what it ends with depends on whether it was reading or writing
 }
