@@ -1,36 +1,23 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"os"
-	"path/filepath"
-	"runtime"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/procfs"
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/weir-lb/weir/agent"
 	"github.com/weir-lb/weir/cluster"
 	"github.com/weir-lb/weir/etcd"
-	"github.com/weir-lb/weir/internal/ops"
-	"github.com/weir-lb/weir/launcher"
 	"github.com/weir-lb/weir/launcher/allow"
-	"github.com/weir-lb/weir/launcher/external"
-	"github.com/weir-lb/weir/launcher/hook"
 	"github.com/weir-lb/weir/launcher/keep"
 	"github.com/weir-lb/weir/launcher/process"
-	"github.com/weir-lb/weir/launcher/words"
 	"github.com/weir-lb/weir/loadmon/check"
 )
 
@@ -75,9 +62,8 @@ Pages on --listen: /livez /readyz /metrics.`,
 			return runLauncher(c.Context(), o)
 		},
 	}
-	name, _ := os.Hostname()
 	f := c.Flags()
-	f.StringVar(&o.node, "node", name, "this node's name in the cluster")
+	f.StringVar(&o.node, "node", hostName(), "this node's name in the cluster")
 	f.StringVar(&o.list, "list", "/etc/weir/launcher.yaml", "file of root's that says which drivers, users, paths and services may be launched")
 	f.StringVar(&o.stateDir, "state-dir", "/var/lib/weir-launcher", "where instances' states and output are kept")
 	f.StringVar(&o.nodeIP, "node-ip", "", "address at which instances are reached; default: the node's first")
@@ -149,8 +135,7 @@ func runLauncher(ctx context.Context, o *launcherOptions) error {
 		return err
 	}
 	defer hands.close()
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registry := newRegistry()
 	k, err := keep.New(keep.Config{
 		Node: o.node, Self: self, Drivers: hands.drivers, Store: o.etcd.proven(store, logger), Probe: check.Once, Looks: looks, Logger: logger.With("node", o.node), Metrics: keep.NewMetrics(registry),
 	})
@@ -195,150 +180,9 @@ func serveLauncher(ctx context.Context, o *launcherOptions, s *serving) error {
 		g.Go(func() error { return words.Run(ctx) })
 	}
 	g.Go(func() error { return s.keeper.Run(ctx) })
-	if err := ops.NotifyReady(); err != nil {
-		s.logger.Warn("systemd", "err", err)
-	}
-	err = g.Wait()
-	if notifyErr := ops.NotifyStopping(); notifyErr != nil {
-		s.logger.Warn("systemd", "err", notifyErr)
-	}
-	return err
+	return untilEnd(g, s.logger)
 }
 
 // looks are how often drivers are asked where that is dear: of a hook it is a program that is run, or a request; of external
 // instances a connection to each.
 var looks = map[string]time.Duration{cluster.DriverHook: 5 * time.Second, cluster.DriverExternal: time.Second}
-
-// hands are the drivers that the list names.
-type hands struct {
-	drivers map[string]launcher.Driver
-	process *process.Driver // among them; nil: not allowed
-	tokens  *words.Tokens   // of its instances; nil: nobody listens to them
-}
-
-func (h *hands) close() {
-	if h.process != nil {
-		_ = h.process.Close()
-	}
-}
-
-func (o *launcherOptions) hands(list *allow.List) (*hands, error) {
-	h := &hands{drivers: map[string]launcher.Driver{}}
-	for _, name := range list.Drivers {
-		d, err := o.driver(name, h)
-		if err != nil {
-			h.close()
-			return nil, err
-		}
-		h.drivers[name] = list.Guard(name, d)
-	}
-	return h, nil
-}
-
-func (o *launcherOptions) driver(name string, h *hands) (launcher.Driver, error) {
-	switch name {
-	case cluster.DriverProcess:
-		return o.openProcess(h)
-	case cluster.DriverHook:
-		return o.openHook()
-	case cluster.DriverExternal:
-		return external.New(0), nil
-	}
-	return nil, fmt.Errorf("%s allows driver %q, with which nothing is launched: remove it", o.list, name)
-}
-
-// openProcess opens what runs programs here. The state directory is made by it, so that it can be trusted from then on.
-func (o *launcherOptions) openProcess(h *hands) (launcher.Driver, error) {
-	c := process.Config{Dir: o.stateDir, Group: o.cgroup, User: o.user}
-	var given func(string) []string
-	if o.doors.reports != "" {
-		c.Given = func(id string) []string { return given(id) }
-	}
-	d, err := process.Open(c)
-	if err != nil {
-		return nil, err
-	}
-	h.process = d
-	if h.tokens, err = o.doors.tokens(o.stateDir); err != nil {
-		return nil, err
-	}
-	given, err = o.doors.given(h.tokens)
-	return d, err
-}
-
-// openHook opens what acquires and releases instances elsewhere: a program, or a web service. What it notes lies beside the
-// instances of driver process, which takes no name with a dot in front for one.
-func (o *launcherOptions) openHook() (*hook.Driver, error) {
-	c := hook.Config{Dir: filepath.Join(o.stateDir, ".hook"), Owner: o.node, Timeout: o.hookTimeout}
-	switch {
-	case o.hook == "":
-		return nil, &usageError{fmt.Errorf("%s allows driver hook: give --hook, the program or URL that acquires and releases instances", o.list)}
-	case strings.Contains(o.hook, "://"):
-		c.URL = o.hook
-	default:
-		c.Program = []string{o.hook}
-	}
-	if o.hookToken != "" {
-		token, err := os.ReadFile(o.hookToken)
-		if err != nil {
-			return nil, fmt.Errorf("read the token of the hook: %w", err)
-		}
-		c.Token = strings.TrimSpace(string(token))
-	}
-	return hook.Open(c)
-}
-
-// self is what the node tells of its launcher.
-func (o *launcherOptions) self(ctx context.Context, list *allow.List) (l cluster.Launcher, err error) {
-	l = cluster.Launcher{Drivers: list.Drivers, Version: versionOf(), Since: time.Now().UTC().Truncate(time.Second)}
-	if len(list.Services) != 1 || list.Services[0] != "*" {
-		l.Services = list.Services
-	}
-	if l.Nodes, err = list.Offer(); err != nil {
-		return l, err
-	}
-	if err := l.Ports.UnmarshalText([]byte(o.ports)); err != nil {
-		return l, err
-	}
-	l.Capacity.CPU = cmp.Or(o.cpus, float64(runtime.NumCPU()))
-	if o.memory != "" {
-		if err := l.Capacity.Memory.UnmarshalText([]byte(o.memory)); err != nil {
-			return l, err
-		}
-	} else {
-		l.Capacity.Memory = hostMemory() / 10 * 9
-	}
-	addresses, err := agent.Addresses()
-	if err != nil {
-		return l, err
-	}
-	place, err := o.doors.place(o.etcd)
-	if err != nil {
-		return l, err
-	}
-	if slices.Contains(list.Drivers, cluster.DriverProcess) {
-		l.Logs = place.url(ctx, addresses, place.address.Port())
-	}
-	switch {
-	case o.nodeIP != "":
-		l.Address, err = netip.ParseAddr(o.nodeIP)
-	case len(addresses) == 0:
-		err = errors.New("this node has no address at which its instances could be reached: give --node-ip")
-	default:
-		l.Address = addresses[0]
-	}
-	return l, err
-}
-
-// hostMemory is 0, no limit, where it is not known.
-func hostMemory() cluster.Bytes {
-	fs, err := procfs.NewDefaultFS()
-	if err != nil {
-		return 0
-	}
-	m, err := fs.Meminfo()
-	if err != nil || m.MemTotalBytes == nil {
-		return 0
-	}
-	return cluster.Bytes(*m.MemTotalBytes)
-}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"runtime"
 	"time"
 
@@ -56,8 +55,7 @@ Pages on --listen: /readyz /metrics /debug/loads /debug/problems.`,
 			return o.with(c.Context(), func(s store) error { return runLoadmon(c.Context(), o, s) })
 		},
 	}
-	name, _ := os.Hostname()
-	c.Flags().StringVar(&o.node, "node", name, "this node's name in the cluster")
+	c.Flags().StringVar(&o.node, "node", hostName(), "this node's name in the cluster")
 	c.Flags().BoolVar(&o.once, "once", false, "measure once and print it")
 	c.Flags().DurationVar(&o.interval, "interval", loadmon.Interval, "with --once: how long to measure")
 	o.driver.register(c.Flags())

@@ -9,8 +9,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/weir-lb/weir/agent"
@@ -36,8 +34,7 @@ func serveLoadmon(ctx context.Context, o *loadmonOptions) error {
 		return err
 	}
 	defer store.Close()
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registry := newRegistry()
 	m, err := o.monitor.start(o.etcd, watching{o.node, driver, store, registry, logger})
 	if err != nil {
 		return err
@@ -65,14 +62,7 @@ func serveLoadmon(ctx context.Context, o *loadmonOptions) error {
 	g.Go(func() error { return store.Watch(ctx, etcd.WatchOptions{}, l.deliver) })
 	g.Go(func() error { return l.teller.Run(ctx) })
 	g.Go(func() error { return ops.Watchdog(ctx, func() error { return nil }) })
-	if err := ops.NotifyReady(); err != nil {
-		logger.Warn("systemd", "err", err)
-	}
-	err = g.Wait()
-	if notifyErr := ops.NotifyStopping(); notifyErr != nil {
-		logger.Warn("systemd", "err", notifyErr)
-	}
-	return err
+	return untilEnd(g, logger)
 }
 
 // lone is a load monitor that has to tell itself where it answers.

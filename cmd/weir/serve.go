@@ -3,11 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
@@ -102,11 +99,8 @@ func runServe(ctx context.Context, o *serveOptions) error {
 		return err
 	}
 	defer store.Close()
-	if store.Status().Insecure {
-		logger.Warn("--insecure-etcd: plain http or no authentication is accepted, so whoever reaches etcd, or the way to it, decides where connections go")
-	}
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	warnOfInsecure(store, logger)
+	registry := newRegistry()
 	monitors := o.etcd.monitors(store.Secret)
 	defer monitors.Close()
 	config := o.config()
@@ -133,14 +127,7 @@ func runServe(ctx context.Context, o *serveOptions) error {
 	}
 	g.Go(func() error { return l.Run(ctx) })
 	g.Go(func() error { return ops.Watchdog(ctx, l.Live) })
-	if err := ops.NotifyReady(); err != nil {
-		logger.Warn("systemd", "err", err)
-	}
-	err = g.Wait()
-	if notifyErr := ops.NotifyStopping(); notifyErr != nil {
-		logger.Warn("systemd", "err", notifyErr)
-	}
-	return err
+	return untilEnd(g, logger)
 }
 
 func leaderPages(server *ops.Server, l *leader.Leader, store *etcd.Store) {
@@ -176,10 +163,4 @@ func (s leaderStore) Watch(ctx context.Context, deliver func(*cluster.Snapshot))
 
 func (s leaderStore) Lead(ctx context.Context, name string, lease time.Duration, lead func(context.Context, leader.Writer) error) error {
 	return s.Store.Lead(ctx, etcd.Candidate{Name: name, TTL: lease, Host: hostName(), Pages: s.pages}, func(ctx context.Context, l *etcd.Leadership) error { return lead(ctx, l) })
-}
-
-// hostName is "" where the host has none.
-func hostName() string {
-	name, _ := os.Hostname()
-	return name
 }

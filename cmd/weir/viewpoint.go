@@ -1,8 +1,6 @@
 package main
 
 import (
-	"os"
-
 	"github.com/spf13/pflag"
 
 	"github.com/weir-lb/weir/agent"
@@ -19,8 +17,7 @@ type viewpoint struct {
 }
 
 func (v *viewpoint) register(flags *pflag.FlagSet) {
-	name, _ := os.Hostname()
-	flags.StringVar(&v.node, "node", name, "this node's name in the cluster")
+	flags.StringVar(&v.node, "node", hostName(), "this node's name in the cluster")
 	flags.BoolVar(&v.ping, "ping", false, "the agent's: VIPs answer ping")
 	flags.IntVar(&v.budget, "budget", rules.DefaultBudget, "the agent's: slots that this node may hold")
 	v.keepSource.register(flags)
