@@ -4,13 +4,11 @@ import (
 	"cmp"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/weir-lb/weir/cluster"
 	"github.com/weir-lb/weir/controlcenter"
 	"github.com/weir-lb/weir/etcd"
-	"github.com/weir-lb/weir/internal/doctor"
 )
 
 // Known is what a picture is made of.
@@ -248,72 +246,4 @@ func guards(k Known, rows []controlcenter.NodeRow) Guards {
 		g.Insecure = append(g.Insecure, "this command")
 	}
 	return g
-}
-
-// worthy are the doctor's checks whose warnings need a person soon. Others are worth a look one day: "weir doctor" has all.
-var worthy = []string{"endpoints", "alarms", "members", "space", "certificates", "values", "guard", "nodes", "lag", "problems"}
-
-func findings(k Known) (out []Problem) {
-	c := &doctor.Cluster{Etcd: k.Diagnosis, Snapshot: doctor.Known(k.Snapshot), Fleet: doctor.Known(k.Fleet), Now: k.Now}
-	for _, f := range doctor.CheckCluster(c) {
-		if f.Severity >= doctor.Warn && slices.Contains(worthy, f.Check) {
-			out = append(out, Problem{f.Seen, f.Fix})
-		}
-	}
-	return out
-}
-
-func leading(l Leader) []Problem {
-	if l.Name == "" {
-		return []Problem{{"no control center leads: weights and numbers of instances stay as they are, and nothing is replaced", "start one: weir controlcenter serve"}}
-	}
-	return nil
-}
-
-// launching says which nodes have instances and no launcher, and what could not be read of what they tell.
-func launching(k Known) (out []Problem) {
-	var lost []string
-	for _, node := range slices.Sorted(maps.Keys(k.Operations.Assigned)) {
-		if _, there := k.Operations.Launchers[node]; !there && k.Snapshot.Down[node] == nil && runs(k.Operations, node) {
-			lost = append(lost, node)
-		}
-	}
-	if len(lost) > 0 {
-		out = append(out, Problem{"instances run, and no launcher looks after them, on " + few(lost), "on the node: systemctl status weir-launcher"})
-	}
-	for _, p := range k.Operations.Problems {
-		out = append(out, Problem{p.Object + ": " + p.What, cmp.Or(p.Fix, "etcdctl get KEY")})
-	}
-	return out
-}
-
-func runs(ops *cluster.Operations, node string) bool {
-	for id := range ops.Assigned[node] {
-		if !ops.Launched[node][id].Refused() {
-			return true
-		}
-	}
-	return false
-}
-
-func told(p *Page) (out []Problem) {
-	if p == nil {
-		return nil
-	}
-	for _, line := range p.Problems {
-		out = append(out, Problem{"the leader: " + line, "weir events; its pages /debug/problems and /debug/state"})
-	}
-	if p.Error != "" {
-		out = append(out, Problem{"the leader: " + p.Error, "its log, and its page /debug/leader"})
-	}
-	return out
-}
-
-// few names some of many.
-func few(names []string) string {
-	const most = 5
-	if len(names) > most {
-		return strings.Join(names[:most], ", ") + " and more"
-	}
-	return strings.Join(names, ", ")
 }
