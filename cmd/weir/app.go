@@ -101,6 +101,13 @@ func (a *app) snapshot(ctx context.Context, s store) (*cluster.Snapshot, error) 
 	return snapshot, nil
 }
 
+// operations reads what is said of launched instances.
+func (a *app) operations(ctx context.Context, s store) (*cluster.Operations, error) {
+	ctx, cancel := context.WithTimeout(ctx, a.etcd.timeout)
+	defer cancel()
+	return s.Operations(ctx)
+}
+
 // commit writes one change, within the time that a request may take.
 func (a *app) commit(ctx context.Context, s store, change cluster.Change) (int64, error) {
 	ctx, cancel := context.WithTimeout(ctx, a.etcd.timeout)

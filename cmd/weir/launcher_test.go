@@ -1,13 +1,17 @@
 package main
 
 import (
+	"context"
+	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/weir-lb/weir/cluster"
 	"github.com/weir-lb/weir/launcher/allow"
 )
 
@@ -53,6 +57,23 @@ func TestScaleArguments(t *testing.T) {
 		r := weir(t, newFake(), args...)
 		require.Equal(t, 2, r.code)
 		require.Contains(t, r.err, says)
+	}
+}
+
+// stalled is a store that says nothing of launched instances.
+type stalled struct{ *fake }
+
+func (stalled) Operations(ctx context.Context) (*cluster.Operations, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+func TestOperationsAreNotWaitedForWithoutEnd(t *testing.T) {
+	t.Parallel()
+	for _, line := range []string{"scale a 5", "node forget n2", "logs a", "get problems", "status"} {
+		a := newApp(nil, io.Discard, io.Discard)
+		a.open = func(context.Context, etcdFlags) (store, error) { return stalled{cast(t)}, nil }
+		require.Equal(t, 6, a.execute(t.Context(), append(strings.Fields("weir --timeout 100ms"), strings.Fields(line)...)), line)
 	}
 }
 

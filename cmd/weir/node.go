@@ -100,7 +100,7 @@ func runNode(ctx context.Context, o *nodeOptions) error {
 		if err != nil {
 			return err
 		}
-		ops, err := s.Operations(ctx)
+		ops, err := o.operations(ctx, s)
 		if err != nil {
 			return err
 		}

@@ -60,7 +60,7 @@ func runScale(ctx context.Context, o *scaleOptions) error {
 		if err != nil {
 			return err
 		}
-		ops, err := s.Operations(ctx)
+		ops, err := o.operations(ctx, s)
 		if err != nil {
 			return err
 		}

@@ -78,9 +78,7 @@ func runLogs(ctx context.Context, o *serviceLogsOptions, s store) error {
 	if err != nil {
 		return err
 	}
-	limited, cancel := context.WithTimeout(ctx, o.etcd.timeout)
-	defer cancel()
-	ops, err := s.Operations(limited)
+	ops, err := o.operations(ctx, s)
 	if err != nil {
 		return err
 	}
@@ -92,6 +90,8 @@ func runLogs(ctx context.Context, o *serviceLogsOptions, s store) error {
 	if len(stations) == 0 {
 		return errors.New("no node has a launcher that keeps what instances write: weir launcher with the driver process")
 	}
+	limited, cancel := context.WithTimeout(ctx, o.etcd.timeout)
+	defer cancel()
 	if _, err := s.Secret(limited); err != nil {
 		return err
 	}

@@ -16,9 +16,7 @@ func (a *app) troubled(ctx context.Context, s store, snapshot *cluster.Snapshot)
 	if told.Fleet, err = a.fleet(ctx, s); err != nil {
 		return told, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, a.etcd.timeout)
-	defer cancel()
-	told.Operations, err = s.Operations(ctx)
+	told.Operations, err = a.operations(ctx, s)
 	if errors.Is(err, cluster.ErrDenied) { // a viewer's role; the rest is worth showing
 		a.say("warning: %v", err)
 		return told, nil
