@@ -28,7 +28,6 @@ type store struct {
 	away       bool
 	launched   map[string]cluster.Launched
 	registered map[string]cluster.Instance
-	writes     int
 	order      []string // what was written of instances, in order
 }
 
@@ -56,7 +55,6 @@ func (s *store) write(what string, do func()) error {
 	if s.away {
 		return errAway
 	}
-	s.writes++
 	s.order = append(s.order, what)
 	do()
 	return nil
@@ -86,6 +84,7 @@ type driver struct {
 	stopErr error
 	blind   error
 	slow    time.Duration // how long an end takes
+	lag     time.Duration // how long a look takes, which finds what was there when it began
 	differs bool          // what is there was started by another Spec
 }
 
@@ -129,13 +128,15 @@ func (d *driver) Stop(_ context.Context, id string, _ time.Duration) error {
 
 func (d *driver) List(context.Context) ([]launcher.Status, error) {
 	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.blind != nil {
-		return nil, d.blind
-	}
+	lag, err := d.lag, d.blind
 	var out []launcher.Status
 	for _, id := range slices.Sorted(maps.Keys(d.there)) {
 		out = append(out, *d.there[id])
+	}
+	d.mu.Unlock()
+	time.Sleep(lag) // of the bubble
+	if err != nil {
+		return nil, err
 	}
 	return out, nil
 }
@@ -194,6 +195,7 @@ func newNode(t *testing.T, d *driver, before launcher.Driver, change ...func(*Co
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- k.Run(ctx) }()
+	synctest.Wait() // it has looked once
 	n.end = func() {
 		cancel()
 		require.NoError(t, <-ended, "Run returns nil when cancelled")
@@ -249,11 +251,39 @@ func (n *node) told(id string) cluster.Launched {
 	return n.store.launched[id]
 }
 
-// writes is how often the store was told of anything.
-func (n *node) writes() int {
+// order is all that the store was told so far, in order.
+func (n *node) order() []string {
 	n.store.mu.Lock()
 	defer n.store.mu.Unlock()
-	return n.store.writes
+	return slices.Clone(n.store.order)
+}
+
+// registered is how many the nodes see.
+func (n *node) registered() int {
+	n.store.mu.Lock()
+	defer n.store.mu.Unlock()
+	return len(n.store.registered)
+}
+
+// etcd changes how the store is.
+func (n *node) etcd(change func(*store)) {
+	n.store.mu.Lock()
+	defer n.store.mu.Unlock()
+	change(n.store)
+}
+
+// host changes how the driver is.
+func (n *node) host(change func(*driver)) {
+	n.driver.mu.Lock()
+	defer n.driver.mu.Unlock()
+	change(n.driver)
+}
+
+// stops are the instances that were ended, in order.
+func (n *node) stops() []string {
+	n.driver.mu.Lock()
+	defer n.driver.mu.Unlock()
+	return slices.Clone(n.driver.stops)
 }
 
 func (n *node) starts(id string) int {

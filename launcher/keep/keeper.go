@@ -107,6 +107,7 @@ func (k *Keeper) dismiss(ctx context.Context, w *ward) bool {
 func (k *Keeper) look(ctx context.Context, name string, driver launcher.Driver) {
 	limited, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
+	began := time.Now()
 	statuses, err := driver.List(limited)
 	if ctx.Err() != nil {
 		return
@@ -124,11 +125,11 @@ func (k *Keeper) look(ctx context.Context, name string, driver launcher.Driver) 
 	seen := map[string]bool{}
 	for _, st := range statuses {
 		seen[st.ID] = true
-		k.ward(ctx, st.ID).see(name, &st)
+		k.ward(ctx, st.ID).see(name, &st, began)
 	}
 	for id, w := range k.wards {
 		if !seen[id] && err == nil {
-			w.see(name, nil)
+			w.see(name, nil, began)
 		}
 	}
 }

@@ -35,22 +35,22 @@ func TestAnInstanceIsShownOnceItIsReady(t *testing.T) {
 		n.well(20000, false) // the load monitor's affair from now on
 		n.after(time.Minute)
 		require.Equal(t, cluster.PhaseReady, n.phase("a-1"))
-		writes := n.writes()
+		writes := len(n.order())
 		n.after(10 * time.Minute)
-		require.Equal(t, writes, n.writes(), "without news nothing is written")
+		require.Equal(t, writes, len(n.order()), "without news nothing is written")
 
 		n.assign(wanted{"a-1": assigned(20000, cluster.WantDrained)})
 		i, _ = n.shown("a-1")
 		require.True(t, i.Draining)
-		require.Empty(t, n.driver.stops)
+		require.Empty(t, n.stops())
 		n.assign(wanted{"a-1": assigned(20000, cluster.WantStopped)})
 		require.Equal(t, cluster.PhaseStopped, n.phase("a-1"))
-		require.Equal(t, []string{"a-1"}, n.driver.stops)
+		require.Equal(t, []string{"a-1"}, n.stops())
 		_, shown = n.shown("a-1")
 		require.False(t, shown)
-		require.Less(t, slices.Index(n.store.order, "hide a-1"), slices.Index(n.store.order, "stopped a-1"), "who reads that it stopped knows that nobody is sent there")
+		require.Less(t, slices.Index(n.order(), "hide a-1"), slices.Index(n.order(), "stopped a-1"), "who reads that it stopped knows that nobody is sent there")
 		n.assign(wanted{})
-		require.Empty(t, n.store.launched)
+		require.Zero(t, n.told("a-1"))
 		require.Equal(t, 1, n.starts("a-1"))
 	})
 }
@@ -126,13 +126,13 @@ func TestACrashIsMendedAtOnceAndThenLater(t *testing.T) {
 func TestNothingIsStoppedWithoutAWord(t *testing.T) {
 	inBubble(t, func(n *node) {
 		n.assign(wanted{"a-1": assigned(20000, cluster.WantServing), "a-2": assigned(20001, cluster.WantServing)})
-		n.store.mu.Lock()
-		clear(n.store.launched) // the store was wiped
-		clear(n.store.registered)
-		n.store.mu.Unlock()
+		n.etcd(func(s *store) {
+			clear(s.launched) // the store was wiped
+			clear(s.registered)
+		})
 		n.assign(wanted{})
 		n.after(time.Hour)
-		require.Empty(t, n.driver.stops)
+		require.Empty(t, n.stops())
 		require.Contains(t, n.told("a-1").Problem.What, "assigned to nobody", "the leader is told")
 		_, shown := n.shown("a-1")
 		require.True(t, shown, "it goes on serving")
@@ -149,15 +149,11 @@ func TestNothingIsStoppedWithoutAWord(t *testing.T) {
 func TestStoreAway(t *testing.T) {
 	inBubble(t, func(n *node) {
 		n.assign(wanted{"a-1": assigned(20000, cluster.WantServing)})
-		n.store.mu.Lock()
-		n.store.away = true
-		n.store.mu.Unlock()
+		n.etcd(func(s *store) { s.away = true })
 		n.driver.kill("a-1")
 		n.after(3 * time.Second)
 		require.Equal(t, 2, n.starts("a-1"), "no word of the store is waited for")
-		n.store.mu.Lock()
-		n.store.away = false
-		n.store.mu.Unlock()
+		n.etcd(func(s *store) { s.away = false })
 		n.after(3 * time.Second)
 		require.Equal(t, 2, n.told("a-1").Starts)
 	})
@@ -170,26 +166,28 @@ func TestAKeeperThatBeginsAnewTouchesNothing(t *testing.T) {
 		first.assign(wanted{"a-1": assigned(20000, cluster.WantServing), "a-2": assigned(20001, cluster.WantServing)})
 		first.end()
 		second := newNode(t, d, nil)
-		second.store.launched, second.store.registered = first.store.launched, first.store.registered
 		defer second.end()
+		second.etcd(func(s *store) { s.launched, s.registered = first.store.launched, first.store.registered })
 		second.well(20000, false)
 		d.kill("a-2")
 		second.after(time.Minute)
-		require.Equal(t, 1, d.starts["a-2"], "nothing is done before it is known what is wanted")
+		require.Equal(t, 1, second.starts("a-2"), "nothing is done before it is known what is wanted")
 		second.assign(wanted{"a-1": assigned(20000, cluster.WantServing), "a-2": assigned(20001, cluster.WantServing)})
 		second.after(time.Minute)
-		require.Equal(t, 1, d.starts["a-1"])
-		require.Equal(t, 2, d.starts["a-2"])
-		require.NotContains(t, second.store.order, "hide a-1", "it may have been ready for days")
+		require.Equal(t, 1, second.starts("a-1"))
+		require.Equal(t, 2, second.starts("a-2"))
+		require.NotContains(t, second.order(), "hide a-1", "it may have been ready for days")
 		require.Equal(t, cluster.PhaseReady, second.phase("a-1"))
 	})
 }
 
 func TestRefusals(t *testing.T) {
 	inBubble(t, func(n *node) {
-		n.driver.refuse["a-1"] = launcher.Refuse([]cluster.Problem{{Object: "instance a-1", Field: "user", What: "root is not allowed", Fix: "x"}})
-		n.driver.refuse["a-2"] = launcher.ErrPortBusy
-		n.driver.refuse["a-3"] = errors.New("fork: no memory")
+		n.host(func(d *driver) {
+			d.refuse["a-1"] = launcher.Refuse([]cluster.Problem{{Object: "instance a-1", Field: "user", What: "root is not allowed", Fix: "x"}})
+			d.refuse["a-2"] = launcher.ErrPortBusy
+			d.refuse["a-3"] = errors.New("fork: no memory")
+		})
 		odd := assigned(20003, cluster.WantServing)
 		odd.Run.Driver = "hook"
 		n.assign(wanted{"a-1": assigned(20000, cluster.WantServing), "a-2": assigned(20001, cluster.WantServing), "a-3": assigned(20002, cluster.WantServing), "a-4": odd, "a-5": assigned(20004, cluster.WantServing)})
@@ -202,10 +200,10 @@ func TestRefusals(t *testing.T) {
 		require.Equal(t, cluster.PhaseRefused, n.phase("a-4"))
 		require.Contains(t, n.told("a-4").Problem.What, "no driver hook")
 		require.Equal(t, cluster.PhaseReady, n.phase("a-5"), "the others are unaffected")
-		n.driver.mu.Lock()
-		delete(n.driver.refuse, "a-2")
-		delete(n.driver.refuse, "a-3")
-		n.driver.mu.Unlock()
+		n.host(func(d *driver) {
+			delete(d.refuse, "a-2")
+			delete(d.refuse, "a-3")
+		})
 		n.after(time.Minute)
 		require.Zero(t, n.starts("a-1")+n.starts("a-2"), "they are placed elsewhere by now")
 		require.Equal(t, 1, n.starts("a-3"))
@@ -224,26 +222,40 @@ func TestRefusals(t *testing.T) {
 	})
 }
 
+// Why an instance does not start stays told until it does, whatever the leader says meanwhile.
+func TestAStartThatFailsIsTriedAgain(t *testing.T) {
+	inBubble(t, func(n *node) {
+		n.host(func(d *driver) { d.refuse["a-1"] = errors.New("fork: no memory") })
+		for i := range 20 {
+			n.store.assignments <- wanted{"a-1": assigned(20000, cluster.WantServing), "a-2": assigned(uint16(20001+i), cluster.WantServing)}
+			n.after(1300 * time.Millisecond)
+			l := n.told("a-1")
+			require.Equal(t, cluster.PhaseCrashed, l.Phase)
+			require.NotNil(t, l.Problem)
+			require.Contains(t, l.Problem.What, "no memory")
+			require.True(t, l.NextTry.After(time.Now()))
+		}
+		n.host(func(d *driver) { clear(d.refuse) })
+		n.after(10 * time.Minute)
+		require.Equal(t, cluster.PhaseReady, n.phase("a-1"))
+		require.Nil(t, n.told("a-1").Problem)
+	})
+}
+
 func TestStopThatFailsIsTriedAgain(t *testing.T) {
 	inBubble(t, func(n *node) {
 		n.assign(wanted{"a-1": assigned(20000, cluster.WantServing)})
-		n.driver.mu.Lock()
-		n.driver.stopErr = errors.New("it does not end")
-		n.driver.mu.Unlock()
+		n.host(func(d *driver) { d.stopErr = errors.New("it does not end") })
 		n.assign(wanted{"a-1": assigned(20000, cluster.WantStopped)})
 		require.Equal(t, cluster.PhaseStopping, n.phase("a-1"))
 		n.after(2 * time.Second) // of one phase it is told once a second
 		require.Contains(t, n.told("a-1").Problem.What, "it does not end")
-		n.driver.mu.Lock()
-		n.driver.slow = 1500 * time.Millisecond
-		n.driver.mu.Unlock()
-		writes := n.writes()
+		n.host(func(d *driver) { d.slow = 1500 * time.Millisecond })
+		writes := len(n.order())
 		n.after(10 * time.Second)
 		require.Contains(t, n.told("a-1").Problem.What, "it does not end", "as long as it is so")
-		require.Equal(t, writes, n.writes(), "once")
-		n.driver.mu.Lock()
-		n.driver.stopErr = nil
-		n.driver.mu.Unlock()
+		require.Equal(t, writes, len(n.order()), "once")
+		n.host(func(d *driver) { d.stopErr = nil })
 		n.after(4 * time.Second)
 		require.Equal(t, cluster.PhaseStopped, n.phase("a-1"))
 		n.assign(wanted{"a-2": assigned(20000, cluster.WantStopped)})
@@ -251,12 +263,28 @@ func TestStopThatFailsIsTriedAgain(t *testing.T) {
 	})
 }
 
+// What a driver found before an instance was ended is not true any more, however late it comes.
+func TestALookThatBeganBeforeTheEnd(t *testing.T) {
+	inBubble(t, func(n *node) {
+		n.host(func(d *driver) { d.lag = 800 * time.Millisecond })
+		for i := range 13 { // wherever the look is by then
+			n.assign(wanted{"a-1": assigned(20000, cluster.WantServing)})
+			n.after(3*time.Second + time.Duration(i)*100*time.Millisecond)
+			require.Equal(t, cluster.PhaseReady, n.phase("a-1"))
+			before := len(n.order())
+			n.assign(wanted{"a-1": assigned(20000, cluster.WantStopped)})
+			n.after(3 * time.Second)
+			told := n.order()[before:]
+			require.Equal(t, "hide a-1", told[0])
+			require.Equal(t, len(told)-1, slices.Index(told, "stopped a-1"), "once, and nothing else after it: %q", told)
+		}
+	})
+}
+
 func TestADriverThatSeesNothingSaysNothing(t *testing.T) {
 	inBubble(t, func(n *node) {
 		n.assign(wanted{"a-1": assigned(20000, cluster.WantServing)})
-		n.driver.mu.Lock()
-		n.driver.blind = errors.New("input/output error")
-		n.driver.mu.Unlock()
+		n.host(func(d *driver) { d.blind = errors.New("input/output error") })
 		n.after(time.Minute)
 		require.ErrorContains(t, n.Ready(), "driver process: input/output error")
 		require.Equal(t, cluster.PhaseReady, n.phase("a-1"))
@@ -295,19 +323,15 @@ func TestAMachineShowsItself(t *testing.T) {
 		require.Equal(t, "shop:1", specOf("a-1", &imaged).Image)
 
 		n.assign(wanted{}) // the store lost it
-		n.driver.mu.Lock()
-		st := *n.driver.there["node-1"]
-		st.Kind = cluster.KindNode
-		n.driver.there["node-1"] = &st
-		n.driver.mu.Unlock()
+		n.host(func(d *driver) { d.there["node-1"].Kind = cluster.KindNode })
 		n.after(2 * time.Minute)
 		require.Equal(t, cluster.Launched{Kind: cluster.KindNode, For: "a"}, kindOf(n.told("node-1")))
-		require.Empty(t, n.driver.stops)
+		require.Empty(t, n.stops())
 
 		a.Wanted = cluster.WantStopped
 		n.assign(wanted{"node-1": a})
 		require.Equal(t, cluster.PhaseStopped, n.phase("node-1"))
-		require.Equal(t, []string{"node-1"}, n.driver.stops)
+		require.Equal(t, []string{"node-1"}, n.stops())
 	})
 }
 

@@ -51,7 +51,7 @@ func (w *ward) start(ctx context.Context, n news) time.Duration {
 			return 0
 		}
 	case err == nil, errors.Is(err, launcher.ErrDiffers): // only in what says nothing to an instance that runs
-		w.mine, w.ready, w.asked, w.late = true, false, time.Now(), nil
+		w.mine, w.ready, w.asked, w.stuck = true, false, time.Now(), nil
 		w.told(a, n, cluster.PhaseStarting, nil)
 		w.keeper.c.Metrics.starts.Inc()
 		return probing
@@ -65,7 +65,9 @@ func (w *ward) start(ctx context.Context, n news) time.Duration {
 	w.crashes.failed()
 	w.retry = time.Now().Add(w.crashes.pause())
 	p := problem(w.id, "run", err)
-	w.told(a, n, cluster.PhaseCrashed, func(l *cluster.Launched) { l.NextTry, l.Problem = w.retry.UTC(), &p })
+	w.told(a, n, cluster.PhaseCrashed, func(l *cluster.Launched) {
+		l.NextTry, w.stuck = w.retry.UTC(), &cluster.Launched{Problem: &p}
+	})
 	return time.Until(w.retry)
 }
 
@@ -108,7 +110,8 @@ func (w *ward) tend(ctx context.Context, n news) time.Duration {
 		cancel()
 		if err != nil || ctx.Err() != nil {
 			if w.mine { // else it may have been ready for days, and nodes send connections to it
-				w.told(n.assignment, n, cluster.PhaseStarting, w.slow(n, err))
+				w.slow(n, err)
+				w.told(n.assignment, n, cluster.PhaseStarting, nil)
 			}
 			return probing
 		}
@@ -122,19 +125,15 @@ func (w *ward) tend(ctx context.Context, n news) time.Duration {
 // slowStart is after how long it is told that an instance that runs is not ready.
 const slowStart = 10 * time.Second
 
-// slow is what is told of an instance that takes long to be ready: what its check said, and what it wrote, when that was
-// found. Nil: it does not yet.
-func (w *ward) slow(n news, why error) func(*cluster.Launched) {
-	if n.now.Sub(w.asked) < slowStart || why == nil {
-		return nil
+// slow takes note of an instance that takes long to be ready: what its check said, and what it wrote, when that was found.
+func (w *ward) slow(n news, why error) {
+	if n.now.Sub(w.asked) < slowStart || why == nil || w.stuck != nil {
+		return
 	}
-	if w.late == nil {
-		w.late = &cluster.Launched{Output: n.status.Output, Problem: &cluster.Problem{
-			Object: "instance " + w.id, Field: "check", What: plain.Line(fmt.Sprintf("it runs, and is not ready after %s: %v", slowStart, why), 500),
-			Fix: "see weir logs " + n.assignment.Service + " --instance " + w.id + ", and whether it listens on $HOST_IP:$PORT",
-		}}
-	}
-	return func(l *cluster.Launched) { l.Problem, l.Output = w.late.Problem, w.late.Output }
+	w.stuck = &cluster.Launched{Output: n.status.Output, Problem: &cluster.Problem{
+		Object: "instance " + w.id, Field: "check", What: plain.Line(fmt.Sprintf("it runs, and is not ready after %s: %v", slowStart, why), 500),
+		Fix: "see weir logs " + n.assignment.Service + " --instance " + w.id + ", and whether it listens on $HOST_IP:$PORT",
+	}}
 }
 
 // stop ends an instance. It is taken back from the nodes first.
@@ -144,20 +143,19 @@ func (w *ward) stop(ctx context.Context, n news) time.Duration {
 		return idle
 	}
 	w.ready = false
-	stuck := func(l *cluster.Launched) { l.Problem = cmp.Or(w.stuck, l.Problem) }
-	w.told(a, n, cluster.PhaseStopping, stuck)
+	w.told(a, n, cluster.PhaseStopping, nil)
 	begin, grace := time.Now(), time.Duration(cmp.Or(a.Run.Grace, cluster.DefaultGrace))
 	ran := n.status != nil && n.status.State == launcher.Running
 	if err := w.end(ctx, a); err != nil {
 		if ctx.Err() == nil {
 			w.keeper.c.Logger.Error("stop an instance", "instance", w.id, "err", err)
 			p := problem(w.id, "", err)
-			w.stuck = &p
-			w.told(a, n, cluster.PhaseStopping, stuck)
+			w.stuck = &cluster.Launched{Problem: &p}
+			w.told(a, n, cluster.PhaseStopping, nil)
 		}
 		return time.Second
 	}
-	n.status, w.stuck = nil, nil
+	n.status = nil
 	w.told(a, n, cluster.PhaseStopped, func(l *cluster.Launched) {
 		if ran && time.Since(begin) >= grace {
 			l.Problem = &cluster.Problem{Object: "instance " + w.id, Field: "run.grace", What: fmt.Sprintf("it did not end within %s of TERM, and was killed", grace), Fix: "let it end on TERM, or give it more time"}
@@ -176,7 +174,7 @@ func (w *ward) refuse(a *cluster.Assignment, p cluster.Problem, busy uint16) {
 func (w *ward) told(a *cluster.Assignment, n news, phase cluster.Phase, and func(*cluster.Launched)) {
 	l := cluster.Launched{Kind: a.Kind, Service: a.Service, For: a.For, Phase: phase, Version: a.Version, Since: w.launched.Since}
 	if phase != w.launched.Phase {
-		l.Since = n.now.UTC().Truncate(time.Millisecond)
+		l.Since, w.stuck = n.now.UTC().Truncate(time.Millisecond), nil
 	}
 	if st := n.status; st != nil {
 		l.PID, l.Starts, l.Exit = st.PID, st.Starts, lastExit(st)
@@ -189,6 +187,10 @@ func (w *ward) told(a *cluster.Assignment, n news, phase cluster.Phase, and func
 	}
 	if and != nil {
 		and(&l)
+	}
+	if w.stuck != nil {
+		l.Problem = w.stuck.Problem
+		l.Output = append(l.Output, w.stuck.Output...)
 	}
 	w.fill(&l, n.status, n.now)
 	w.launched = l

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -58,6 +59,13 @@ func (d *slow) counted() (most, tried int) {
 	return d.most, tried
 }
 
+// attempts are when starts began, by instance.
+func (d *slow) attempts() map[string][]time.Time {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return maps.Clone(d.began)
+}
+
 func crowd(n int, w cluster.Wanted) wanted {
 	all := wanted{}
 	for i := range n {
@@ -78,7 +86,7 @@ func TestAStormOfStarts(t *testing.T) {
 		most, tried := d.counted()
 		require.Equal(t, 8, most)
 		require.Equal(t, 100, tried)
-		require.Len(t, n.store.registered, 100)
+		require.Equal(t, 100, n.registered())
 	})
 }
 
@@ -94,12 +102,12 @@ func TestStartsThatHang(t *testing.T) {
 		most, tried := d.counted()
 		require.Equal(t, 8, most)
 		require.LessOrEqual(t, tried, 8*5*6, "eight at a time, ten seconds each")
-		for id, began := range d.began {
+		for id, began := range d.attempts() {
 			for i := 2; i < len(began); i++ {
 				require.GreaterOrEqual(t, began[i].Sub(began[i-1]), 11*time.Second, "%s: an attempt and a pause", id)
 			}
 			require.Equal(t, cluster.PhaseCrashed, n.phase(id))
-			require.Contains(t, n.store.launched[id].Problem.What, "did not start within 10s")
+			require.Contains(t, n.told(id).Problem.What, "did not start within 10s")
 		}
 		stopped := crowd(20, cluster.WantServing)
 		for i := range 10 {
@@ -115,7 +123,7 @@ func TestStartsThatHang(t *testing.T) {
 		d.takes, d.err = time.Second, nil
 		d.mu.Unlock()
 		n.after(6 * time.Minute)
-		require.Len(t, n.store.registered, 10)
+		require.Equal(t, 10, n.registered())
 		_, after := d.counted()
 		require.LessOrEqual(t, after-before, 20, "only those that are wanted")
 	})

@@ -30,8 +30,7 @@ type ward struct {
 	ended    time.Time // when it last ended, as far as that was counted
 	retry    time.Time // not to be started before
 	crashes  crashes
-	late     *cluster.Launched // that it is not ready, as it is told
-	stuck    *cluster.Problem  // why it could not be stopped, until it is
+	stuck    *cluster.Launched // why it gets on no further in its phase, as it is told as long as that lasts
 	failing  bool              // it says so, and is being ended
 	own      cluster.Launched  // what is told of it since it last failed by its own word
 }
@@ -41,6 +40,7 @@ type mailbox struct {
 	assignment *cluster.Assignment // nil: it is not assigned
 	statuses   map[string]*launcher.Status
 	looked     map[string]bool // drivers that were asked since it is looked after
+	gone       time.Time       // when it was last ended from here
 	ask        *cluster.Ask    // what it last asked for itself
 	failed     *string         // it says that it fails, and why
 }
@@ -57,9 +57,13 @@ func (w *ward) assign(a *cluster.Assignment) {
 	w.nudge()
 }
 
-// see says what a driver knows of it; nil: nothing.
-func (w *ward) see(driver string, st *launcher.Status) {
+// see says what a driver knows of it, by a look that began then; nil: nothing.
+func (w *ward) see(driver string, st *launcher.Status, began time.Time) {
 	w.mu.Lock()
+	if !began.After(w.mailbox.gone) { // it was ended while the driver looked: the next look tells
+		w.mu.Unlock()
+		return
+	}
 	same := w.mailbox.looked[driver] && reflect.DeepEqual(w.mailbox.statuses[driver], st)
 	w.mailbox.looked[driver] = true
 	if st == nil {

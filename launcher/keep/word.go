@@ -128,6 +128,7 @@ func (w *ward) end(ctx context.Context, a *cluster.Assignment) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	clear(w.mailbox.statuses)
+	w.mailbox.gone = time.Now()
 	return nil
 }
 

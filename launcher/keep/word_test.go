@@ -18,15 +18,13 @@ func TestItsOwnWordThatItFails(t *testing.T) {
 	inBubble(t, func(n *node) {
 		require.ErrorIs(t, n.Fail("a-1", ""), words.ErrUnknown)
 		n.assign(wanted{"a-1": assigned(20000, cluster.WantServing)})
-		n.driver.mu.Lock()
-		n.driver.there["a-1"].Output = []string{"out of handles"}
-		n.driver.mu.Unlock()
+		n.host(func(d *driver) { d.there["a-1"].Output = []string{"out of handles"} })
 		n.after(time.Second)
-		before := len(n.store.order)
+		before := len(n.order())
 		require.NoError(t, n.Fail("a-1", "no database"))
 		n.after(0)
-		require.Equal(t, "hide a-1", n.store.order[before], "first out of traffic")
-		require.Equal(t, []string{"a-1"}, n.driver.stops)
+		require.Equal(t, "hide a-1", n.order()[before], "first out of traffic")
+		require.Equal(t, []string{"a-1"}, n.stops())
 		require.Equal(t, 2, n.starts("a-1"), "at once")
 		n.after(2 * time.Second)
 		require.Equal(t, cluster.PhaseReady, n.phase("a-1"))
@@ -55,17 +53,13 @@ func TestItsOwnWordThatItFails(t *testing.T) {
 func TestAnEndThatFailsIsTriedAgain(t *testing.T) {
 	inBubble(t, func(n *node) {
 		n.assign(wanted{"a-1": assigned(20000, cluster.WantServing)})
-		n.driver.mu.Lock()
-		n.driver.stopErr = launcher.ErrUntrue
-		n.driver.mu.Unlock()
+		n.host(func(d *driver) { d.stopErr = launcher.ErrUntrue })
 		require.NoError(t, n.Fail("a-1", ""))
 		n.after(3 * time.Second)
 		require.Equal(t, cluster.PhaseCrashed, n.phase("a-1"))
 		_, shown := n.shown("a-1")
 		require.False(t, shown, "out of traffic whatever becomes of it")
-		n.driver.mu.Lock()
-		n.driver.stopErr = nil
-		n.driver.mu.Unlock()
+		n.host(func(d *driver) { d.stopErr = nil })
 		n.after(3 * time.Second)
 		require.Equal(t, cluster.PhaseReady, n.phase("a-1"))
 		require.Equal(t, 1+2, n.told("a-1").Starts, "of the life before, and what the driver counts; the failure counts once")
@@ -96,13 +90,11 @@ func TestItsOwnWordThatMoreAreNeeded(t *testing.T) {
 func TestWhatEndedDiffers(t *testing.T) {
 	inBubble(t, func(n *node) {
 		n.assign(wanted{"a-1": assigned(20000, cluster.WantServing)})
-		n.driver.mu.Lock()
-		n.driver.differs = true
-		n.driver.mu.Unlock()
+		n.host(func(d *driver) { d.differs = true })
 		n.driver.kill("a-1")
 		n.after(3 * time.Second)
 		require.Equal(t, cluster.PhaseReady, n.phase("a-1"))
-		require.Equal(t, []string{"a-1"}, n.driver.stops)
+		require.Equal(t, []string{"a-1"}, n.stops())
 		require.Equal(t, 2, n.starts("a-1"))
 	})
 }
@@ -136,9 +128,7 @@ func TestOneThatIsNeverReadyIsToldOf(t *testing.T) {
 	inBubble(t, func(n *node) {
 		n.well(20000, false)
 		n.assign(wanted{"a-1": assigned(20000, cluster.WantServing)})
-		n.driver.mu.Lock()
-		n.driver.there["a-1"].Output = []string{"still loading"}
-		n.driver.mu.Unlock()
+		n.host(func(d *driver) { d.there["a-1"].Output = []string{"still loading"} })
 		n.after(7 * time.Second)
 		require.Nil(t, n.told("a-1").Problem)
 		n.after(3 * time.Second)
@@ -146,9 +136,9 @@ func TestOneThatIsNeverReadyIsToldOf(t *testing.T) {
 		require.Equal(t, cluster.PhaseStarting, l.Phase)
 		require.Equal(t, "it runs, and is not ready after 10s: connection refused", l.Problem.What)
 		require.Equal(t, []string{"still loading"}, l.Output)
-		writes := n.writes()
+		writes := len(n.order())
 		n.after(time.Minute)
-		require.Equal(t, writes, n.writes(), "once")
+		require.Equal(t, writes, len(n.order()), "once")
 		n.well(20000, true)
 		n.after(time.Second)
 		require.Nil(t, n.told("a-1").Problem)
@@ -157,9 +147,7 @@ func TestOneThatIsNeverReadyIsToldOf(t *testing.T) {
 
 func TestOneThatHasToBeKilledIsToldOf(t *testing.T) {
 	inBubble(t, func(n *node) {
-		n.driver.mu.Lock()
-		n.driver.slow = 10 * time.Second
-		n.driver.mu.Unlock()
+		n.host(func(d *driver) { d.slow = 10 * time.Second })
 		n.assign(wanted{"a-1": assigned(20000, cluster.WantServing)})
 		n.assign(wanted{"a-1": assigned(20000, cluster.WantStopped)})
 		n.after(10 * time.Second)
