@@ -69,8 +69,8 @@ type Unassign struct {
 	Ports     []uint16
 	Since     time.Time
 	Revision  int64
-	Busy      bool // its ports are somebody else's
-	Forgotten bool // with its node: what the launcher told of it goes too, unless a launcher is there again
+	Busy      uint16 // the one of its ports that is somebody else's; 0: none
+	Forgotten bool   // with its node: what the launcher told of it goes too, unless a launcher is there again
 }
 
 // FreePort ends a claim.

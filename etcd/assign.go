@@ -37,7 +37,7 @@ func (s *Store) unassign(d cluster.Unassign) (clientv3.Op, error) {
 	}
 	then := []clientv3.Op{op}
 	for _, port := range d.Ports {
-		op, err := s.placed(Key{Kind: KindPort, Node: d.Node, Port: port}, cluster.PortClaim{Service: d.Service, Since: d.Since, Revision: d.Revision, Busy: d.Busy})
+		op, err := s.placed(Key{Kind: KindPort, Node: d.Node, Port: port}, cluster.PortClaim{Service: d.Service, Since: d.Since, Revision: d.Revision, Busy: port == d.Busy})
 		if err != nil {
 			return op, err
 		}

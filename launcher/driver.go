@@ -25,7 +25,7 @@ type Driver interface {
 var (
 	ErrRefused  = errors.New("refused")                             // by the Spec's own mistakes or by the node's owner: asking again does not help
 	ErrDiffers  = errors.New("the id is taken by another one")      // stop that one first
-	ErrPortBusy = errors.New("the port is in use")                  // choose another
+	ErrPortBusy = errors.New("the port is in use")                  // choose another; BusyPort says which
 	ErrAbsent   = errors.New("it is not there")                     // of an instance that is only looked at
 	ErrOwned    = errors.New("another launcher has this directory") // of opening a driver
 	ErrUnsafe   = errors.New("it is not safe from others")          // a directory or file that somebody else may change

@@ -2,6 +2,8 @@ package placement
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"testing"
 	"time"
 
@@ -281,21 +283,24 @@ func TestRefusedEverywhere(t *testing.T) {
 func TestBusyPortIsSkipped(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 1)
-	w.publish("a", 1, nil)
-	w.settle(time.Minute, nil)
-	var port uint16
-	for p := range w.ops.Ports["n1"] {
-		port = p
+	two := func(s *cluster.Service) {
+		s.Ports = []cluster.Port{{Name: "web", Port: 80, Protocol: cluster.TCP}, {Name: "admin", Port: 81, Protocol: cluster.TCP}}
 	}
+	w.publish("a", 1, two)
+	w.settle(time.Minute, nil)
+	ports := slices.Sorted(maps.Keys(w.ops.Ports["n1"]))
+	require.Len(t, ports, 2)
 	w.publish("a", -1, nil)
 	w.settle(2*time.Minute, nil)
-	require.Empty(t, w.ops.Ports["n1"], "when all nodes have applied it, the port is free")
-	w.busy["n1"] = port
-	w.publish("a", 1, nil)
+	require.Empty(t, w.ops.Ports["n1"], "when all nodes have applied it, the ports are free")
+	w.busy["n1"] = ports[1]
+	w.publish("a", 1, two)
 	w.settle(time.Minute, nil)
 	require.Equal(t, 1, w.serving("a"))
-	require.True(t, w.ops.Ports["n1"][port].Busy, "and it is noted")
 	require.Equal(t, 1, w.told("refused"))
+	require.True(t, w.ops.Ports["n1"][ports[1]].Busy, "it is noted")
+	require.NotContains(t, w.ops.Ports["n1"], ports[0], "and the other one may be used")
+	require.Len(t, w.ops.Ports["n1"], 3)
 }
 
 func TestFreedPortWaitsForEveryNode(t *testing.T) {

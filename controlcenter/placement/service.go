@@ -116,7 +116,7 @@ func (t *team) refresh(m *member) {
 }
 
 // refused looks for another place for what a node does not run. A port that somebody else listens on is not given to anybody
-// for a while. Otherwise the node's word stands where everybody can read it, and the node is not asked again, until it had time
+// for a while; the others of the instance are free again. Otherwise the node's word stands where everybody can read it, and the node is not asked again, until it had time
 // to change its mind or something else is asked of it.
 func (t *team) refused(m *member) {
 	reason := "its node refuses it"
@@ -127,7 +127,7 @@ func (t *team) refused(m *member) {
 	switch {
 	case m.launched.PortBusy != 0:
 		end := t.release(m)
-		end.Busy = true
+		end.Busy = m.launched.PortBusy
 		t.do(cluster.EventRefused, t.service.Name, told, end)
 	case m.assignment.Version != t.version || !t.refuses(m.node, m.assignment, *m.launched):
 		t.unassign(m)

@@ -138,7 +138,7 @@ func (w *world) carry(d cluster.Decision) {
 			delete(w.ops.Launched[d.Node], d.ID)
 		}
 		for _, port := range d.Ports {
-			w.ops.Ports[d.Node][port] = cluster.PortClaim{Service: d.Service, Since: d.Since, Revision: d.Revision, Busy: d.Busy}
+			w.ops.Ports[d.Node][port] = cluster.PortClaim{Service: d.Service, Since: d.Since, Revision: d.Revision, Busy: port == d.Busy}
 		}
 	case cluster.FreePort:
 		delete(w.ops.Ports[d.Node], d.Port)
@@ -184,8 +184,8 @@ func (w *world) launch(node string) {
 			}
 		case !known && w.refuses[node] == a.Service:
 			l = cluster.Launched{Service: a.Service, Version: a.Version, Phase: cluster.PhaseRefused, Problem: &cluster.Problem{What: "not permitted"}, Since: w.now.Add(w.clock)}
-		case !known && w.busy[node] == a.Ports["web"]:
-			l = cluster.Launched{Service: a.Service, Version: a.Version, Phase: cluster.PhaseRefused, PortBusy: a.Ports["web"], Since: w.now}
+		case !known && slices.Contains(slices.Collect(maps.Values(a.Ports)), w.busy[node]):
+			l = cluster.Launched{Service: a.Service, Version: a.Version, Phase: cluster.PhaseRefused, PortBusy: w.busy[node], Since: w.now}
 		case !known:
 			l = cluster.Launched{Service: a.Service, Version: a.Version, Phase: cluster.PhaseStarting, Since: w.now}
 		case l.Phase == cluster.PhaseStarting && w.now.Sub(l.Since) >= w.starts:

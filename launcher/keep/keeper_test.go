@@ -2,6 +2,7 @@ package keep
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -185,16 +186,18 @@ func TestRefusals(t *testing.T) {
 	inBubble(t, func(n *node) {
 		n.host(func(d *driver) {
 			d.refuse["a-1"] = launcher.Refuse([]cluster.Problem{{Object: "instance a-1", Field: "user", What: "root is not allowed", Fix: "x"}})
-			d.refuse["a-2"] = launcher.ErrPortBusy
+			d.refuse["a-2"] = fmt.Errorf("instance a-2: %w", launcher.Busy(20011))
 			d.refuse["a-3"] = errors.New("fork: no memory")
 		})
 		odd := assigned(20003, cluster.WantServing)
 		odd.Run.Driver = "hook"
-		n.assign(wanted{"a-1": assigned(20000, cluster.WantServing), "a-2": assigned(20001, cluster.WantServing), "a-3": assigned(20002, cluster.WantServing), "a-4": odd, "a-5": assigned(20004, cluster.WantServing)})
+		two := assigned(20001, cluster.WantServing)
+		two.Ports = map[string]uint16{"admin": 20001, "web": 20011}
+		n.assign(wanted{"a-1": assigned(20000, cluster.WantServing), "a-2": two, "a-3": assigned(20002, cluster.WantServing), "a-4": odd, "a-5": assigned(20004, cluster.WantServing)})
 		require.Equal(t, cluster.PhaseRefused, n.phase("a-1"))
 		require.Equal(t, "root is not allowed", n.told("a-1").Problem.What)
 		require.Equal(t, cluster.PhaseRefused, n.phase("a-2"))
-		require.Equal(t, uint16(20001), n.told("a-2").PortBusy)
+		require.Equal(t, uint16(20011), n.told("a-2").PortBusy, "this one, and not the first")
 		require.Equal(t, cluster.PhaseCrashed, n.phase("a-3"))
 		require.Contains(t, n.told("a-3").Problem.What, "no memory")
 		require.Equal(t, cluster.PhaseRefused, n.phase("a-4"))

@@ -56,7 +56,7 @@ func (w *ward) start(ctx context.Context, n news) time.Duration {
 		w.keeper.c.Metrics.starts.Inc()
 		return probing
 	case errors.Is(err, launcher.ErrPortBusy):
-		w.refuse(a, problem(w.id, "run", err), firstPort(a))
+		w.refuse(a, problem(w.id, "run", err), cmp.Or(launcher.BusyPort(err), firstPort(a)))
 		return idle
 	case errors.Is(err, launcher.ErrRefused):
 		w.refuse(a, cmp.Or(firstProblem(err), problem(w.id, "run", err)), 0)

@@ -1,7 +1,9 @@
 package launchertest
 
 import (
+	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
@@ -9,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -184,31 +187,54 @@ func leaves(_ *testing.T, s *stage) {
 }
 
 func portBusy(_ *testing.T, s *stage) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(s, err)
-	number := uint16(l.Addr().(*net.TCPAddr).Port)
+	free, first := listen(s)
+	require.NoError(s, free.Close())
+	taken, second := listen(s)
 	spec := s.shell("a", "exec sleep 300")
 	spec.Host = netip.MustParseAddr("127.0.0.1")
-	spec.Ports = []cluster.Port{{Name: "http", Port: number}}
-	err = s.driver.Ensure(s.Context(), spec)
-	require.ErrorIs(s, err, launcher.ErrPortBusy)
-	require.ErrorContains(s, err, strconv.Itoa(int(number)))
+	spec.Ports = []cluster.Port{{Name: "admin", Port: first}, {Name: "http", Port: second}}
+	busy := func(spec launcher.Spec, port uint16, why string) {
+		s.Helper()
+		err := s.driver.Ensure(s.Context(), spec)
+		require.ErrorIs(s, err, launcher.ErrPortBusy, why)
+		require.ErrorContains(s, err, strconv.Itoa(int(port)))
+		require.Equal(s, port, launcher.BusyPort(err), why)
+	}
+	busy(spec, second, "this one, and not the first")
 	require.Empty(s, s.list())
-	require.NoError(s, l.Close())
-	s.ensure(spec)
 	other := spec
-	other.ID = "b"
-	require.ErrorIs(s, s.driver.Ensure(s.Context(), other), launcher.ErrPortBusy, "the port belongs to an instance that does not listen yet")
+	other.ID, other.Ports = "b", spec.Ports[:1]
+	s.ensure(other) // the one that was free still is
+	s.stop("b", 0)
+	require.NoError(s, taken.Close())
+	s.ensure(spec)
+	other.Ports = spec.Ports[1:]
+	busy(other, second, "the port belongs to an instance that does not listen yet")
 	s.reopen()
-	require.ErrorIs(s, s.driver.Ensure(s.Context(), other), launcher.ErrPortBusy)
+	busy(other, second, "also after a restart")
 	s.stop("a", 0)
 	s.ensure(other)
 
 	packet, err := net.ListenPacket("udp", "127.0.0.1:0")
 	require.NoError(s, err)
 	defer packet.Close()
-	spec.Ports = []cluster.Port{{Port: uint16(packet.LocalAddr().(*net.UDPAddr).Port), Protocol: cluster.UDP}}
-	require.ErrorIs(s, s.driver.Ensure(s.Context(), spec), launcher.ErrPortBusy)
+	number := uint16(packet.LocalAddr().(*net.UDPAddr).Port)
+	spec.Ports = []cluster.Port{{Port: number, Protocol: cluster.UDP}}
+	busy(spec, number, "of another protocol")
+}
+
+// listen takes a port that is free again once it is closed: one that the kernel gives to whoever asks for any may be somebody's
+// by then.
+func listen(t testing.TB) (net.Listener, uint16) {
+	for {
+		number := 10000 + rand.Uint32N(10000)
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", number))
+		if !errors.Is(err, syscall.EADDRINUSE) {
+			require.NoError(t, err)
+			t.Cleanup(func() { l.Close() })
+			return l, uint16(number)
+		}
+	}
 }
 
 func environment(_ *testing.T, s *stage) {

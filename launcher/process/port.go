@@ -63,13 +63,13 @@ func portsOf(spec launcher.Spec) (out []port) {
 // claim takes the ports of an instance that does not run: among the launcher's own, and on the host.
 func (d *Driver) claim(spec launcher.Spec) error {
 	if p, owner := d.ports.claim(spec); owner != "" {
-		return fmt.Errorf("instance %s: port %d/%s is that of instance %s: %w", spec.ID, p.number, p.proto, owner, launcher.ErrPortBusy)
+		return fmt.Errorf("instance %s: port %d/%s is that of instance %s: %w", spec.ID, p.number, p.proto, owner, launcher.Busy(p.number))
 	}
 	for _, p := range portsOf(spec) {
 		busy, err := Busy(p.proto, p.number)
 		if err != nil || busy {
 			if err == nil {
-				err = launcher.ErrPortBusy
+				err = launcher.Busy(p.number)
 			}
 			return fmt.Errorf("instance %s: something else on this node listens on port %d/%s: %w", spec.ID, p.number, p.proto, err)
 		}
