@@ -46,7 +46,7 @@ func TestDriver(t *testing.T) {
 
 func TestComesAndGoes(t *testing.T) {
 	t.Parallel()
-	d := external.New(0)
+	d := external.New(10 * time.Second)
 	spec, l := listen(t, "a")
 	state := func() launcher.Status {
 		list, err := d.List(t.Context())
@@ -92,11 +92,10 @@ func deaf(t *testing.T) netip.AddrPort {
 	name, err := unix.Getsockname(fd)
 	require.NoError(t, err)
 	at := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(name.(*unix.SockaddrInet4).Port))
-	for full := false; !full; {
-		conn, err := net.DialTimeout("tcp", at.String(), 300*time.Millisecond)
-		full = err != nil
-		if !full {
+	for silent := 0; silent < 3; silent++ { // once may be this machine's own slowness
+		if conn, err := net.DialTimeout("tcp", at.String(), 300*time.Millisecond); err == nil {
 			t.Cleanup(func() { conn.Close() })
+			silent = -1
 		}
 	}
 	return at
@@ -106,7 +105,7 @@ func deaf(t *testing.T) netip.AddrPort {
 func TestSilence(t *testing.T) {
 	t.Parallel()
 	at := deaf(t)
-	d := external.New(100 * time.Millisecond)
+	d := external.New(300 * time.Millisecond)
 	var wg sync.WaitGroup
 	for i := range 100 {
 		wg.Go(func() {
@@ -120,7 +119,7 @@ func TestSilence(t *testing.T) {
 	start := time.Now()
 	list, err := d.List(t.Context())
 	require.NoError(t, err)
-	require.Less(t, time.Since(start), 5*time.Second, "one after the other they would need 10")
+	require.Less(t, time.Since(start), 15*time.Second, "one after the other they would need 30")
 	require.Len(t, list, 100)
 	for _, s := range list {
 		require.Equal(t, launcher.Absent, s.State)

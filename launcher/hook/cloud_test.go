@@ -200,6 +200,6 @@ func script(t testing.TB, text string) []string {
 
 // slow is the limit of a call that hangs; others have to fit into it on a busy machine. short is how long a list may lag behind.
 const (
-	slow  = 2 * time.Second
+	slow  = 5 * time.Second
 	short = 300 * time.Millisecond
 )

@@ -169,7 +169,7 @@ func ignores(_ *testing.T, s *stage) {
 	word := mark(&spec)
 	s.ensure(spec)
 	s.until("a", func(i launcher.Status) bool { return slices.Contains(i.Output, "ready") })
-	require.Eventually(s, func() bool { return len(family(s, word)) >= 6 }, 10*time.Second, 5*time.Millisecond)
+	require.Eventually(s, func() bool { return len(family(s, word)) >= 6 }, time.Minute, 5*time.Millisecond)
 	s.stop("a", 300*time.Millisecond)
 	require.Empty(s, family(s, word), "the whole tree is gone when Stop returns")
 	require.Empty(s, s.list())

@@ -109,7 +109,7 @@ func (s *stage) until(id string, fits func(launcher.Status) bool) launcher.Statu
 	require.Eventually(s, func() bool {
 		last = s.status(id)
 		return fits(last)
-	}, 20*time.Second, 5*time.Millisecond, "the last status of %s was %+v", id, &last)
+	}, time.Minute, 5*time.Millisecond, "the last status of %s was %+v", id, &last)
 	return last
 }
 

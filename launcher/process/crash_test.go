@@ -148,7 +148,7 @@ func TestShimKilled(t *testing.T) {
 		spec := many(1, word)[0]
 		spec.Command = []string{"/bin/sh", "-c", "(setsid sleep 300 &); exec sleep 300"}
 		require.NoError(t, d.Ensure(t.Context(), spec))
-		require.Eventually(t, func() bool { return len(family(t, word)) == 2 }, 10*time.Second, time.Millisecond)
+		require.Eventually(t, func() bool { return len(family(t, word)) == 2 }, time.Minute, time.Millisecond)
 		before := family(t, word)
 		killShim(t, c, spec.ID)
 
@@ -157,7 +157,7 @@ func TestShimKilled(t *testing.T) {
 		require.Equal(t, launcher.Exited, list[0].State)
 		require.Contains(t, list[0].Problems[len(list[0].Problems)-1].What, "its shim was killed")
 		require.NoError(t, d.Ensure(t.Context(), spec))
-		require.Eventually(t, func() bool { return len(family(t, word)) == 2 }, 10*time.Second, time.Millisecond)
+		require.Eventually(t, func() bool { return len(family(t, word)) == 2 }, time.Minute, time.Millisecond)
 		for _, pid := range family(t, word) {
 			require.NotContains(t, before, pid, "the old ones are gone before it is started again")
 		}
@@ -176,7 +176,7 @@ func killShim(t *testing.T, c process.Config, id string) {
 		held, err := process.Locked(filepath.Join(c.Dir, id))
 		require.NoError(t, err)
 		return !held // its last thread is gone
-	}, 10*time.Second, time.Millisecond)
+	}, time.Minute, time.Millisecond)
 }
 
 // The pid of an instance from before a crash may be anybody's by now.

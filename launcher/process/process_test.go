@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -32,6 +33,8 @@ func placeIn(t testing.TB, root string) process.Config {
 		// Under -race: the shim of a test ends at once, and not by itself when it finds a race.
 		Shim:  []string{"/usr/bin/env", "GORACE=atexit_sleep_ms=0 halt_on_error=1", os.Args[0], "shim"},
 		Group: fmt.Sprintf("weir-test-%d-%d", os.Getpid(), number.Add(1)),
+		// A hundred of these shims at once, which are much larger than those of weir, take their time on a busy machine.
+		StartTimeout: time.Minute,
 	}
 	t.Cleanup(func() {
 		ctx := context.Background()

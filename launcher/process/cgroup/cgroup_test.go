@@ -164,7 +164,7 @@ func TestKill(t *testing.T) {
 			require.Empty(t, complaints)
 		}
 		cmd := started(t, g, family)
-		require.Eventually(t, func() bool { return len(g.Members()) >= 6 }, 10*time.Second, time.Millisecond, name)
+		require.Eventually(t, func() bool { return len(g.Members()) >= 6 }, time.Minute, time.Millisecond, name)
 		require.ErrorContains(t, g.Remove(), "busy", name)
 		if name == "version 2" {
 			g.killFrozen() // before Linux 5.14
@@ -192,10 +192,11 @@ func TestProcessorLimit(t *testing.T) {
 			require.NoError(t, os.Remove(filepath.Dir(dir)))
 		}
 	})
+	begin := time.Now()
 	cmd := started(t, g, "while :; do :; done")
 	time.Sleep(time.Second)
 	require.NoError(t, cmd.Process.Kill())
 	require.Error(t, cmd.Wait())
-	used := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
-	require.Less(t, used, 400*time.Millisecond, "a tenth of a processor for a second")
+	used, took := cmd.ProcessState.UserTime()+cmd.ProcessState.SystemTime(), time.Since(begin)
+	require.Less(t, used, took*4/10, "a tenth of a processor, over %s", took)
 }
