@@ -41,11 +41,7 @@ func newHerald(c Config) *herald {
 // tell hands in what should be known of an instance; nil takes it back.
 func (h *herald) tell(id, service string, l *cluster.Launched, shown *cluster.Instance) {
 	h.mu.Lock()
-	e := h.open[id]
-	if e == nil {
-		e = &entry{}
-		h.open[id] = e
-	}
+	e := h.entry(id)
 	e.service, e.launched, e.shown = service, l, shown
 	h.mu.Unlock()
 	h.nudge()
@@ -54,17 +50,23 @@ func (h *herald) tell(id, service string, l *cluster.Launched, shown *cluster.In
 // again tells of an instance that the store may have forgotten.
 func (h *herald) again(id string, l cluster.Launched) {
 	h.mu.Lock()
-	e := h.open[id]
-	if e == nil {
-		e = &entry{}
-		h.open[id] = e
-	}
+	e := h.entry(id)
 	if e.launched == nil || !reflect.DeepEqual(*e.launched, l) {
 		e.wrote, e.registered = nil, nil // write all of it
 	}
 	e.service, e.launched = cmp.Or(l.Service, l.For), &l
 	h.mu.Unlock()
 	h.nudge()
+}
+
+// entry is that of an id; h.mu is held.
+func (h *herald) entry(id string) *entry {
+	e := h.open[id]
+	if e == nil {
+		e = &entry{}
+		h.open[id] = e
+	}
+	return e
 }
 
 func (h *herald) nudge() {

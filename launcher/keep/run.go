@@ -136,35 +136,6 @@ func (w *ward) slow(n news, why error) {
 	}}
 }
 
-// stop ends an instance. It is taken back from the nodes first.
-func (w *ward) stop(ctx context.Context, n news) time.Duration {
-	a := n.assignment
-	if w.launched.Phase == cluster.PhaseStopped && n.status == nil {
-		return idle
-	}
-	w.ready = false
-	w.told(a, n, cluster.PhaseStopping, nil)
-	begin, grace := time.Now(), time.Duration(cmp.Or(a.Run.Grace, cluster.DefaultGrace))
-	ran := n.status != nil && n.status.State == launcher.Running
-	if err := w.end(ctx, a); err != nil {
-		if ctx.Err() == nil {
-			w.keeper.c.Logger.Error("stop an instance", "instance", w.id, "err", err)
-			p := problem(w.id, "", err)
-			w.stuck = &cluster.Launched{Problem: &p}
-			w.told(a, n, cluster.PhaseStopping, nil)
-		}
-		return time.Second
-	}
-	n.status = nil
-	w.told(a, n, cluster.PhaseStopped, func(l *cluster.Launched) {
-		if ran && time.Since(begin) >= grace {
-			l.Problem = &cluster.Problem{Object: "instance " + w.id, Field: "run.grace", What: fmt.Sprintf("it did not end within %s of TERM, and was killed", grace), Fix: "let it end on TERM, or give it more time"}
-			w.keeper.c.Logger.Warn("an instance did not end by itself, and was killed", "service", a.Service, "instance", w.id, "grace", grace.String())
-		}
-	})
-	return idle
-}
-
 // refuse says that this node does not run an instance.
 func (w *ward) refuse(a *cluster.Assignment, p cluster.Problem, busy uint16) {
 	w.told(a, news{now: time.Now()}, cluster.PhaseRefused, func(l *cluster.Launched) { l.Problem, l.PortBusy = &p, busy })

@@ -1,6 +1,7 @@
 package keep
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"reflect"
@@ -180,12 +181,7 @@ func (n news) runs() bool {
 	return n.status != nil && n.status.State != launcher.Exited && n.status.State != launcher.Absent
 }
 
-func orProcess(driver string) string {
-	if driver == "" {
-		return cluster.DriverProcess
-	}
-	return driver
-}
+func orProcess(driver string) string { return cmp.Or(driver, cluster.DriverProcess) }
 
 // forget takes back what was said of an instance that is gone.
 func (w *ward) forget() {

@@ -3,8 +3,6 @@ package keep
 import (
 	"context"
 	"fmt"
-	"maps"
-	"slices"
 	"time"
 
 	"github.com/weir-lb/weir/cluster"
@@ -116,33 +114,6 @@ func (w *ward) begun() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.mailbox.failed = nil
-}
-
-// end ends what runs of the instance, whoever runs it.
-func (w *ward) end(ctx context.Context, a *cluster.Assignment) error {
-	for _, name := range w.holders(a) {
-		if err := w.keeper.c.Drivers[name].Stop(ctx, w.id, time.Duration(a.Run.Grace)); err != nil {
-			return fmt.Errorf("driver %s: %w", name, err)
-		}
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	clear(w.mailbox.statuses)
-	w.mailbox.gone = time.Now()
-	return nil
-}
-
-// holders are the drivers that may have the instance: the one that was to start it, and those that say so. No other is asked,
-// as it may be out of reach.
-func (w *ward) holders(a *cluster.Assignment) (names []string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, name := range slices.Sorted(maps.Keys(w.keeper.c.Drivers)) {
-		if w.mailbox.statuses[name] != nil || name == orProcess(a.Run.Driver) {
-			names = append(names, name)
-		}
-	}
-	return names
 }
 
 // fill completes what is told of an instance by its own last word.
