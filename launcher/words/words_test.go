@@ -132,6 +132,7 @@ func TestAsk(t *testing.T) {
 		"":                            "want {",
 		"[]":                          "want {",
 		`{"replicas": 5} {}`:          "and nothing after it",
+		`{"replicas": 5}]`:            "and nothing after it",
 		`{"replicas": 5, "by": "me"}`: "unknown field",
 		`{}`:                          "give one of",
 		`{"replicas": 5, "more": 1}`:  "give one of",
@@ -146,7 +147,7 @@ func TestAsk(t *testing.T) {
 	}
 	code, _ = p.say(t, "a-1", token, "ask", `{"reason": "`+strings.Repeat("x", 20<<10)+`"}`)
 	require.Equal(t, http.StatusRequestEntityTooLarge, code)
-	require.EqualValues(t, 11, p.counted(t, "ask", "wrong"))
+	require.EqualValues(t, 12, p.counted(t, "ask", "wrong"))
 	p.err = words.ErrUnknown
 	code, text = p.say(t, "a-1", token, "ask", `{"more": 1}`)
 	require.Equal(t, http.StatusNotFound, code)
