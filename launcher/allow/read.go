@@ -107,10 +107,8 @@ func parse(file string, data []byte) (*List, error) {
 			complain("users", u, "is not the name of a user: name each of them")
 		}
 	}
-	if l.Nodes != nil {
-		if _, err := l.Offer(); err != nil {
-			errs = append(errs, fmt.Errorf("read the launcher's list %s: nodes: %w", file, err))
-		}
+	if _, err := l.Offer(); err != nil {
+		errs = append(errs, fmt.Errorf("read the launcher's list %s: nodes: %w", file, err))
 	}
 	for _, p := range l.Paths {
 		if !filepath.IsAbs(p) || filepath.Clean(p) != p || p == "/" {
