@@ -6,11 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"os"
-	"time"
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/weir-lb/weir/internal/nfnetlink"
 )
 
 // eventBuffer holds the news of some thousand connections.
@@ -54,43 +54,31 @@ func WatchRefused(ctx context.Context, o Events, seen func(Entry)) error {
 
 // hear hands over the news of one group that pass a filter in the kernel.
 func (o Events) hear(ctx context.Context, group uint32, filter []unix.SockFilter, seen func(Entry)) error {
-	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	_ = conn.SetReadBuffer(eventBuffer) // a smaller one loses news sooner, and that is told
-	if err = attach(conn, filter); err == nil {
-		err = conn.JoinGroup(group)
-	}
-	if err != nil {
-		return err
-	}
-	if o.Ready != nil {
-		o.Ready()
-	}
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Unix(1, 0)) })
-	defer stop()
-	for {
-		messages, err := conn.Receive()
-		switch {
-		case ctx.Err() != nil && (err == nil || errors.Is(err, os.ErrDeadlineExceeded)):
-			return nil
-		case errors.Is(err, unix.ENOBUFS):
-			if o.Missed != nil {
-				o.Missed("the kernel's news came faster than they could be read: some connections are missing")
-			}
-		case err != nil:
+	begin := func(conn *netlink.Conn) error {
+		if err := attach(conn, filter); err != nil {
 			return err
 		}
-		for _, m := range messages {
-			e, err := Parse(m.Data)
-			if err != nil {
-				return err
-			}
-			seen(e)
+		if err := conn.JoinGroup(group); err != nil {
+			return err
+		}
+		if o.Ready != nil {
+			o.Ready()
+		}
+		return nil
+	}
+	lost := func() {
+		if o.Missed != nil {
+			o.Missed("the kernel's news came faster than they could be read: some connections are missing")
 		}
 	}
+	kernel := nfnetlink.Listener{Buffer: eventBuffer, Begin: begin, Lost: lost}
+	return kernel.Listen(ctx, func(m netlink.Message) error {
+		e, err := Parse(m.Data)
+		if err == nil {
+			seen(e)
+		}
+		return err
+	})
 }
 
 const (

@@ -19,8 +19,8 @@ var allowed = map[string][]string{
 	"etcd":              {"cluster", "internal/plain"},
 	"etcd/embedded":     {},
 	"rules":             {"cluster"},
-	"rules/ipt":         {"rules", "cluster"},
-	"rules/nft":         {"rules", "cluster"}, // cluster for the addresses in a Plan
+	"rules/ipt":         {"rules", "cluster", "internal/nfnetlink"},
+	"rules/nft":         {"rules", "cluster", "internal/nfnetlink"}, // cluster for the addresses in a Plan
 	"rules/rulestest":   {"rules", "cluster"},
 	"agent":             {"cluster", "rules", "internal/runner", "internal/conntrack"},
 	"controlcenter":     {"cluster"},
@@ -70,9 +70,11 @@ var allowed = map[string][]string{
 
 	"controlcenter/leader/foreman": {"cluster", "controlcenter/placement", "loadmon", "internal/runner"},
 	"controlcenter/storetest":      {"controlcenter", "cluster"},
-	"internal/conntrack":           {"internal/netdump"},
+	"internal/conntrack":           {"internal/netdump", "internal/nfnetlink"},
 	"internal/netdump":             {},
-	"internal/knock":               {"cluster"}, // for frontends
+	"internal/nfnetlink":           {},
+	"internal/testcerts":           {},                                // for tests
+	"internal/knock":               {"cluster", "internal/nfnetlink"}, // cluster for frontends
 }
 
 var anything = []string{"*"}

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/internal/nfnetlink"
 )
 
 // Listener hears of packets that rules log to a group.
@@ -41,39 +42,22 @@ const (
 // Listen calls heard with where each packet was sent, until the context ends; then it returns nil. It calls ready once the
 // kernel has accepted it, and lost when messages came faster than they were read.
 func (l Listener) Listen(ctx context.Context, ready func(), heard func(cluster.Frontend), lost func()) error {
-	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, &netlink.Config{NetNS: l.NetNS})
-	if err != nil {
-		return fmt.Errorf("listen to log group %d: %w", l.Group, err)
+	bind := func(conn *netlink.Conn) error {
+		_, err := conn.Send(l.bind())
+		return err
 	}
-	defer conn.Close()
-	_ = conn.SetReadBuffer(buffer) // a smaller one loses messages sooner, and that is noticed
-	if _, err := conn.Send(l.bind()); err != nil {
-		return l.explain(err)
-	}
-	stop := context.AfterFunc(ctx, func() { conn.Close() })
-	defer stop()
-	for {
-		messages, err := conn.Receive()
-		switch {
-		case ctx.Err() != nil:
-			return nil
-		case errors.Is(err, unix.ENOBUFS):
-			lost()
-			continue
-		case err != nil:
-			return l.explain(err)
-		}
-		for _, m := range messages {
-			switch m.Header.Type {
-			case netlink.Error: // an error without a number is the kernel's yes
-				ready()
-			case packetMessage:
-				if f, ok := frontendOf(m.Data); ok {
-					heard(f)
-				}
+	kernel := nfnetlink.Listener{NetNS: l.NetNS, Buffer: buffer, Begin: bind, Lost: lost}
+	return l.explain(kernel.Listen(ctx, func(m netlink.Message) error {
+		switch m.Header.Type {
+		case netlink.Error: // an error without a number is the kernel's yes
+			ready()
+		case packetMessage:
+			if f, ok := frontendOf(m.Data); ok {
+				heard(f)
 			}
 		}
-	}
+		return nil
+	}))
 }
 
 // bind asks for the packets of the group, each at once. It is one message, since packets come as soon as the group is ours.
@@ -94,6 +78,8 @@ func (l Listener) bind() netlink.Message {
 func (l Listener) explain(err error) error {
 	why := ""
 	switch {
+	case err == nil:
+		return nil
 	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EBUSY), errors.Is(err, unix.EEXIST):
 		why = "another program listens to it, or this process lacks CAP_NET_ADMIN: "
 	case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOENT), errors.Is(err, unix.EOPNOTSUPP):

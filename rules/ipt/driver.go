@@ -28,6 +28,7 @@ type Driver struct {
 	netns    int
 	limit    time.Duration
 	lock     int           // seconds
+	buffer   int           // bytes of notices that may wait for Watch
 	search   sync.Mutex    // held while the programs are looked for: whoever counts may be the first to need them
 	programs programs      // nil: not found so far
 	found    chan struct{} // closed when programs is set
@@ -41,7 +42,7 @@ type Driver struct {
 // New makes a driver. The programs are looked for when they are first needed: a host may get them later.
 func New(o Options) *Driver {
 	return &Driver{
-		asked: o.Variant, netns: o.NetNS, limit: cmp.Or(o.Limit, DefaultLimit), lock: lockWait,
+		asked: o.Variant, netns: o.NetNS, limit: cmp.Or(o.Limit, DefaultLimit), lock: lockWait, buffer: noticeBuffer,
 		found: make(chan struct{}), sizes: map[place]size{},
 	}
 }

@@ -8,6 +8,8 @@ import (
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/weir-lb/weir/internal/nfnetlink"
 )
 
 // traced is one message of the kernel's tracing: what a rule, or the policy of a chain, said of a packet.
@@ -29,7 +31,7 @@ var errTrace = errors.New("malformed trace message")
 
 // decodeTrace reads a message of NFNLGRP_NFTRACE behind its netlink header; ok is false for anything else.
 func decodeTrace(m netlink.Message, f *family) (t traced, ok bool, err error) {
-	if kind(m) != unix.NFT_MSG_TRACE {
+	if nfnetlink.Kind(m) != unix.NFT_MSG_TRACE {
 		return t, false, nil
 	}
 	if len(m.Data) < 4 {
