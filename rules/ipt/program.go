@@ -35,9 +35,8 @@ func (d *Driver) run(ctx context.Context, stdin string, command ...string) (stri
 	cmd.WaitDelay = time.Second
 	var out, errs bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &out, &errs
-	err := d.inside(cmd.Start)
+	err := d.start(cmd)
 	if err == nil {
-		d.own(cmd.Process.Pid)
 		err = cmd.Wait()
 	}
 	switch {
@@ -47,6 +46,17 @@ func (d *Driver) run(ctx context.Context, stdin string, command ...string) (stri
 		return "", &failure{command: command[0], text: strings.TrimSpace(errs.String()), err: err}
 	}
 	return out.String(), nil
+}
+
+// start begins a program. Whoever asks whose a notice is waits until its process is known as ours.
+func (d *Driver) start(cmd *exec.Cmd) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.inside(cmd.Start); err != nil {
+		return err
+	}
+	d.own(cmd.Process.Pid)
+	return nil
 }
 
 // inside calls fn on a thread in the driver's namespace. A thread whose namespace was changed ends with its goroutine.

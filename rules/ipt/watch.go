@@ -23,10 +23,8 @@ func (d *Driver) Watch(ctx context.Context, changed func(rules.Foreign)) error {
 	return d.watchSizes(ctx, changed)
 }
 
-// own remembers a process of ours.
+// own remembers a process of ours. The caller holds the lock.
 func (d *Driver) own(pid int) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
 	if len(d.pids) == 64 { // what was long ago says nothing: numbers are used again
 		d.pids = slices.Delete(d.pids, 0, 1)
 	}
