@@ -47,7 +47,7 @@ func (a *Agent) foreign(f rules.Foreign) {
 // over, so that its Problem goes.
 func (a *Agent) heal(ctx context.Context) error {
 	for {
-		over, stop := until(a.paceOf((*fight).over))
+		over, stop := runner.Until(a.paceOf((*fight).over))
 		select {
 		case <-ctx.Done():
 			stop()
@@ -62,15 +62,6 @@ func (a *Agent) heal(ctx context.Context) error {
 		}
 		a.syncer.Kick()
 	}
-}
-
-// until fires at a time; never at the zero time.
-func until(t time.Time) (<-chan time.Time, func() bool) {
-	if t.IsZero() {
-		return nil, func() bool { return false }
-	}
-	timer := time.NewTimer(time.Until(t))
-	return timer.C, timer.Stop
 }
 
 func (a *Agent) paceOf(moment func(*fight) time.Time) time.Time {

@@ -82,7 +82,7 @@ func (r *Runner) Run(ctx context.Context) error {
 
 // wait returns true when it is time to run, false when ctx has ended.
 func (r *Runner) wait(ctx context.Context, p *pace) bool {
-	due, stopDue := until(p.due)
+	due, stopDue := Until(p.due)
 	defer stopDue()
 	select {
 	case <-ctx.Done():
@@ -90,7 +90,7 @@ func (r *Runner) wait(ctx context.Context, p *pace) bool {
 	case <-due:
 	case <-r.kicked:
 	}
-	earliest, stopEarliest := until(p.earliest)
+	earliest, stopEarliest := Until(p.earliest)
 	defer stopEarliest()
 	select {
 	case <-ctx.Done():
@@ -102,13 +102,4 @@ func (r *Runner) wait(ctx context.Context, p *pace) bool {
 	default:
 	}
 	return ctx.Err() == nil
-}
-
-// until returns a channel that delivers at t; never for the zero time.
-func until(t time.Time) (<-chan time.Time, func() bool) {
-	if t.IsZero() {
-		return nil, func() bool { return false }
-	}
-	timer := time.NewTimer(time.Until(t))
-	return timer.C, timer.Stop
 }
