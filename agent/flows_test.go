@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -239,48 +240,50 @@ func TestKillFlows(t *testing.T) {
 
 // TestWalks counts how often the table is walked: it costs as much as all connections of the node.
 func TestWalks(t *testing.T) {
-	r := newReconciler(t, false)
-	one, two := "192.168.10.100:80", "192.168.10.101:80"
-	walks := func(want int, why string) {
-		t.Helper()
-		require.Equal(t, want, r.table.walks, why)
-		r.table.walks = 0
-	}
-	r.publish(cluster.TCP, one)
-	walks(1, "at the start")
-	require.Equal(t, recount, <-r.again, "and once more: a packet may have been under way")
-	for range 3 {
+	synctest.Test(t, func(t *testing.T) { // a walk takes as long as the table says, and not as long as the machine needs
+		r := newReconciler(t, false)
+		one, two := "192.168.10.100:80", "192.168.10.101:80"
+		walks := func(want int, why string) {
+			t.Helper()
+			require.Equal(t, want, r.table.walks, why)
+			r.table.walks = 0
+		}
+		r.publish(cluster.TCP, one)
+		walks(1, "at the start")
+		require.Equal(t, recount, <-r.again, "and once more: a packet may have been under way")
+		for range 3 {
+			r.apply()
+		}
+		r.publish(cluster.TCP, one, two)
+		walks(0, "nothing was lost")
+		require.Equal(t, r.version, r.counted().revision)
+		r.publish(cluster.TCP, two)
+		walks(1, "an instance went")
+		<-r.again
+		r.table.entries, r.table.took = []conntrack.Entry{entry(tcp, "10.10.1.1:80", two, stands)}, 100*time.Millisecond
+		r.told = 0
+		r.draft.Admin("a", two, &cluster.Admin{Drain: true})
 		r.apply()
-	}
-	r.publish(cluster.TCP, one, two)
-	walks(0, "nothing was lost")
-	require.Equal(t, r.version, r.counted().revision)
-	r.publish(cluster.TCP, two)
-	walks(1, "an instance went")
-	<-r.again
-	r.table.entries, r.table.took = []conntrack.Entry{entry(tcp, "10.10.1.1:80", two, stands)}, 100*time.Millisecond
-	r.told = 0
-	r.draft.Admin("a", two, &cluster.Admin{Drain: true})
-	r.apply()
-	walks(1, "drained")
-	require.Equal(t, 1, r.told)
-	require.GreaterOrEqual(t, <-r.again, 2*time.Second, "slow walks are rare ones")
-	r.apply()
-	walks(0, "before it is time again")
-	require.Equal(t, map[string]int{"a/" + two: 1}, r.counted().flows)
-	r.todo.again = true
-	require.NoError(t, r.reconcile(t.Context()))
-	walks(1, "something is left")
-	require.Equal(t, 1, r.told, "but nothing new")
-	<-r.again
-	r.draft.Barrier(r.version + 1)
-	r.apply()
-	walks(0, "the same said again")
-	require.Equal(t, 2, r.told, "but whoever said it waits for an answer")
-	r.table.entries, r.todo.again = nil, true
-	require.NoError(t, r.reconcile(t.Context()))
-	require.Equal(t, 3, r.told)
-	require.Empty(t, r.again, "nothing is left")
+		walks(1, "drained")
+		require.Equal(t, 1, r.told)
+		require.GreaterOrEqual(t, <-r.again, 2*time.Second, "slow walks are rare ones")
+		r.apply()
+		walks(0, "before it is time again")
+		require.Equal(t, map[string]int{"a/" + two: 1}, r.counted().flows)
+		r.todo.again = true
+		require.NoError(t, r.reconcile(t.Context()))
+		walks(1, "something is left")
+		require.Equal(t, 1, r.told, "but nothing new")
+		<-r.again
+		r.draft.Barrier(r.version + 1)
+		r.apply()
+		walks(0, "the same said again")
+		require.Equal(t, 2, r.told, "but whoever said it waits for an answer")
+		r.table.entries, r.todo.again = nil, true
+		require.NoError(t, r.reconcile(t.Context()))
+		require.Equal(t, 3, r.told)
+		require.Empty(t, r.again, "nothing is left")
+	})
 }
 
 // TestFlowsFailure keeps in mind which frontends went until that was seen through.
