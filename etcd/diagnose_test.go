@@ -16,6 +16,7 @@ import (
 
 	"github.com/weir-lb/weir/cluster"
 	"github.com/weir-lb/weir/etcd/embedded"
+	"github.com/weir-lb/weir/internal/testcerts"
 )
 
 func diagnose(t *testing.T, s *Store) *Diagnosis {
@@ -83,12 +84,12 @@ func TestDiagnoseAlarm(t *testing.T) {
 
 func TestDiagnoseCertificates(t *testing.T) {
 	t.Parallel()
-	ca, dir := newAuthority(t, "ca"), t.TempDir()
-	served := &tls.Config{NextProtos: []string{"h2"}, Certificates: []tls.Certificate{ca.issue(t, "etcd", 48*time.Hour)}, MinVersion: tls.VersionTLS12}
+	ca, dir := testcerts.New(t, "ca"), t.TempDir()
+	served := &tls.Config{NextProtos: []string{"h2"}, Certificates: []tls.Certificate{ca.Issue(t, etcdItself)}, MinVersion: tls.VersionTLS12}
 	p := forwardTLS(t, served, server(t).Endpoint())
 	endpoint := "https://" + p.Addr().String()
 	c := Config{Endpoints: []string{endpoint}, CA: filepath.Join(dir, "ca"), Cert: filepath.Join(dir, "cert"), Key: filepath.Join(dir, "key")}
-	keep(t, c, ca, ca.issue(t, "weir-node-n1", 24*time.Hour))
+	keep(t, c, ca, ca.Issue(t, testcerts.Of{Name: "weir-node-n1", Ends: 24 * time.Hour}))
 	d := diagnose(t, openAs(t, c))
 	until := map[string]time.Duration{}
 	for _, cert := range d.Certificates {

@@ -1,10 +1,7 @@
 package integration
 
 import (
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"fmt"
-	"net"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -18,21 +15,6 @@ import (
 	"github.com/weir-lb/weir/internal/lab"
 )
 
-// peerFiles are a certificate for both sides of a connection between two members.
-func (a *authority) peerFiles(t *testing.T, name string, host *lab.Host) (cert, key string) {
-	t.Helper()
-	c, k := a.sign(t, &x509.Certificate{
-		Subject: pkix.Name{CommonName: name}, IPAddresses: []net.IP{host.Addr4.AsSlice()},
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	})
-	secret, err := x509.MarshalECPrivateKey(k)
-	require.NoError(t, err)
-	cert, key = a.path(name+".pem"), a.path(name+".key")
-	keep(t, cert, "CERTIFICATE", c.Raw)
-	keep(t, key, "EC PRIVATE KEY", secret)
-	return cert, key
-}
-
 // startMembers starts control centers that bring the etcd along, each on a host of its own, with TLS between them and for
 // clients, and then the agents.
 func (w *World) startMembers(t *testing.T) {
@@ -44,7 +26,7 @@ func (w *World) startMembers(t *testing.T) {
 	}
 	for i, name := range memberNames {
 		host := w.Instances[i]
-		cert, key := a.peerFiles(t, name, host)
+		cert, key := a.peer(t, name, host)
 		c := w.NewControlCenter(name, host)
 		c.Args = []string{
 			"controlcenter", "serve", "--name", name, "--listen", c.pages, "--embedded", "--data-dir", filepath.Join(w.Dir, "etcd", name),

@@ -1,13 +1,6 @@
 package chaos
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
-	"math/big"
 	"net"
 	"net/http"
 	"net/netip"
@@ -24,53 +17,17 @@ import (
 	"github.com/weir-lb/weir/etcd"
 	"github.com/weir-lb/weir/integration"
 	"github.com/weir-lb/weir/internal/lab"
+	"github.com/weir-lb/weir/internal/testcerts"
 )
 
-// authority signs certificates.
-type authority struct {
-	r    *run
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-}
-
-func (r *run) authority(name string) *authority {
-	r.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	require.NoError(r, err)
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-	}
-	text, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	require.NoError(r, err)
-	cert, err := x509.ParseCertificate(text)
-	require.NoError(r, err)
-	return &authority{r, cert, key}
-}
-
 // issue writes a certificate and its key in place of what is there. It is good for etcd and for an agent.
-func (a *authority) issue(file string, end time.Time, addresses ...string) {
-	a.r.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	require.NoError(a.r, err)
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: "n1"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: end,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}
-	for _, address := range addresses {
-		template.IPAddresses = append(template.IPAddresses, net.ParseIP(address))
-	}
-	text, err := x509.CreateCertificate(rand.Reader, template, a.cert, &key.PublicKey, a.key)
-	require.NoError(a.r, err)
-	secret, err := x509.MarshalECPrivateKey(key)
-	require.NoError(a.r, err)
-	a.r.pem(file+".crt", "CERTIFICATE", text)
-	a.r.pem(file+".key", "EC PRIVATE KEY", secret)
-}
-
-func (r *run) pem(file, kind string, bytes []byte) {
+func (r *run) issue(by *testcerts.Authority, file string, ends time.Duration, addresses ...string) {
 	r.Helper()
-	require.NoError(r, os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: bytes}), 0o600))
+	of := testcerts.Of{Name: "n1", Server: true, Ends: ends}
+	for _, address := range addresses {
+		of.IPs = append(of.IPs, net.ParseIP(address))
+	}
+	testcerts.Write(r, by.Issue(r, of), file+".crt", file+".key")
 }
 
 const etcdAddress = "192.168.10.60"
@@ -111,13 +68,13 @@ func (r *run) refused(w *integration.World, a *integration.Agent, within time.Du
 // certificates has those of an agent and of etcd run out, be renewed, and come from somebody else, one after the other. The
 // agent is never started again.
 func certificates(r *run) {
-	ours, others := r.authority("ours"), r.authority("others")
+	ours, others := testcerts.New(r, "ours"), testcerts.New(r, "others")
 	dir := r.TempDir()
 	server, client, root := filepath.Join(dir, "server"), filepath.Join(dir, "client"), filepath.Join(dir, "ca.crt")
-	good := time.Now().Add(time.Hour)
-	r.pem(root, "CERTIFICATE", ours.cert.Raw)
-	ours.issue(server, good, etcdAddress)
-	ours.issue(client, time.Now().Add(6*time.Second))
+	const good = time.Hour
+	ours.Write(r, root)
+	r.issue(ours, server, good, etcdAddress)
+	r.issue(ours, client, 6*time.Second)
 	ends := time.Now().Add(6 * time.Second)
 	m := r.members(1, "--listen-client-urls", "unix://localhost:2379,https://127.0.0.1:2379", "--cert-file", server+".crt", "--key-file", server+".key",
 		"--client-cert-auth", "--trusted-ca-file", root)
@@ -139,15 +96,15 @@ func certificates(r *run) {
 	a.AwaitReady(time.Second)
 	proxy.Cut()
 	r.refused(w, a, 15*time.Second, "certificate")
-	ours.issue(client, good)
+	r.issue(ours, client, good)
 	reload()
-	ours.issue(server, time.Now().Add(-time.Minute), etcdAddress)
+	r.issue(ours, server, -time.Minute, etcdAddress)
 	proxy.Cut()
 	r.refused(w, a, 15*time.Second, "certificate has expired")
-	others.issue(server, good, etcdAddress)
+	r.issue(others, server, good, etcdAddress)
 	proxy.Cut()
 	r.refused(w, a, 15*time.Second, "unknown authority")
-	ours.issue(server, good, etcdAddress)
+	r.issue(ours, server, good, etcdAddress)
 	reload()
 	f := w.Frontend(cluster.TCP, false)
 	w.Publish(integration.Service("after", f, p.addresses[0]))

@@ -16,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/internal/testcerts"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -48,15 +49,9 @@ func served(t testing.TB, c *Credential) (address netip.AddrPort) {
 	return netip.AddrPortFrom(s.Address.Addr(), s.Port())
 }
 
-func client(t testing.TB, tokens ...string) *Client {
+func client(t testing.TB, token string) *Client {
 	t.Helper()
-	c := &Client{Loopback: true, Timeout: time.Minute, Token: func(context.Context) (string, error) {
-		next := tokens[0]
-		if len(tokens) > 1 {
-			tokens = tokens[1:]
-		}
-		return next, nil
-	}}
+	c := &Client{Loopback: true, Timeout: time.Minute, Token: func(context.Context) (string, error) { return token, nil }}
 	t.Cleanup(c.Close)
 	return c
 }
@@ -75,12 +70,13 @@ func says(t testing.TB, c *Client, node string, n *cluster.Node) error {
 func TestAClientLearnsTheNewToken(t *testing.T) {
 	t.Parallel()
 	address := served(t, nil)
-	c := client(t, strings.Repeat("o", 40), token)
+	c := client(t, token)
+	c.token, c.read = strings.Repeat("o", 40), time.Now().Add(time.Hour)
 	n := &cluster.Node{Monitor: "http://" + address.String()}
 	err := says(t, c, "n1", n)
 	require.ErrorContains(t, err, "it answers 401 Unauthorized: give the token of ops/secret", "etcd was asked a moment ago")
 	c.mu.Lock()
-	c.read = c.read.Add(-gatePause)
+	c.read = time.Now().Add(-gatePause)
 	c.mu.Unlock()
 	err = says(t, c, "n1", n)
 	require.NoError(t, err)
@@ -132,9 +128,9 @@ func TestWhoIsAsked(t *testing.T) {
 
 func TestTLS(t *testing.T) {
 	t.Parallel()
-	ca, other := newAuthority(t), newAuthority(t)
+	ca, other := testcerts.New(t, "weir CA"), testcerts.New(t, "weir CA")
 	loopback := net.IPv4(127, 0, 0, 1)
-	leader, foreign := ca.issue(t, t.TempDir(), "weir-controlcenter", time.Hour), other.issue(t, t.TempDir(), "weir-controlcenter", time.Hour)
+	leader, foreign := issue(t, ca, t.TempDir(), "weir-controlcenter", time.Hour), issue(t, other, t.TempDir(), "weir-controlcenter", time.Hour)
 	node := func(c *Credential) *cluster.Node {
 		return &cluster.Node{Addresses: []netip.Addr{netip.MustParseAddr("127.0.0.1")}, Monitor: "https://" + served(t, c).String()}
 	}
@@ -143,15 +139,15 @@ func TestTLS(t *testing.T) {
 		server, asks *Credential
 		err          string
 	}{
-		{"its own", ca.issue(t, t.TempDir(), "weir-node-n1", time.Hour), leader, ""},
-		{"one for all nodes", ca.issue(t, t.TempDir(), AllNodes, time.Hour), leader, ""},
-		{"one of its address", ca.issue(t, t.TempDir(), "host7", time.Hour, loopback), leader, ""},
-		{"another node's", ca.issue(t, t.TempDir(), "weir-node-n2", time.Hour), leader, `the certificate of "weir-node-n2" is not that of node n1`},
-		{"a viewer's", ca.issue(t, t.TempDir(), "weir-viewer", time.Hour), leader, "is not that of node n1"},
-		{"of another address", ca.issue(t, t.TempDir(), "host7", time.Hour, net.IPv4(192, 0, 2, 1)), leader, "is not that of node n1"},
-		{"of another CA", other.issue(t, t.TempDir(), "weir-node-n1", time.Hour), leader, "unknown authority"},
-		{"expired", ca.issue(t, t.TempDir(), "weir-node-n1", -time.Minute), leader, "expired"},
-		{"a client of another CA", ca.issue(t, t.TempDir(), "weir-node-n1", time.Hour), &Credential{CA: leader.CA, Cert: foreign.Cert, Key: foreign.Key}, "tls: "},
+		{"its own", issue(t, ca, t.TempDir(), "weir-node-n1", time.Hour), leader, ""},
+		{"one for all nodes", issue(t, ca, t.TempDir(), AllNodes, time.Hour), leader, ""},
+		{"one of its address", issue(t, ca, t.TempDir(), "host7", time.Hour, loopback), leader, ""},
+		{"another node's", issue(t, ca, t.TempDir(), "weir-node-n2", time.Hour), leader, `the certificate of "weir-node-n2" is not that of node n1`},
+		{"a viewer's", issue(t, ca, t.TempDir(), "weir-viewer", time.Hour), leader, "is not that of node n1"},
+		{"of another address", issue(t, ca, t.TempDir(), "host7", time.Hour, net.IPv4(192, 0, 2, 1)), leader, "is not that of node n1"},
+		{"of another CA", issue(t, other, t.TempDir(), "weir-node-n1", time.Hour), leader, "unknown authority"},
+		{"expired", issue(t, ca, t.TempDir(), "weir-node-n1", -time.Minute), leader, "expired"},
+		{"a client of another CA", issue(t, ca, t.TempDir(), "weir-node-n1", time.Hour), &Credential{CA: leader.CA, Cert: foreign.Cert, Key: foreign.Key}, "tls: "},
 	} {
 		asks := client(t, token)
 		asks.Loopback, asks.TLS = true, c.asks
@@ -162,7 +158,7 @@ func TestTLS(t *testing.T) {
 			require.ErrorContains(t, err, c.err, c.name)
 		}
 	}
-	n := node(ca.issue(t, t.TempDir(), AllNodes, time.Hour))
+	n := node(issue(t, ca, t.TempDir(), AllNodes, time.Hour))
 	asks := client(t, token)
 	asks.TLS = &Credential{}
 	err := says(t, asks, "n1", n)
@@ -175,11 +171,11 @@ func TestTLS(t *testing.T) {
 // A kept connection to an address that is another node's by now is not taken for that node's.
 func TestAnAddressThatMoved(t *testing.T) {
 	t.Parallel()
-	ca := newAuthority(t)
-	address := served(t, ca.issue(t, t.TempDir(), "weir-node-n1", time.Hour))
+	ca := testcerts.New(t, "weir CA")
+	address := served(t, issue(t, ca, t.TempDir(), "weir-node-n1", time.Hour))
 	n := &cluster.Node{Monitor: "https://" + address.String()}
 	c := client(t, token)
-	c.TLS = ca.issue(t, t.TempDir(), "weir-controlcenter", time.Hour)
+	c.TLS = issue(t, ca, t.TempDir(), "weir-controlcenter", time.Hour)
 	err := says(t, c, "n1", n)
 	require.NoError(t, err)
 	err = says(t, c, "n2", n)
@@ -189,10 +185,10 @@ func TestAnAddressThatMoved(t *testing.T) {
 // Both sides are rotated in place; in the middle of it, when certificate and key do not belong together, the old ones hold.
 func TestRotation(t *testing.T) {
 	t.Parallel()
-	first, second := newAuthority(t), newAuthority(t)
+	first, second := testcerts.New(t, "weir CA"), testcerts.New(t, "weir CA")
 	nodeDir, leaderDir := t.TempDir(), t.TempDir()
-	server, asks := first.issue(t, nodeDir, "weir-node-n1", time.Hour), client(t, token)
-	asks.TLS = first.issue(t, leaderDir, "weir-controlcenter", time.Hour)
+	server, asks := issue(t, first, nodeDir, "weir-node-n1", time.Hour), client(t, token)
+	asks.TLS = issue(t, first, leaderDir, "weir-controlcenter", time.Hour)
 	n := &cluster.Node{Monitor: "https://" + served(t, server).String()}
 	stale := func() {
 		for _, c := range []*Credential{server, asks.TLS} {
@@ -207,14 +203,14 @@ func TestRotation(t *testing.T) {
 		return err
 	}
 	require.NoError(t, loads())
-	half := second.issue(t, t.TempDir(), "weir-node-n1", time.Hour)
+	half := issue(t, second, t.TempDir(), "weir-node-n1", time.Hour)
 	require.NoError(t, copyFile(half.Key, server.Key))
 	stale()
 	require.NoError(t, loads(), "the certificate is not there yet")
-	second.issue(t, nodeDir, "weir-node-n1", time.Hour)
+	issue(t, second, nodeDir, "weir-node-n1", time.Hour)
 	stale()
 	require.ErrorContains(t, loads(), "unknown authority")
-	second.issue(t, leaderDir, "weir-controlcenter", time.Hour)
+	issue(t, second, leaderDir, "weir-controlcenter", time.Hour)
 	stale()
 	require.NoError(t, loads())
 
