@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/weir-lb/weir/internal/lab"
 )
 
 func newServer(handler http.HandlerFunc, address netip.AddrPort) *Server {
@@ -40,7 +42,7 @@ func get(conn net.Conn) (string, error) {
 // A port that is taken is no reason to give up.
 func TestServerTriesAgain(t *testing.T) {
 	t.Parallel()
-	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	taken, err := net.Listen("tcp", netip.AddrPortFrom(lab.Loopback(), 0).String())
 	require.NoError(t, err)
 	s := newServer(greet, taken.Addr().(*net.TCPAddr).AddrPort())
 	require.ErrorContains(t, s.Open(), "address already in use")
