@@ -185,6 +185,16 @@ func TestCommitWhoseAnswerIsLost(t *testing.T) {
 	lostAnswer(t, s, deaf, direct, cluster.Withdraw{Service: stored(t, direct, "a")})
 }
 
+// overdue is a context whose time is over when it is cancelled.
+type overdue struct{ context.Context }
+
+func (o overdue) Err() error {
+	if o.Context.Err() != nil {
+		return context.DeadlineExceeded
+	}
+	return nil
+}
+
 // lostAnswer commits through a connection whose answers stop between planning and sending.
 func lostAnswer(t *testing.T, s *Store, deaf proxy, direct *Store, change cluster.Change) {
 	t.Helper()
@@ -206,9 +216,18 @@ func lostAnswer(t *testing.T, s *Store, deaf proxy, direct *Store, change cluste
 	// What try does, with the plan made before the answers stopped.
 	l, err := s.members.link()
 	require.NoError(t, err)
-	limited, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
-	_, err = l.client.Txn(limited).If(planned.ifs...).Then(planned.then...).Commit()
-	cancel()
+	limited, cancel := context.WithCancel(ctx)
+	var arriving sync.WaitGroup
+	arriving.Go(func() {
+		defer cancel()
+		for ctx.Err() == nil {
+			if now, err := direct.Snapshot(ctx); err != nil || now.Barrier > before.Barrier {
+				return
+			}
+		}
+	})
+	_, err = l.client.Txn(overdue{limited}).If(planned.ifs...).Then(planned.then...).Commit()
+	arriving.Wait()
 	require.True(t, lost(err), "%v", err)
 	c.pending = planned
 	s.members.turn(l)

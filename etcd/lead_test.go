@@ -139,11 +139,11 @@ func TestAFormerLeaderChangesNothing(t *testing.T) {
 	publish(t, direct, svc("a", 1))
 	way := forward(t, e.Endpoint())
 	cut := open(t, way.endpoint())
-	first, _ := stand(t, cut, "cc1", 2*time.Second)
+	first, _ := stand(t, cut, "cc1", 5*time.Second)
 	one := next(t, "cc1", first)
 	_, err := one.Write(t.Context(), shares(3))
 	require.NoError(t, err)
-	second, _ := stand(t, direct, "cc2", 2*time.Second)
+	second, _ := stand(t, direct, "cc2", long)
 	way.Freeze(true)
 	begin := time.Now()
 	two := next(t, "cc2", second)
@@ -170,14 +170,12 @@ func TestALeaderLeavesAFrozenMember(t *testing.T) {
 	s := open(t, bad.endpoint(), good.endpoint())
 	s.members.at = 0
 	publish(t, open(t, e.Endpoint()), svc("a", 1))
-	reigns, _ := stand(t, s, "cc1", 5*time.Second)
+	reigns, _ := stand(t, s, "cc1", 10*time.Second)
 	one := next(t, "cc1", reigns)
 	bad.Freeze(true)
-	select {
-	case <-one.ctx.Done():
-		t.Fatal("the leadership was lost with the member: ", context.Cause(one.ctx))
-	case <-time.After(8 * time.Second): // longer than the lease lives without a beat
-	}
+	frozen := time.Now()
+	require.Eventually(t, func() bool { return one.Answered().After(frozen) || one.ctx.Err() != nil }, soon, 10*time.Millisecond, "a beat through the next member")
+	require.NoError(t, context.Cause(one.ctx), "the leadership was lost with the member")
 	_, err := one.Write(t.Context(), shares(3))
 	require.NoError(t, err)
 }
@@ -214,7 +212,7 @@ func TestALeaderThatReturnsGivesWay(t *testing.T) {
 func TestALeaderWhoseLeaseIsRevokedStandsAgain(t *testing.T) {
 	t.Parallel()
 	s := open(t, server(t).Endpoint())
-	reigns, _ := stand(t, s, "cc1", 5*time.Second)
+	reigns, _ := stand(t, s, "cc1", long)
 	one := next(t, "cc1", reigns)
 	leases, err := raw(t, s).Leases(t.Context())
 	require.NoError(t, err)

@@ -2,6 +2,7 @@ package etcd
 
 import (
 	"context"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -20,6 +21,7 @@ import (
 type tapped struct {
 	*Store
 	requests atomic.Int64
+	grants   atomic.Int64 // leases that were asked for
 	lossy    atomic.Bool
 }
 
@@ -29,6 +31,9 @@ func tap(t *testing.T, endpoint string) *tapped {
 	out.members.dial = func(endpoint string) (*clientv3.Client, error) {
 		unary := func(ctx context.Context, method string, request, reply any, c *grpc.ClientConn, call grpc.UnaryInvoker, o ...grpc.CallOption) error {
 			out.requests.Add(1)
+			if strings.HasSuffix(method, "/LeaseGrant") {
+				out.grants.Add(1)
+			}
 			return call(ctx, method, request, reply, c, o...)
 		}
 		stream := func(ctx context.Context, d *grpc.StreamDesc, c *grpc.ClientConn, method string, call grpc.Streamer, o ...grpc.CallOption) (grpc.ClientStream, error) {
@@ -99,7 +104,7 @@ func TestQuietWhileEtcdIsFull(t *testing.T) {
 	fill(t, raw(t, open(t, e.Endpoint())))
 	alive(t, s.Store, "n1") // it starts now, and gets no lease
 	require.ErrorIs(t, s.Applied(t.Context(), "n1", cluster.Applied{}), ErrFull)
-	<-time.After(4 * time.Second) // the first attempts follow each other more quickly
+	require.Eventually(t, func() bool { return s.grants.Load() > 5 }, soon, 10*time.Millisecond, "the first attempts follow each other more quickly")
 	const seconds = 6
 	before := s.requests.Load()
 	<-time.After(seconds * time.Second)

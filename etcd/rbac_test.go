@@ -175,7 +175,7 @@ func TestPrintedRolesWork(t *testing.T) {
 			continue
 		}
 		c := exec.CommandContext(t.Context(), etcdctl, words[1:]...)
-		c.Env = []string{"ETCDCTL_API=3", "ETCDCTL_ENDPOINTS=" + s.config.Endpoints[0]}
+		c.Env = []string{"ETCDCTL_API=3", "ETCDCTL_ENDPOINTS=" + s.config.Endpoints[0], "ETCDCTL_DIAL_TIMEOUT=20s", "ETCDCTL_COMMAND_TIMEOUT=20s"}
 		out, err := c.CombinedOutput()
 		require.NoError(t, err, "%s: %s", line, out)
 	}

@@ -5,20 +5,23 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"net/netip"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
+
+	"github.com/weir-lb/weir/internal/lab"
 )
 
 // three members that listen on loopback.
 func three(t *testing.T) []Member {
 	t.Helper()
-	urls := make([]string, 6)
+	urls, anywhere := make([]string, 6), netip.AddrPortFrom(lab.Loopback(), 0).String()
 	for i := range urls {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		l, err := net.Listen("tcp", anywhere)
 		require.NoError(t, err)
 		defer l.Close() // all of them at the end, so that no address is given twice
 		urls[i] = "http://" + l.Addr().String()
