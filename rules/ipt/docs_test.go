@@ -21,6 +21,7 @@ const docsFile = "../../docs/rules-ipt.md"
 
 // TestDocs keeps docs/rules-ipt.md equal to what iptables-save lists, of both variants. "make docs" writes it anew.
 func TestDocs(t *testing.T) {
+	t.Parallel()
 	want := rulestest.Ruleset(rules.Options{NoTables: true, Node: "n1", Ping: true},
 		rulestest.With(rulestest.Service("a", "10.10.1.128", 8080, "192.168.10.100:80*1", "192.168.10.101:80*1", "192.168.10.102:80*2"),
 			func(s *cluster.Service) { s.Instances[0].Node = "n1" }),
@@ -87,6 +88,7 @@ var purposes = [][3]string{
 }
 
 func TestPurposes(t *testing.T) {
+	t.Parallel()
 	told := map[string]bool{}
 	for _, c := range purposes {
 		told[c[0]+c[1]] = true

@@ -26,14 +26,15 @@ COMMIT
 // theirNAT puts the stranger's rules back after a flush.
 const theirNAT = "|-t nat -A PREROUTING -j STRANGER|-t nat -A STRANGER -p tcp -m tcp --dport 8088 -j DNAT --to-destination 172.17.0.2:80"
 
-// as runs iptables in a namespace as somebody else would.
+// as runs iptables in a namespace as somebody else would. The programs of all namespaces share one lock.
 func as(t require.TestingT, ns int, v Variant, f *family, command string) {
-	out, err := rulestest.Inside(ns, "", append([]string{f.program + "-" + string(v)}, strings.Fields(command)...)...)
+	out, err := rulestest.Inside(ns, "", append([]string{f.program + "-" + string(v), "-w", "20"}, strings.Fields(command)...)...)
 	require.NoError(t, err, "%s: %s", command, out)
 }
 
 // What somebody else does to our chains is seen by Read, and repaired by Apply: that, and nothing of others.
 func TestDrift(t *testing.T) {
+	t.Parallel()
 	want := story()
 	web, none := rulestest.Frontend("10.10.1.1:80"), rulestest.Frontend("10.10.1.2:80")
 	entry := dispatcherOf(web.VIP) + " " + entryOf(web)
@@ -67,8 +68,9 @@ func TestDrift(t *testing.T) {
 		{"filter flushed and its chains removed", "-F|-X|-A INPUT -s 192.0.2.0/24 -j DROP", "ip filter table: our chains are missing"},
 		{"nat flushed and its chains removed", "-t nat -F|-t nat -X|-t nat -N STRANGER" + theirNAT, "ip nat table: our chains are missing"},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			for _, v := range variants {
+		for _, v := range variants {
+			t.Run(c.name+", "+string(v), func(t *testing.T) {
+				t.Parallel()
 				ns := rulestest.Namespace(t)
 				load(t, ns, v, families[0], stranger, "--noflush")
 				d := New(Options{Variant: v, NetNS: ns})
@@ -86,13 +88,14 @@ func TestDrift(t *testing.T) {
 				require.NoError(t, err)
 				require.Empty(t, rules.Diff(again, want).String())
 				require.ElementsMatch(t, strings.Split(before, "\n"), strings.Split(listed(t, ns, v, families[0]), "\n"))
-			}
-		})
+			})
+		}
 	}
 }
 
 // Clean takes away what is ours, and leaves others' rules as they are.
 func TestClean(t *testing.T) {
+	t.Parallel()
 	for _, v := range variants {
 		ns := rulestest.Namespace(t)
 		load(t, ns, v, families[0], stranger, "--noflush")
@@ -109,8 +112,10 @@ func TestClean(t *testing.T) {
 
 // Foreign changes are told, our own are not, and Watch ends with its context.
 func TestWatch(t *testing.T) {
+	t.Parallel()
 	for _, v := range variants {
 		t.Run(string(v), func(t *testing.T) {
+			t.Parallel()
 			ns := rulestest.Namespace(t)
 			d := New(Options{Variant: v, NetNS: ns})
 			told := make(chan rules.Foreign, 100)
@@ -131,7 +136,7 @@ func TestWatch(t *testing.T) {
 					require.Contains(t, f.What, "chain PREROUTING: rule deleted")
 					require.Contains(t, f.Who, "ip6tables-nft (pid ")
 				}
-			case <-time.After(5 * time.Second):
+			case <-time.After(20 * time.Second):
 				t.Fatal("a foreign change is not told")
 			}
 			cancel()
@@ -140,8 +145,40 @@ func TestWatch(t *testing.T) {
 	}
 }
 
+// More notices than fit: Watch says that some were lost, so that everything is looked at.
+func TestWatchTellsThatNoticesWereLost(t *testing.T) {
+	t.Parallel()
+	ns := rulestest.Namespace(t)
+	d := New(Options{Variant: NFT, NetNS: ns})
+	d.buffer = 1 << 16 // by itself it holds more than a test can fill
+	rulestest.Install(t, d, story())
+	told, resume := make(chan rules.Foreign, 100_000), make(chan struct{})
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- d.Watch(ctx, func(f rules.Foreign) {
+			told <- f
+			<-resume // a slow reader: the notices pile up meanwhile
+		})
+	}()
+	for len(told) == 0 {
+		as(t, ns, NFT, families[0], "-t nat -N WEIR-THEIRS")
+		as(t, ns, NFT, families[0], "-t nat -X WEIR-THEIRS")
+	}
+	load(t, ns, NFT, families[0], "*nat\n"+strings.Repeat("-A PREROUTING -p tcp -m tcp --dport 8088 -j DNAT --to-destination 172.17.0.2:80\n", 3000)+"COMMIT\n", "--noflush")
+	close(resume)
+	for f := range told {
+		if f.Lost {
+			break
+		}
+	}
+	cancel()
+	require.NoError(t, <-ended)
+}
+
 // The variant is the host's own, but where others have all their rules in the other one.
 func TestVariant(t *testing.T) {
+	t.Parallel()
 	ns := rulestest.Namespace(t)
 	usual := func() Variant {
 		d := New(Options{NetNS: ns})

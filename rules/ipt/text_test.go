@@ -28,7 +28,7 @@ func listed(t require.TestingT, ns int, v Variant, f *family) string {
 }
 
 func load(t require.TestingT, ns int, v Variant, f *family, text string, args ...string) {
-	out, err := rulestest.Inside(ns, text, append([]string{f.program + "-" + string(v) + "-restore", "-w", "5"}, args...)...)
+	out, err := rulestest.Inside(ns, text, append([]string{f.program + "-" + string(v) + "-restore", "-w", "20"}, args...)...)
 	require.NoError(t, err, "%s\n%s", out, text)
 }
 
@@ -38,6 +38,7 @@ func TestText(t *testing.T) {
 	rulestest.Few(t, 10)
 	for _, v := range variants {
 		t.Run(string(v), func(t *testing.T) {
+			t.Parallel()
 			rapid.Check(t, func(rt *rapid.T) {
 				ns := rulestest.Namespace(t)
 				clusters := rulestest.NewClusters()
@@ -63,6 +64,7 @@ func TestText(t *testing.T) {
 }
 
 func TestTextOfSCTP(t *testing.T) {
+	t.Parallel()
 	s := rulestest.With(rulestest.Service("s", "10.10.1.1", 80, "192.168.10.100:80"), func(s *cluster.Service) { s.Ports[0].Protocol = cluster.SCTP })
 	text := Text(rulestest.Ruleset(rules.Options{}, s))
 	require.Contains(t, text, "-d 10.10.1.1/32 -p sctp -m sctp --dport 80 -j WEIR-F-")

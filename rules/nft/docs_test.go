@@ -19,6 +19,7 @@ const docsFile = "../../docs/rules.md"
 
 // TestDocs keeps docs/rules.md equal to what a kernel lists. "make docs" writes it anew.
 func TestDocs(t *testing.T) {
+	t.Parallel()
 	ns := namespace(t)
 	install(t, open(t, ns, OwnOff), build(rules.Options{Node: "n1", Ping: true},
 		service("a", "10.10.1.128 fd10::128", 8080, "192.168.10.100:80*1", "192.168.10.101:80*1", "192.168.10.102:80*2", "[fd00:10::100]:80"),

@@ -40,6 +40,7 @@ func blocks(listing string) map[string][]string {
 
 // What somebody else does to our tables is seen by Read, and repaired by Apply: exactly that, and nothing else.
 func TestDrift(t *testing.T) {
+	t.Parallel()
 	const element, some = "10.10.1.1 . tcp . 80", "10.10.1.6 . tcp . 80"
 	for _, c := range []struct {
 		name, script string
@@ -104,6 +105,7 @@ func TestDrift(t *testing.T) {
 		{"set of an odd type added", "add set ip6 weir theirs { typeof meta cgroup . meta time; }", "ip6 set theirs: is not ours", "", 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			ns := namespace(t)
 			d := open(t, ns, OwnOff)
 			nft(t, ns, stranger)
@@ -144,6 +146,7 @@ const zeroSlot = "00000000"
 
 // A set of a type that not even the library knows must not keep us from reading for ever: the table is made anew.
 func TestDriftBeyondUnderstanding(t *testing.T) {
+	t.Parallel()
 	ns := namespace(t)
 	d := open(t, ns, OwnOff)
 	want := story()
@@ -167,6 +170,7 @@ func TestDriftBeyondUnderstanding(t *testing.T) {
 
 // A repair leaves other programs' tables untouched: their listing with handles is the same to the byte.
 func TestOnlyOurs(t *testing.T) {
+	t.Parallel()
 	ns := namespace(t)
 	nft(t, ns, stranger+"table inet other { set s { type ipv4_addr; elements = { 1.1.1.1 }; }\n chain weir { type filter hook input priority 0; ip saddr @s counter drop\n }\n}\n table bridge weir { chain c { }\n }\n")
 	theirs := func() string {

@@ -13,6 +13,7 @@ func TestDriver(t *testing.T) {
 	few(t, 40)
 	for _, ownership := range []Ownership{OwnAuto, OwnOff} {
 		t.Run(string(ownership), func(t *testing.T) {
+			t.Parallel()
 			ns := namespace(t)
 			var last *Driver
 			rulestest.TestDriver(t, rules.Options{}, func(t testing.TB) rules.Driver {

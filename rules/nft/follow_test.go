@@ -2,9 +2,12 @@ package nft
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"os"
 	"os/exec"
+	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -25,6 +28,18 @@ type followed struct {
 	attempts []rules.Attempt
 	missed   []string
 	end      func()
+}
+
+// told waits until so many are told, and ends it.
+func (f *followed) told(t *testing.T, n int) []rules.Attempt {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return len(f.attempts) >= n
+	}, 20*time.Second, time.Millisecond)
+	f.end()
+	return f.attempts
 }
 
 // follow begins and returns once packets are traced. The test ends it.
@@ -48,7 +63,6 @@ func (r *road) follow(t *testing.T, o rules.FollowOptions) *followed {
 		require.NoError(t, err)
 	}
 	out.end = sync.OnceFunc(func() {
-		time.Sleep(100 * time.Millisecond) // what was sent is told
 		cancel()
 		require.NoError(t, <-done, "ended by its context, Follow returns nil")
 	})
@@ -66,6 +80,7 @@ func path(a rules.Attempt) string {
 
 // Each real connection is told once, with the instance that it met.
 func TestFollow(t *testing.T) {
+	t.Parallel()
 	r := newRoad(t)
 	r.RouteLocally()
 	four, six := []string{"192.168.10.100:80", "192.168.10.101:80", "192.168.10.102:80"}, []string{"[fd00:10::100]:80", "[fd00:10::101]:80", "[fd00:10::102]:80"}
@@ -84,8 +99,7 @@ func TestFollow(t *testing.T) {
 			r.Connect(from, frontend("10.10.1.1:81"), netip.Addr{}, 3) // somebody else's
 			result := r.Connect(from, f, netip.Addr{}, 40)
 			require.Equal(t, 40, result.Good(), "%s", result)
-			out.end()
-			require.Len(t, out.attempts, 40, "%s from %s", to, from.Name())
+			require.Len(t, out.told(t, 40), 40, "%s from %s", to, from.Name())
 			require.Empty(t, out.missed)
 			met := map[string]int{}
 			for _, a := range out.attempts {
@@ -103,6 +117,7 @@ func TestFollow(t *testing.T) {
 
 // What is refused shows the rule that did it, ours or somebody else's.
 func TestFollowRefusals(t *testing.T) {
+	t.Parallel()
 	r := newRoad(t)
 	r.RouteLocally()
 	ns := int(r.Node.Netns())
@@ -123,35 +138,41 @@ func TestFollowRefusals(t *testing.T) {
 	} {
 		f := frontend(c.to)
 		out := r.follow(t, rules.FollowOptions{Frontend: f})
-		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
-		_, err := c.from.Dial(ctx, "tcp", netip.AddrPortFrom(f.VIP, f.Port).String())
+		ctx, cancel := context.WithCancel(t.Context())
+		failed := make(chan error, 1)
+		go func() {
+			_, err := c.from.Dial(ctx, "tcp", netip.AddrPortFrom(f.VIP, f.Port).String())
+			failed <- err
+		}()
+		told := out.told(t, 1)
 		cancel()
-		require.Error(t, err)
-		out.end()
-		require.Len(t, out.attempts, 1, c.to)
-		require.Equal(t, c.outcome, string(out.attempts[0].Outcome))
-		require.Contains(t, path(out.attempts[0]), c.path)
+		require.Error(t, <-failed)
+		if c.outcome == "refused" { // who is dropped tries again
+			require.Len(t, told, 1, c.to)
+		}
+		require.Equal(t, c.outcome, string(told[0].Outcome))
+		require.Contains(t, path(told[0]), c.path)
+		if c.outcome == "dropped" {
+			require.Contains(t, path(told[0]), "theirs wall: drop")
+		}
 	}
-	out := r.follow(t, rules.FollowOptions{Frontend: frontend("10.10.1.5:80")})
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-	defer cancel()
-	_, err := r.Client.Dial(ctx, "tcp", "10.10.1.5:80")
-	require.Error(t, err)
-	out.end()
-	require.Contains(t, path(out.attempts[0]), "theirs wall: drop")
 }
 
 // More connections than the rate are not looked at, and that is told.
 func TestFollowIsBounded(t *testing.T) {
+	t.Parallel()
 	r := newRoad(t)
 	install(t, r.d, build(rules.Options{}, service("web", "10.10.1.1", 80, "192.168.10.100:80")))
 	out := r.follow(t, rules.FollowOptions{Frontend: frontend("10.10.1.1:80"), Rate: 5})
 	result := r.Connect(r.Client, frontend("10.10.1.1:80"), netip.Addr{}, 200)
 	require.Equal(t, 200, result.Good(), "%s", result)
-	out.end()
-	require.Less(t, len(out.attempts), 50)
-	require.Len(t, out.missed, 1)
-	require.Regexp(t, `^1\d\d more came than the 5 a second that are looked at$`, out.missed[0])
+	listed := regexp.MustCompile(`limit rate 5/second(?: burst 5 packets)? counter packets (\d+)`).FindStringSubmatch(listing(t, int(r.Node.Netns())))
+	require.NotNil(t, listed)
+	looked, err := strconv.Atoi(listed[1])
+	require.NoError(t, err)
+	require.Less(t, looked, 200)
+	require.Len(t, out.told(t, looked), looked)
+	require.Equal(t, []string{fmt.Sprintf("%d more came than the 5 a second that are looked at", 200-looked)}, out.missed)
 }
 
 // TestFollowKilled runs as a process of its own, which is killed: the kernel takes the table away.
@@ -162,6 +183,7 @@ func TestFollowKilled(t *testing.T) {
 		_ = d.Follow(t.Context(), rules.FollowOptions{Frontend: frontend("10.10.1.1:80"), Ready: func() { println("ready") }}, func(rules.Attempt) {})
 		return
 	}
+	t.Parallel()
 	host, err := lab.Test(t).Namespace("n")
 	require.NoError(t, err)
 	d := open(t, int(host.Netns()), OwnAuto)
@@ -177,9 +199,7 @@ func TestFollowKilled(t *testing.T) {
 	require.Contains(t, listing(t, int(host.Netns())), "table ip weir-trace-")
 	require.NoError(t, cmd.Process.Kill())
 	_ = cmd.Wait()
-	for deadline := time.Now().Add(5 * time.Second); listing(t, int(host.Netns())) != before; {
-		require.True(t, time.Now().Before(deadline), "something is left")
-	}
+	require.Eventually(t, func() bool { return listing(t, int(host.Netns())) == before }, 20*time.Second, 10*time.Millisecond, "something is left")
 }
 
 func FuzzDecodeTrace(f *testing.F) {

@@ -13,6 +13,7 @@ import (
 
 // Connections are counted at the node that has the instance, and for no other instance.
 func TestLocalCounts(t *testing.T) {
+	t.Parallel()
 	r := newRoad(t)
 	install(t, r.d, build(rules.Options{Node: "n1"},
 		service("a", "10.10.1.1 fd10::1", 80, "192.168.10.100:80", "192.168.10.101:80", "[fd00:10::100]:80"),
@@ -36,6 +37,7 @@ func TestLocalCounts(t *testing.T) {
 }
 
 func TestLocalCountsWithoutATable(t *testing.T) {
+	t.Parallel()
 	got, err := open(t, namespace(t), OwnAuto).LocalCounts(t.Context())
 	require.NoError(t, err)
 	require.Empty(t, got)

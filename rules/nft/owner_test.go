@@ -15,6 +15,7 @@ import (
 
 // Nobody else can touch a table that is owned: a flush passes it by, anything else is refused.
 func TestOwnerIsLeftAlone(t *testing.T) {
+	t.Parallel()
 	ns := namespace(t)
 	d := open(t, ns, OwnAuto)
 	require.True(t, d.Owning(), "this kernel has owned tables")
@@ -37,6 +38,7 @@ func TestOwnerIsLeftAlone(t *testing.T) {
 }
 
 func TestOwnerIsOne(t *testing.T) {
+	t.Parallel()
 	ns := namespace(t)
 	first := open(t, ns, OwnAuto)
 	want := story()
@@ -55,6 +57,7 @@ func TestOwnerIsOne(t *testing.T) {
 
 // The tables of a dead process are adopted without a write, and belong to the new one then.
 func TestOwnerDies(t *testing.T) {
+	t.Parallel()
 	ns := namespace(t)
 	first := open(t, ns, OwnAuto)
 	want := story()
@@ -76,6 +79,7 @@ func TestOwnerDies(t *testing.T) {
 
 // Between the death of the owner and its successor anybody may do anything, and the successor repairs it.
 func TestOwnerDiesAndTheTableIsChanged(t *testing.T) {
+	t.Parallel()
 	ns := namespace(t)
 	first := open(t, ns, OwnAuto)
 	want := story()
@@ -91,6 +95,7 @@ func TestOwnerDiesAndTheTableIsChanged(t *testing.T) {
 
 // A table that was loaded as text belongs to nobody and cannot be taken over: it is made anew, in one transaction.
 func TestOwnerReplacesAnUnownedTable(t *testing.T) {
+	t.Parallel()
 	ns := namespace(t)
 	want := story()
 	nft(t, ns, Text(want))
@@ -106,6 +111,7 @@ func TestOwnerReplacesAnUnownedTable(t *testing.T) {
 
 // The other way round: who does not own adopts what a dead owner left, and a text is as good as the driver's own.
 func TestPlainAdopts(t *testing.T) {
+	t.Parallel()
 	ns := namespace(t)
 	want := story()
 	owner := open(t, ns, OwnAuto)
@@ -118,6 +124,7 @@ func TestPlainAdopts(t *testing.T) {
 
 // VIPs give way to the pool that covers them, and come back, in one transaction each: the sets never overlap.
 func TestPoolsReplaceAddresses(t *testing.T) {
+	t.Parallel()
 	ns := namespace(t)
 	d := open(t, ns, OwnAuto)
 	draft := cluster.NewDraft()
@@ -143,6 +150,7 @@ func TestPoolsReplaceAddresses(t *testing.T) {
 
 // What users write is never in the kernel: not in a name, not in a comment.
 func TestNoUserTextReachesTheKernel(t *testing.T) {
+	t.Parallel()
 	ns := namespace(t)
 	const evil = `x"; add table ip pwned; #`
 	s := with(service(evil, "10.10.1.1 fd10::1", 80, "192.168.10.1:80*3", "192.168.10.2:80"), func(s *cluster.Service) {
@@ -169,6 +177,7 @@ func TestNoUserTextReachesTheKernel(t *testing.T) {
 
 // Without CAP_NET_ADMIN there is an answer that can be asked for. The test binary runs itself as nobody.
 func TestPermission(t *testing.T) {
+	t.Parallel()
 	if os.Getenv("WEIR_TEST_PERMISSION") != "" {
 		_, err := New(Options{})
 		require.ErrorIs(t, err, rules.ErrPermission)

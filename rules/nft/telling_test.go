@@ -13,6 +13,7 @@ import (
 // A kernel that cannot tell of packets answers as one that holds something else than remembered. Only what is to be held is
 // rejected then, and everything else is written.
 func TestKernelThatCannotTell(t *testing.T) {
+	t.Parallel()
 	ns := namespace(t)
 	d := open(t, ns, OwnAuto)
 	require.NoError(t, d.canTell())

@@ -35,19 +35,14 @@ func (r *road) connect(f cluster.Frontend, source netip.Addr, n int) lab.Result 
 func frontend(s string) cluster.Frontend { return rulestest.Frontend(s) }
 
 func TestTraffic(t *testing.T) {
-	t.Run("trace", func(t *testing.T) { traffic.TestTrace(t, newRoad(t).Road) })
-	t.Run("counters", func(t *testing.T) {
-		r := newRoad(t)
-		traffic.TestCounters(t, r.Road, open(t, int(r.Node.Netns()), ReadOnly))
-	})
-	t.Run("sources", func(t *testing.T) { traffic.TestSources(t, newRoad(t).Road) })
-	t.Run("hold", func(t *testing.T) { traffic.TestHold(t, newRoad(t).Road) })
-	t.Run("refusal", func(t *testing.T) { traffic.TestRefusal(t, newRoad(t).Road) })
-	t.Run("counting beside writes", func(t *testing.T) { traffic.TestCountingBesideWrites(t, open(t, rulestest.Namespace(t), OwnAuto), 30) })
+	t.Parallel()
+	traffic.TestDriver(t, func(t testing.TB, ns int) traffic.Driver { return open(t, ns, OwnAuto) },
+		func(t testing.TB, ns int) traffic.Driver { return open(t, ns, ReadOnly) }, 30)
 }
 
 // Attempts that a guard refuses are counted by frontend, those that it lets pass are not.
 func TestRefused(t *testing.T) {
+	t.Parallel()
 	r := newRoad(t)
 	r.AddSources(24)
 	some := service("some", "10.10.1.6 fd10::6", 80, "192.168.10.100:80", "[fd00:10::100]:80")

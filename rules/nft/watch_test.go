@@ -46,6 +46,7 @@ func next(t *testing.T, events chan rules.Foreign) rules.Foreign {
 
 // Watch tells what was touched and who did it, and of nothing but our tables.
 func TestWatch(t *testing.T) {
+	t.Parallel()
 	ns := namespace(t)
 	nft(t, ns, stranger)
 	d := open(t, ns, OwnOff)
@@ -78,6 +79,7 @@ func TestWatch(t *testing.T) {
 }
 
 func TestWatchIgnoresOurOwnWrites(t *testing.T) {
+	t.Parallel()
 	ns := namespace(t)
 	d := open(t, ns, OwnOff)
 	install(t, d, build(rules.Options{}))
@@ -92,6 +94,7 @@ func TestWatchIgnoresOurOwnWrites(t *testing.T) {
 
 // More notices than fit: Watch says that some were lost, and goes on. Then Read and Apply make all good.
 func TestWatchSurvivesAnOverflow(t *testing.T) {
+	t.Parallel()
 	ns := namespace(t)
 	d := open(t, ns, OwnOff)
 	d.buffer = 1 << 16 // by itself it holds more than a test can fill

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -90,10 +91,13 @@ func (r *Road) RouteLocally() {
 	}
 }
 
+// patience is how long a connection may take: what is refused is told at once, and what is not fails in the end.
+const patience = 20 * time.Second
+
 // Connect opens connections from a host. Without a source the route says which.
 func (r *Road) Connect(from *lab.Host, f cluster.Frontend, source netip.Addr, n int) lab.Result {
 	result, err := lab.Flood(r.t.Context(), from.Namespace, lab.Load{
-		Frontend: netip.AddrPortFrom(f.VIP, f.Port), Network: f.Proto.String(), Connections: n, Source: source,
+		Frontend: netip.AddrPortFrom(f.VIP, f.Port), Network: f.Proto.String(), Connections: n, Source: source, Timeout: patience,
 	})
 	require.NoError(r.t, err)
 	return result
