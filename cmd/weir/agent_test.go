@@ -70,6 +70,9 @@ func TestSecondAgent(t *testing.T) {
 	require.Equal(t, 1, exitCode(lockError(syscall.EMFILE)), "that is not another agent")
 }
 
+// atOnce has a program with the race detector end when it ends, and not a second later.
+const atOnce = "GORACE=atexit_sleep_ms=0"
+
 // TestMain is weir itself for a test that needs it as another user, or as a shim.
 func TestMain(m *testing.M) {
 	if len(os.Args) == 3 && os.Args[1] == shimName {
@@ -100,7 +103,7 @@ func TestWithoutPermission(t *testing.T) {
 		"up --etcd-listen 127.0.0.1:0 --state-dir " + state: "run as root or give the process CAP_NET_ADMIN",
 	} {
 		cmd := exec.Command(program)
-		cmd.Dir, cmd.Env = dir, append(os.Environ(), "WEIR_TEST_COMMAND="+line)
+		cmd.Dir, cmd.Env = dir, append(os.Environ(), atOnce, "WEIR_TEST_COMMAND="+line)
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 		var out, talk bytes.Buffer
 		cmd.Stdout, cmd.Stderr = &out, &talk

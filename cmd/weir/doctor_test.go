@@ -51,7 +51,7 @@ func (s *sickbay) weir(t *testing.T, args ...string) result {
 	self, err := os.Executable()
 	require.NoError(t, err)
 	c := s.Command(self)
-	c.Env = append(os.Environ(), "WEIR_TEST_COMMAND="+strings.Join(append([]string{"--etcd", s.endpoint, "--timeout", "30s"}, args...), " "))
+	c.Env = append(os.Environ(), atOnce, "WEIR_TEST_COMMAND="+strings.Join(append([]string{"--etcd", s.endpoint, "--timeout", "30s"}, args...), " "))
 	var out, talk bytes.Buffer
 	c.Stdout, c.Stderr = &out, &talk
 	if err := s.Run(c); err != nil {
@@ -81,6 +81,7 @@ func (s *sickbay) findings(t *testing.T, args ...string) map[string]doctorFindin
 type doctorFinding struct{ Check, Severity, Seen, Why, Fix string }
 
 func TestAgentDoctor(t *testing.T) {
+	t.Parallel()
 	b := newSickbay(t)
 	doctor := []string{"agent", "doctor", "--node", "n1", "--state-dir", b.state}
 	store, err := etcd.Open(t.Context(), etcd.Config{Endpoints: []string{b.endpoint}})
@@ -127,6 +128,7 @@ func TestAgentDoctor(t *testing.T) {
 
 // TestAgentDoctorWithoutEtcd still looks at the node, and does not call good what it cannot know.
 func TestAgentDoctorWithoutEtcd(t *testing.T) {
+	t.Parallel()
 	b := newSickbay(t)
 	b.endpoint = "unix:///nonexistent/sock"
 	found := b.findings(t, "agent", "doctor", "--timeout", "200ms", "--state-dir=")

@@ -93,6 +93,7 @@ func fillWith(t *testing.T, s *etcd.Store, words []string) {
 
 // TestAgentsLogIsObeyedByNobody runs an agent in a namespace on the same words.
 func TestAgentsLogIsObeyedByNobody(t *testing.T) {
+	t.Parallel()
 	b := newSickbay(t)
 	s, err := etcd.Open(t.Context(), etcd.Config{Endpoints: []string{b.endpoint}})
 	require.NoError(t, err)

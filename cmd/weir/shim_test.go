@@ -18,7 +18,7 @@ import (
 func TestShim(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "state")
-	d, err := process.Open(process.Config{Dir: dir, Shim: []string{"/usr/bin/env", "GORACE=atexit_sleep_ms=0", os.Args[0], shimName}})
+	d, err := process.Open(process.Config{Dir: dir, Shim: []string{"/usr/bin/env", atOnce, os.Args[0], shimName}})
 	require.NoError(t, err)
 	defer d.Close()
 	spec := launcher.Spec{ID: "a", Service: "s", Command: []string{"/bin/sh", "-c", "echo it runs; exit 4"}, User: strconv.Itoa(os.Getuid())}

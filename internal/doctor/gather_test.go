@@ -216,7 +216,7 @@ func TestLackOfCapability(t *testing.T) {
 	require.NoError(t, os.WriteFile(binary, self, 0o755))
 	require.NoError(t, os.Chmod(filepath.Dir(binary), 0o755))
 	c := exec.CommandContext(t.Context(), "setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin", binary, "-test.run", "^TestPrintFindings$", "-test.v")
-	c.Env = append(os.Environ(), "WEIR_DOCTOR_PRINTS=1")
+	c.Env = append(os.Environ(), "WEIR_DOCTOR_PRINTS=1", "GORACE=atexit_sleep_ms=0")
 	out, err := c.CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	require.Contains(t, string(out), "lacks CAP_NET_ADMIN")
