@@ -42,7 +42,7 @@ func (l Load) connect(ctx context.Context) (id string, took time.Duration, err e
 	if err := conn.(*net.TCPConn).SetLinger(0); err != nil {
 		return "", 0, err
 	}
-	id, err = readID(conn)
+	id, err = readGreeting(conn)
 	return id, took, err
 }
 
@@ -87,6 +87,23 @@ func (l Load) dialer() *net.Dialer {
 func interruptible(ctx context.Context, conn net.Conn) (release func()) {
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	return func() { stop() }
+}
+
+// readGreeting is readID for a connection that ends with it: what follows may be read, too. A call for each byte would be
+// most of what a connection costs.
+func readGreeting(r io.Reader) (string, error) {
+	greeting := make([]byte, maxID)
+	for have := 0; have < maxID; {
+		n, err := r.Read(greeting[have:])
+		have += n
+		if id, _, whole := bytes.Cut(greeting[:have], []byte{'\n'}); whole {
+			return string(id), nil
+		}
+		if err != nil {
+			return "", err
+		}
+	}
+	return "", fmt.Errorf("%w: %q", errAnswer, greeting)
 }
 
 // readID reads up to the newline byte by byte: what follows is the stream's, not ours.

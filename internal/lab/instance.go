@@ -124,7 +124,8 @@ func (s *Instance) echo(conn net.Conn) {
 		return
 	}
 	// Hidden behind plain interfaces, or io.Copy would take a pipe (splice) for each of thousands of connections.
-	_, _ = io.Copy(struct{ io.Writer }{conn}, struct{ io.Reader }{conn})
+	// The 32 KiB that it takes by itself would cost more than the connection.
+	_, _ = io.CopyBuffer(struct{ io.Writer }{conn}, struct{ io.Reader }{conn}, make([]byte, 4<<10))
 }
 
 func (s *Instance) answer(pc net.PacketConn) {
