@@ -14,6 +14,7 @@ import (
 // TestNodeChangesItsAddress gives a node another address, takes its link down and up, and the link of the VIP routes too.
 // Local and routed clients are served again, from the new address, without a restart of anything.
 func TestNodeChangesItsAddress(t *testing.T) {
+	t.Parallel()
 	w := world(t, Options{})
 	node, a, f := w.Nodes[0], w.Agents[0], w.Frontend(cluster.TCP, false)
 	instances := w.ServeAll(3, false)

@@ -20,6 +20,7 @@ import (
 )
 
 func TestDemo(t *testing.T) {
+	t.Parallel()
 	cmd := exec.CommandContext(t.Context(), plain, "demo", "--once", "-o", "json", "--connections", "400")
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
@@ -85,8 +86,10 @@ func TestDemoScale(t *testing.T) {
 
 // What the demo made is gone when somebody interrupts it, in the middle of the show or while it stays up.
 func TestDemoInterrupted(t *testing.T) {
+	t.Parallel()
 	for name, at := range map[string]string{"in the show": "add a fourth instance", "while it stays up": "a shell on n1", "with instances that it launched": "1 stands by"} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			temp := t.TempDir()
 			args := []string{"--connections", "200"}
 			if strings.Contains(name, "launched") {

@@ -41,16 +41,20 @@ type command struct {
 	talk output
 }
 
-// end waits for the command and returns its exit code.
+// end waits for the command, at most two minutes, and returns its exit code.
 func (c *command) end() int {
+	enough := time.AfterFunc(2*time.Minute, func() { _ = c.Process.Kill() })
+	defer enough.Stop()
 	_ = c.Wait()
 	return c.ProcessState.ExitCode()
 }
 
 // TestDrainWait drains an instance under live connections of two nodes: they go on, and the command counts them down.
 func TestDrainWait(t *testing.T) {
+	t.Parallel()
 	for _, v6 := range []bool{false, true} {
 		t.Run(fmt.Sprintf("v6-%t", v6), func(t *testing.T) {
+			t.Parallel()
 			w := world(t, Options{Nodes: 2})
 			f, instances := w.Frontend(cluster.TCP, v6), w.ServeAll(2, v6)
 			w.Publish(Service("a", f, instances...))
@@ -58,7 +62,7 @@ func TestDrainWait(t *testing.T) {
 			local, routed, far := w.streamTo(w.Nodes[0], f, first), w.streamTo(w.Client, f, first), w.streamTo(w.Nodes[1], f, first)
 			other := w.streamTo(w.Nodes[0], f, second)
 
-			c := w.run("controlcenter", "drain", "a", first, "--wait", "--timeout", "2s")
+			c := w.run("controlcenter", "drain", "a", first, "--wait", "--timeout", "4s")
 			require.Equal(t, 8, c.end(), c.talk.String())
 			require.Contains(t, c.talk.String(), "3 live connections on n1 (2), n2 (1)\nerror: live connections remain: a/"+first+" is drained")
 			w.Only(w.Nodes[0], f, second)
@@ -96,9 +100,11 @@ func TestDrainWait(t *testing.T) {
 
 // TestKillFlows lets an instance vanish without a word, with live connections, and then be found dead.
 func TestKillFlows(t *testing.T) {
+	t.Parallel()
 	for _, v6 := range []bool{false, true} {
 		alone := v6 // without another instance the service refuses, else that one answers what it does not know
 		t.Run(fmt.Sprintf("v6-%t alone-%t", v6, alone), func(t *testing.T) {
+			t.Parallel()
 			w := world(t, Options{AgentArgs: []string{"--kill-flows"}})
 			f, instances := w.Frontend(cluster.TCP, v6), w.ServeAll(3, v6)
 			dying, well, draining := instances[0], instances[1], instances[2]
@@ -114,8 +120,8 @@ func TestKillFlows(t *testing.T) {
 			}
 			out, err := w.Instances[0].Output("ip", "link", "set", "eth0", "down")
 			require.NoError(t, err, "%s", out)
-			time.Sleep(300 * time.Millisecond)
 			for _, s := range lost {
+				w.Eventually(5*time.Second, "the connection stands still", func() bool { return s.Snapshot().LongestStall > 300*time.Millisecond })
 				require.False(t, s.Snapshot().Broken, "without a word they hang")
 			}
 			w.Put("net/health/n1", `{"a":{"`+dying+`":{"verdict":"dead"}}}`)
@@ -133,18 +139,21 @@ func TestKillFlows(t *testing.T) {
 
 // TestSpareFlows is the same without the flag: nobody ends what may come back.
 func TestSpareFlows(t *testing.T) {
+	t.Parallel()
 	w := world(t, Options{})
 	f, instances := w.Frontend(cluster.TCP, false), w.ServeAll(2, false)
 	w.Publish(Service("a", f, instances...))
 	s := w.streamTo(w.Client, f, instances[0])
 	w.Put("net/health/n1", `{"a":{"`+instances[0]+`":{"verdict":"dead"}}}`)
 	w.Eventually(5*time.Second, "the verdict counts", func() bool { return w.Slots(w.Nodes[0])[f][netip.MustParseAddrPort(instances[0])] == 0 })
-	time.Sleep(time.Second)
+	answered := s.Snapshot().Answered
+	w.Eventually(10*time.Second, "the connection goes on", func() bool { return s.Snapshot().Answered > answered+200 })
 	w.endsWell(s)
 }
 
 // TestRetryMoves has clients that begin to connect to an instance which is gone: their next try goes elsewhere.
 func TestRetryMoves(t *testing.T) {
+	t.Parallel()
 	w := world(t, Options{})
 	f, instances := w.Frontend(cluster.TCP, false), w.ServeAll(2, false)
 	w.Publish(Service("a", f, instances[0]))

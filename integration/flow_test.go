@@ -90,13 +90,15 @@ func (u *udpFlow) answered(since time.Time) string {
 
 // TestUDPFlow keeps one UDP flow through all that may happen to the instance behind it. The kernel would hold it there.
 func TestUDPFlow(t *testing.T) {
+	w := world(t, Options{})
 	for _, v6 := range []bool{false, true} {
-		for _, place := range []string{"node-local", "forwarded"} {
-			t.Run(fmt.Sprintf("v6-%t %s", v6, place), func(t *testing.T) {
-				w := world(t, Options{})
-				from := map[string]*lab.Host{"node-local": w.Nodes[0], "forwarded": w.Client}[place]
-				f, instances := w.Frontend(cluster.UDP, v6), w.ServeAll(2, v6)
-				w.Publish(Service("a", f, instances[0]))
+		instances := w.ServeAll(2, v6)
+		for place, from := range map[string]*lab.Host{"node-local": w.Nodes[0], "forwarded": w.Client} {
+			name := fmt.Sprintf("v6-%t %s", v6, place)
+			t.Run(name, func(t *testing.T) {
+				w, f := w.With(t), w.Frontend(cluster.UDP, v6)
+				publish := func(instances ...string) { w.Publish(Service(strings.ReplaceAll(name, " ", "-"), f, instances...)) }
+				publish(instances[0])
 				u := w.udpFlow(from, f, 4242)
 				answered := func(by string) func() bool {
 					since := time.Now()
@@ -104,16 +106,16 @@ func TestUDPFlow(t *testing.T) {
 				}
 				w.Eventually(5*time.Second, "the first instance answers", answered(instances[0]))
 
-				w.Publish(Service("a", f, instances[1]))
+				publish(instances[1])
 				moved := w.Eventually(time.Second, "the flow moves", answered(instances[1]))
 
-				w.Publish(Service("a", f))
+				publish()
 				w.Eventually(time.Second, "nobody answers", func() bool {
 					since := time.Now()
 					<-time.After(100 * time.Millisecond) // twenty datagrams
 					return u.answered(since) == ""
 				})
-				w.Publish(Service("a", f, instances[0]))
+				publish(instances[0])
 				back := w.Eventually(time.Second, "the flow comes back", answered(instances[0]))
 				t.Logf("moved after %s, back from none after %s, both counted from the nodes' own word", moved.Round(time.Millisecond), back.Round(time.Millisecond))
 			})
@@ -124,8 +126,10 @@ func TestUDPFlow(t *testing.T) {
 // TestUDPFlowWithoutRules binds a flow while our rules are away and another program keeps connection tracking alive: it
 // leads to the VIP itself, and every datagram renews that.
 func TestUDPFlowWithoutRules(t *testing.T) {
+	t.Parallel()
 	for _, owner := range owners {
 		t.Run(owner, func(t *testing.T) {
+			t.Parallel()
 			w := world(t, Options{Owner: owner})
 			f, instances, a := w.Frontend(cluster.UDP, false), w.ServeAll(1, false), w.Agents[0]
 			w.Publish(Service("a", f, instances...))
@@ -162,6 +166,7 @@ func (w *World) vipRoutes(node *lab.Host) string {
 
 // TestRoutes takes away what leads clients on the node to the rules, and changes the node's address.
 func TestRoutes(t *testing.T) {
+	t.Parallel()
 	w := world(t, Options{})
 	node, pools := w.Nodes[0], []netip.Prefix{VIPs4, VIPs6}
 	w.Commit(cluster.SetConfig{Config: &cluster.Config{VIPPools: pools}})

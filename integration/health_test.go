@@ -104,25 +104,25 @@ func TestSilentEtcd(t *testing.T) {
 	a, b := w.Hire(w.Nodes[0], lab.Work{}), w.Hire(w.Nodes[1], lab.Work{})
 	w.Publish(Workers("a", f, &cluster.Check{Interval: cluster.Duration(time.Second)}, a, b))
 	m.All[0].Freeze()
-	began := time.Now()
-	for time.Since(began) < 8*time.Second {
-		w.stay(f, a, b)
-	}
+	w.stay(8*time.Second, f, a, b)
 	m.All[0].Thaw()
 	w.AwaitLeader(20 * time.Second)
-	for thawed := time.Now(); time.Since(thawed) < 4*time.Second; {
-		w.stay(f, a, b)
-	}
+	w.stay(4*time.Second, f, a, b)
 	// They work all the same.
 	require.NoError(t, a.Kill())
 	w.AwaitTargets(10*time.Second, f, b)
 }
 
-// stay requires that each node sends new connections to both workers.
-func (w *World) stay(f cluster.Frontend, a, b *Worker) {
+// stay requires for a while that each node sends new connections to both workers: one that is taken out is so for as long as
+// several checks.
+func (w *World) stay(length time.Duration, f cluster.Frontend, a, b *Worker) {
 	w.t.Helper()
-	for _, node := range w.Nodes {
-		require.Len(w.t, w.Slots(node)[f], 2)
+	look := time.NewTicker(100 * time.Millisecond)
+	defer look.Stop()
+	for began := time.Now(); time.Since(began) < length; <-look.C {
+		for _, node := range w.Nodes {
+			require.Len(w.t, w.Slots(node)[f], 2)
+		}
+		w.Only(w.Client, f, a.Address, b.Address)
 	}
-	w.Only(w.Client, f, a.Address, b.Address)
 }

@@ -43,6 +43,7 @@ var places = []string{
 // TestInjection writes a thousand hostile words into every field of a service, and into keys, straight into etcd. Nothing
 // of them reaches the kernel, other programs' tables stay as they are, and every sound service is served.
 func TestInjection(t *testing.T) {
+	t.Parallel()
 	server, err := embedded.Start(t.Context(), embedded.Options{Dir: t.TempDir(), Listen: "127.0.0.1:0", NoSync: true})
 	require.NoError(t, err)
 	t.Cleanup(server.Close)

@@ -22,8 +22,6 @@ var iptables = []string{"ipt-nft", "ipt-legacy"}
 func TestIptables(t *testing.T) {
 	for _, variant := range iptables {
 		t.Run(variant, func(t *testing.T) {
-			driver = variant
-			defer func() { driver = "" }()
 			t.Run("traffic", TestTraffic)
 			t.Run("refusal", TestRefusal)
 			t.Run("sources", TestSources)
@@ -46,16 +44,17 @@ func TestIptables(t *testing.T) {
 
 // testSpreadWeighted opens connections to weighted instances, and scales the service meanwhile down to none and back.
 func testSpreadWeighted(t *testing.T) {
+	t.Parallel()
 	const connections = 6000
 	w := world(t, Options{})
 	instances := w.ServeAll(3, false)
 	f := w.Frontend(cluster.TCP, false)
 	w.Publish(Service("a", f, instances[0]+"*5", instances[1]+"*3", instances[2]+"*2"))
-	r := w.Flood(w.Client, f, connections)
-	require.Greater(t, stats.ChiSquareP(r.ByID, map[string]int{instances[0]: 5, instances[1]: 3, instances[2]: 2}), alpha, r.String())
+	met := w.meet(w.Client, f, connections)
+	require.Greater(t, stats.ChiSquareP(met, map[string]int{instances[0]: 5, instances[1]: 3, instances[2]: 2}), alpha, "%v", met)
 	w.Publish(Service("a", f, instances...))
-	r = w.Flood(w.Nodes[0], f, connections)
-	require.Greater(t, stats.ChiSquareP(r.ByID, map[string]int{instances[0]: 1, instances[1]: 1, instances[2]: 1}), alpha, r.String())
+	met = w.meet(w.Nodes[0], f, connections)
+	require.Greater(t, stats.ChiSquareP(met, map[string]int{instances[0]: 1, instances[1]: 1, instances[2]: 1}), alpha, "%v", met)
 	w.Publish(Service("a", f))
 	for _, from := range []*lab.Host{w.Client, w.Nodes[0]} {
 		r, err := lab.Flood(t.Context(), from.Namespace, Load(f, 20))
@@ -68,6 +67,7 @@ func testSpreadWeighted(t *testing.T) {
 
 // testAdoption kills an agent under load; the next one has nothing to write.
 func testAdoption(t *testing.T) {
+	t.Parallel()
 	w := world(t, Options{})
 	o, a := w.watch(), w.Agents[0]
 	a.Kill()
@@ -88,7 +88,7 @@ func testForeignFlush(t *testing.T) {
 	w.Publish(Service("a", f, instances...))
 	a := w.Agents[0]
 	for n, command := range []string{"-t nat -F", "-F", "-t nat -D PREROUTING -j WEIR-SERVICES", "-t nat -F WEIR-NO-ENDPOINT"} {
-		out, err := w.Nodes[0].Output("iptables-"+strings.TrimPrefix(w.o.Driver, "ipt-"), strings.Fields(command)...)
+		out, err := w.Nodes[0].Output("iptables-"+strings.TrimPrefix(w.o.Driver, "ipt-"), append([]string{"-w", "5"}, strings.Fields(command)...)...) // one lock for all namespaces
 		require.NoError(t, err, "%s", out)
 		took := w.Eventually(2*time.Second, command+" is repaired", func() bool { return a.Metric("weir_agent_repairs_total") >= float64(n+1) })
 		t.Logf("%s: repaired within %s", command, took.Round(time.Millisecond))
@@ -142,6 +142,7 @@ func (w *World) holds(node *lab.Host, driver string) bool {
 // TestNoIptables starts an agent on a host without iptables, and installs it later. Until then the agent says what it
 // lacks, costs next to nothing, and tries again.
 func TestNoIptables(t *testing.T) {
+	t.Parallel()
 	w := world(t, Options{Idle: true, Program: plain}) // processor time is measured
 	a, path := w.Agents[0], t.TempDir()
 	instances := w.ServeAll(3, false)

@@ -1,14 +1,16 @@
 package integration
 
 import (
-	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"strings"
 	"testing"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/weir-lb/weir/internal/lab"
 )
@@ -31,11 +33,18 @@ func run(m *testing.M) int {
 	defer os.RemoveAll(dir)
 	plain = filepath.Join(dir, "weir")
 	program = plain
+	var builds errgroup.Group
 	if racing {
 		program = filepath.Join(dir, "weir-race")
-		err = Build(program, "-race")
+		builds.Go(func() error { return Build(program, "-race") })
 	}
-	if err = errors.Join(err, Build(plain)); err != nil {
+	builds.Go(func() error { return Build(plain) })
+	if err := builds.Wait(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	// A program with the race detector waits for a second at its end, where there is nothing left to find.
+	if err := os.Setenv("GORACE", "atexit_sleep_ms=0 "+os.Getenv("GORACE")); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
@@ -47,8 +56,14 @@ func run(m *testing.M) int {
 	return m.Run()
 }
 
-// driver is what the agents of a world work with that does not say; see TestIptables.
-var driver string
+// driverOf is what the agents of a test work with where its world does not say: TestIptables runs tests below the name of one.
+func driverOf(test string) string {
+	if _, below, found := strings.Cut(test, "TestIptables/"); found {
+		driver, _, _ := strings.Cut(below, "/")
+		return driver
+	}
+	return ""
+}
 
 // world is a World of the program under test.
 func world(t *testing.T, o Options) *World {
@@ -57,7 +72,7 @@ func world(t *testing.T, o Options) *World {
 		o.Program = program
 	}
 	if o.Driver == "" {
-		o.Driver = driver
+		o.Driver = driverOf(t.Name())
 	}
 	return NewWorld(t, o)
 }

@@ -21,6 +21,7 @@ func distribution(t *testing.T) []string {
 // TestLostMember kills the member that an agent listens to, and one more: no publish is lost while two of three live, and
 // none gets through with one.
 func TestLostMember(t *testing.T) {
+	t.Parallel()
 	members := NewMembers(t, MembersOptions{Programs: distribution(t)})
 	w := world(t, Options{Members: members})
 	f, instances := w.Frontend(cluster.TCP, false), w.ServeAll(3, false)

@@ -45,6 +45,7 @@ func (w *World) node(name string) (n *cluster.Node) {
 
 // A load monitor on each of two nodes: both answer, each for its own instances, to who knows the token.
 func TestLoadMonitors(t *testing.T) {
+	t.Parallel()
 	w := world(t, Options{Nodes: 2, AgentArgs: []string{"--load-listen", ":9647", "--insecure-etcd"}})
 	w.Put("ops/secret", `{"token":"`+monitorToken+`"}`)
 	f := w.Frontend(cluster.TCP, false)
@@ -102,15 +103,18 @@ func TestLoadMonitors(t *testing.T) {
 	// While etcd is away the instance comes back; etcd learns it afterwards. The monitor's figures are there all the time.
 	w.StopEtcd()
 	w.Serve(w.Nodes[0], 80, false)
-	_, _, err = asks.Loads(t.Context(), "n1", n1)
-	require.NoError(t, err)
-	time.Sleep(2 * time.Second)
+	w.Eventually(20*time.Second, "it answers its checks again", func() bool {
+		report, _, err := asks.Loads(t.Context(), "n1", n1)
+		require.NoError(t, err)
+		return len(report.Loads) == 1 && report.Loads[0].LatencyMS > 0 && report.Loads[0].FailedInRow == 0
+	})
 	w.StartEtcd()
 	w.Eventually(20*time.Second, "the verdict is taken back", func() bool { return !slices.Contains(w.verdicts("n1"), one) })
 }
 
 // Where the agent reaches etcd with a certificate, its load monitor is reached by others with one, and by nobody else.
 func TestLoadMonitorByTLS(t *testing.T) {
+	t.Parallel()
 	w := world(t, Options{Nodes: 1, Idle: true})
 	ca := newAuthority(t)
 	own := ca.client(t, "weir-node-n1")
@@ -161,6 +165,7 @@ func TestLoadMonitorByTLS(t *testing.T) {
 // A load monitor in a process of its own, beside an agent without one. A second one gives way; what the agent writes of its
 // node does not contradict it.
 func TestLoadMonitorAlone(t *testing.T) {
+	t.Parallel()
 	w := world(t, Options{Nodes: 1, AgentArgs: []string{"--loadmon=false"}})
 	w.Put("ops/secret", `{"token":"`+monitorToken+`"}`)
 	start := func() *Agent {

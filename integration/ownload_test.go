@@ -15,6 +15,7 @@ import (
 // An instance that tells its own load: an agent that speaks as HAProxy's do. Its percentage is in its node's report; its
 // words take it out of the rules and bring it back.
 func TestAgentCheck(t *testing.T) {
+	t.Parallel()
 	w := world(t, Options{Nodes: 2, AgentArgs: []string{"--load-listen", ":9647", "--insecure-etcd"}})
 	w.Put("ops/secret", `{"token":"`+monitorToken+`"}`)
 	f := w.Frontend(cluster.TCP, false)

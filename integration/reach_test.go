@@ -32,6 +32,7 @@ func (w *World) refusals(node *lab.Host, f cluster.Frontend) uint64 {
 
 // TestSources admits some clients: others are refused at once and counted, and who is connected stays so.
 func TestSources(t *testing.T) {
+	t.Parallel()
 	w := world(t, Options{Nodes: 2})
 	for _, proto := range []cluster.Proto{cluster.TCP, cluster.UDP} {
 		for _, v6 := range []bool{false, true} {
@@ -79,6 +80,7 @@ func TestSources(t *testing.T) {
 
 // TestSourcesUnderLoad changes who may connect, and the instances, while a client that may all the time connects.
 func TestSourcesUnderLoad(t *testing.T) {
+	t.Parallel()
 	w := world(t, Options{Nodes: 1})
 	instances, f := w.ServeAll(3, false), w.Frontend(cluster.TCP, false)
 	w.Publish(Service("a", f, instances...))
@@ -120,6 +122,7 @@ func TestSourcesUnderLoad(t *testing.T) {
 
 // TestLocality has nodes in two zones and one without: each sends to what is near, and to all where nothing near is well.
 func TestLocality(t *testing.T) {
+	t.Parallel()
 	w := world(t, Options{Nodes: 3, Idle: true})
 	for i, zone := range []string{"east", "west", ""} {
 		if zone != "" {
@@ -165,8 +168,10 @@ func TestLocality(t *testing.T) {
 
 // TestPing asks VIPs whether they are there.
 func TestPing(t *testing.T) {
+	t.Parallel()
 	for _, answers := range []bool{false, true} {
 		t.Run(fmt.Sprint(answers), func(t *testing.T) {
+			t.Parallel()
 			o := Options{}
 			if answers {
 				o.AgentArgs = []string{"--ping"}
@@ -227,6 +232,7 @@ func (w *World) bridged(node *lab.Host) (hosts []*lab.Host) {
 // TestLocalCounters counts each new connection to an instance once, at the instance's own node, wherever it comes from;
 // and instances behind a bridge, and on the host network, reach themselves and each other by their VIP.
 func TestLocalCounters(t *testing.T) {
+	t.Parallel()
 	w := world(t, Options{Nodes: 2})
 	n1, n2 := w.Nodes[0], w.Nodes[1]
 	pods := w.bridged(n1)

@@ -117,7 +117,7 @@ func TestFight(t *testing.T) {
 	require.Less(t, quiet, 3*time.Second)
 	w.Only(w.Client, f, instances...)
 	w.Eventually(20*time.Second, "the alarm ends", func() bool { return a.Metric("weir_agent_fight") == 0 })
-	a.AwaitLog(`msg="problem is gone"`, time.Second)
+	a.AwaitLog(`msg="problem is gone"`, 10*time.Second)
 	w.NFT(w.Nodes[0], "delete table ip weir")
 	at := w.Eventually(time.Second, "repaired at once again", func() bool { return len(w.placed(w.Nodes[0])) == 1 })
 	t.Logf("after the fight: back %s after it was over, and %s after a single deletion", quiet.Round(time.Millisecond), at.Round(time.Millisecond))

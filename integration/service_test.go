@@ -33,8 +33,10 @@ func (w *World) streamTo(from *lab.Host, f cluster.Frontend, instance string) *l
 }
 
 func TestDrain(t *testing.T) {
+	t.Parallel()
 	for _, v6 := range []bool{false, true} {
 		t.Run(fmt.Sprintf("v6-%t", v6), func(t *testing.T) {
+			t.Parallel()
 			w := world(t, Options{Nodes: 2})
 			f, instances := w.Frontend(cluster.TCP, v6), w.ServeAll(3, v6)
 			w.Publish(Service("a", f, instances...))
@@ -58,6 +60,7 @@ func TestDrain(t *testing.T) {
 
 // TestOwnVIP has instances call the service that they belong to.
 func TestOwnVIP(t *testing.T) {
+	t.Parallel()
 	w := world(t, Options{Nodes: 2})
 	for _, proto := range []cluster.Proto{cluster.TCP, cluster.UDP} {
 		for _, v6 := range []bool{false, true} {
@@ -228,6 +231,7 @@ func (w *World) seenAs(from *lab.Host, to netip.AddrPort, source netip.Addr) net
 // TestClientAddress looks at whom the server sees: listed sources as they are, others as the node, and clients of another
 // program's port mapping as they are, whatever we do beside it.
 func TestClientAddress(t *testing.T) {
+	t.Parallel()
 	kept, other := netip.MustParseAddr("10.99.0.2"), netip.MustParseAddr("10.99.0.130")
 	w := world(t, Options{AgentArgs: []string{"--keep-source", "10.99.0.0/25,192.168.10.0/24"}})
 	node := w.Nodes[0]

@@ -21,6 +21,7 @@ import (
 
 // TestContest has two services claim one frontend in etcd, which no command of ours lets through.
 func TestContest(t *testing.T) {
+	t.Parallel()
 	w := world(t, Options{Nodes: 2})
 	f, instances := w.Frontend(cluster.TCP, false), w.ServeAll(3, false)
 	w.PutAll([]*cluster.Service{Service("z-older", f, instances[:2]...)})
@@ -44,8 +45,10 @@ func TestContest(t *testing.T) {
 // TestEtcdAway stops etcd. Nothing happens to traffic; an agent that has to start without etcd, and finds its rules gone
 // as well, works from its file.
 func TestEtcdAway(t *testing.T) {
+	t.Parallel()
 	for _, owner := range owners {
 		t.Run(owner, func(t *testing.T) {
+			t.Parallel()
 			w := world(t, Options{Owner: owner, Program: plain}) // its start is part of what is measured
 			o, a := w.watch(), w.Agents[0]
 			w.StopEtcd()
@@ -99,8 +102,10 @@ func TestEtcdAway(t *testing.T) {
 
 // TestCompaction deletes services and compacts etcd while an agent is away, or stands still: no ghost stays.
 func TestCompaction(t *testing.T) {
+	t.Parallel()
 	for _, away := range []string{"dead", "stopped"} {
 		t.Run(away, func(t *testing.T) {
+			t.Parallel()
 			w := world(t, Options{})
 			a, instances := w.Agents[0], w.ServeAll(3, false)
 			want := map[cluster.Frontend]map[netip.AddrPort]int{}
@@ -143,6 +148,7 @@ func TestCompaction(t *testing.T) {
 
 // TestMalformed puts 1,000 values that nobody can read among good ones.
 func TestMalformed(t *testing.T) {
+	t.Parallel()
 	const good, bad = 100, 1000
 	w := world(t, Options{})
 	instances := w.ServeAll(3, false)
@@ -191,5 +197,5 @@ func TestMalformed(t *testing.T) {
 	require.EqualValues(t, bad, w.Agents[0].Metric("weir_agent_problems"))
 	require.EqualValues(t, 1, w.Agents[0].Metric("weir_agent_etcd_connected"))
 	require.Contains(t, w.Agents[0].Log(), "msg=problem ")
-	w.Agents[0].AwaitReady(time.Second)
+	w.Agents[0].AwaitReady(10 * time.Second)
 }

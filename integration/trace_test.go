@@ -40,6 +40,7 @@ func (w *World) attempts(c *command) (out []rules.Attempt) {
 
 // TestTrace shows N connections as N lines, each with the instance that it really met.
 func TestTrace(t *testing.T) {
+	t.Parallel()
 	const connections = 30
 	w := world(t, Options{})
 	node := w.Nodes[0]
@@ -106,6 +107,7 @@ func TestTrace(t *testing.T) {
 
 // TestTraceWithIptables has no tables of ours to follow: connection tracking tells what it knows.
 func TestTraceWithIptables(t *testing.T) {
+	t.Parallel()
 	w := world(t, Options{Driver: "ipt-nft"})
 	f, instances := w.Frontend(cluster.TCP, false), w.ServeAll(2, false)
 	w.Publish(Service("a", f, instances...))

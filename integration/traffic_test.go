@@ -11,8 +11,10 @@ import (
 
 // TestTraffic is the promise itself: clients on a node and clients routed through one reach all instances.
 func TestTraffic(t *testing.T) {
+	t.Parallel()
 	for _, server := range []struct{ name, program string }{{"embedded etcd", ""}, {"etcd of the distribution", "etcd"}} {
 		t.Run(server.name, func(t *testing.T) {
+			t.Parallel()
 			w := world(t, Options{Nodes: 2, Etcd: server.program})
 			instances := map[bool][]string{false: w.ServeAll(3, false), true: w.ServeAll(3, true)}
 			for _, proto := range []cluster.Proto{cluster.TCP, cluster.UDP} {

@@ -15,6 +15,7 @@ import (
 // TestWipedWhileTheAgentRestarts takes etcd's data away, and the rules, while no agent runs. The next agent goes on from its
 // file and holds the loss back, until somebody says that it is meant.
 func TestWipedWhileTheAgentRestarts(t *testing.T) {
+	t.Parallel()
 	w := world(t, Options{Owner: "off"})
 	a, f, instances := w.Agents[0], w.Frontend(cluster.TCP, false), w.ServeAll(3, false)
 	w.Publish(Service("a", f, instances...))

@@ -23,7 +23,16 @@ func lastService(r *run) {
 	p.quiet()
 	w.Withdraw("probed")
 	w.Withdraw("probed-udp")
-	<-time.After(2 * time.Second) // for the connections to go on
+	before := map[*lab.Stream]int{}
+	for _, s := range p.streams {
+		before[s] = s.Snapshot().Answered
+	}
+	for s, answered := range before {
+		w.Eventually(10*time.Second, "a connection goes on", func() bool {
+			now := s.Snapshot()
+			return now.Broken || now.Answered > answered+40
+		})
+	}
 	p.stop()
 	require.Zero(r, r.line.LiveBroken)
 	require.Zero(r, p.result.Failed, "%s", p.result)
