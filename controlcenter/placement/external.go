@@ -86,6 +86,6 @@ func (r *round) lookAt(s *cluster.Service, i cluster.Instance) {
 		Wanted: cluster.WantServing, Version: cluster.DriverExternal, Reason: "its service lists it", Since: r.Now,
 	}
 	id := r.newID(s.Name)
-	o.take(a)
+	r.fill(o, a)
 	r.do(cluster.EventPlaced, s.Name, fmt.Sprintf("%s is looked at by node %s, as instance %s", i.Address(), o.node, id), cluster.Assign{Node: o.node, ID: id, Assignment: a})
 }

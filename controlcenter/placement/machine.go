@@ -12,8 +12,9 @@ import (
 
 // Of machines that a hook acquires.
 const (
-	lateAfter = 10 * time.Minute // to join, before it is told
-	lostAfter = 30 * time.Minute // to join, before it is given back
+	lateAfter  = 10 * time.Minute // to join, before it is told
+	lostAfter  = 30 * time.Minute // to join, before it is given back
+	agentAfter = time.Minute      // for the agent to be in touch, once the launcher is there
 )
 
 // machine is a node that the hook of another node's launcher acquired, or is to.
@@ -124,19 +125,22 @@ func (r *round) clearAway(m *machine) {
 	r.do("", "", "", cluster.ForgetNode{Node: m.name()}, r.release(m.member), seen("node "+m.name()+" was given back"))
 }
 
-// watch gives a machine back when it has been of no use for long. How long is remembered by one leader only: the next one
-// begins anew.
+// watch gives a machine back when it has been of no use for long, since it joined: on its way it can be of none. How long is
+// remembered by one leader only: the next one begins anew.
 func (r *round) watch(m *machine) {
 	if !m.empty {
 		delete(r.state.empty, m.name())
 		return
 	}
 	since, seen := r.state.empty[m.name()]
-	if !seen {
+	if !seen && m.joined {
 		since = r.Now
 		r.state.empty[m.name()] = since
 	}
 	limit, why := idleTime(r.Operations.Launchers[m.node].Nodes), "nothing has run on it for"
+	if !r.inTouch(m.name()) {
+		limit = max(limit, agentAfter)
+	}
 	if age := r.Now.Sub(m.assignment.Since); !m.joined {
 		since, limit, why = m.assignment.Since, lostAfter, "it has not joined for"
 		if age > lateAfter {
@@ -180,7 +184,7 @@ func (r *round) acquire() {
 	}
 	var coming []*room
 	for _, name := range slices.Sorted(maps.Keys(r.machines)) {
-		if m := r.machines[name]; m.kept() && !m.joined && m.phase() != cluster.PhaseRefused {
+		if m := r.machines[name]; r.coming(m) {
 			coming = append(coming, newMachineRoom(name, m.assignment.Run.Resources, m.assignment.Run.Nodes))
 		}
 	}
@@ -196,6 +200,24 @@ func (r *round) acquire() {
 			o.take(cluster.Assignment{Service: l.service.Name, Run: *l.service.Run})
 		}
 	}
+}
+
+// coming says whether a machine is on its way. Its launcher and its agent start at the same time: which of them is seen first
+// is chance, and until both are there nothing is placed on it.
+func (r *round) coming(m *machine) bool {
+	switch {
+	case !m.kept() || m.phase() == cluster.PhaseRefused:
+		return false
+	case !m.joined:
+		return true
+	}
+	return m.empty && !r.inTouch(m.name()) && r.Now.Sub(r.state.empty[m.name()]) < agentAfter
+}
+
+// inTouch says whether a node has joined and its agent is in touch.
+func (r *round) inTouch(node string) bool {
+	_, known := r.Snapshot.Nodes.Get(node)
+	return known && r.Operations.Alive[node]
 }
 
 // newMachineRoom is a node as it will be.

@@ -81,6 +81,14 @@ func (o *room) take(a cluster.Assignment) {
 	o.hosts[a.Service]++
 }
 
+// fill has one more instance in a room. A machine that gets one is needed, however long it stood empty.
+func (r *round) fill(o *room, a cluster.Assignment) {
+	o.take(a)
+	if m := r.machines[o.node]; m != nil {
+		m.empty = false
+	}
+}
+
 // fits says why an instance cannot be placed there, or "".
 func (o *room) fits(s *cluster.Service) string {
 	need, have := s.Run.Resources, o.launcher.Capacity

@@ -242,7 +242,7 @@ func (t *team) assignment(o *room, w cluster.Wanted) (a cluster.Assignment, clai
 		Service: t.service.Name, Run: *t.service.Run, Check: t.service.Check, Address: o.launcher.Address, Ports: ports,
 		Wanted: w, Version: t.version, Since: t.Now,
 	}
-	o.take(a)
+	t.fill(o, a)
 	return a, claims, true
 }
 
