@@ -32,8 +32,7 @@ func TestManyOnOneNode(t *testing.T) {
 			Name: fmt.Sprintf("a%d", i), VIPs: []netip.Addr{netip.AddrFrom4([4]byte{10, 10, 1, byte(i + 1)})}, Replicas: &many,
 			Ports: []cluster.Port{{Port: 80, Protocol: cluster.TCP}}, Run: &cluster.Run{Command: []string{"/bin/a"}},
 		}
-		_, err := l.store.Commit(t.Context(), cluster.Publish{Service: service})
-		require.NoError(t, err)
+		l.commit(cluster.Publish{Service: service})
 	}
 	started := func() int { return len(d.Starts()) }
 	require.Eventually(t, func() bool { return started() > services*each/4 }, 2*time.Minute, 5*time.Millisecond)

@@ -1,6 +1,8 @@
 package foreman_test
 
 import (
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,13 +18,7 @@ import (
 func (l *lab) pids() map[string]int {
 	out := map[string]int{}
 	for _, h := range l.hosts {
-		h.mu.Lock()
-		for id, r := range h.there {
-			if r.status.PID != 0 {
-				out[id] = r.status.PID
-			}
-		}
-		h.mu.Unlock()
+		maps.Copy(out, h.pids())
 	}
 	return out
 }
@@ -35,7 +31,7 @@ func TestInstancesOutliveWhatIsSaidOfThem(t *testing.T) {
 	stop, _ := l.lead("cc0")
 	three := 3
 	l.publish(func(s *cluster.Service) { s.Replicas = &three })
-	l.until("three serve", func(m map[string][]string) bool { return total(m) == 3 })
+	l.until("three serve", are(3))
 	before := l.pids()
 	require.Len(t, before, 3)
 	client, err := l.store.Client()
@@ -44,11 +40,10 @@ func TestInstancesOutliveWhatIsSaidOfThem(t *testing.T) {
 	published, err := client.Get(t.Context(), key)
 	require.NoError(t, err)
 
-	says := func(hands func() *foreman.Foreman) func() bool {
-		return func() bool {
-			var page strings.Builder
-			return hands() != nil && hands().WriteReport(&page) == nil && strings.Contains(page.String(), "nobody withdrew it: 3 of its instances run on")
-		}
+	says := func(r foreman.Report) bool {
+		return slices.ContainsFunc(r.Problems, func(p cluster.Problem) bool {
+			return strings.Contains(p.Error(), "nobody withdrew it: 3 of its instances run on")
+		})
 	}
 	lose := map[string]func() error{
 		"deleted by hand": func() error { _, err := client.Delete(t.Context(), key); return err },
@@ -65,26 +60,27 @@ func TestInstancesOutliveWhatIsSaidOfThem(t *testing.T) {
 	for _, what := range []string{"deleted by hand", "unreadable", "with all assignments"} {
 		stop()
 		require.NoError(t, lose[what](), what)
-		var hands func() *foreman.Foreman
-		stop, hands = l.lead("cc-" + strings.ReplaceAll(what, " ", "-"))
-		require.Eventually(t, says(hands), 20*time.Second, 10*time.Millisecond, what)
-		time.Sleep(300 * time.Millisecond) // some rounds more
+		var report func() foreman.Report
+		stop, report = l.lead("cc-" + strings.ReplaceAll(what, " ", "-"))
+		require.Eventually(t, func() bool { return says(report()) }, soon, 10*time.Millisecond, what)
+		l.again(report, 3)
+		wanted := l.wanted()
+		require.Zero(t, wanted[cluster.WantDrained]+wanted[cluster.WantStopped], what)
 		require.Equal(t, before, l.pids(), what)
 		_, err = client.Put(t.Context(), key, string(published.Kvs[0].Value))
 		require.NoError(t, err)
-		l.until("they serve again", func(m map[string][]string) bool { return total(m) == 3 })
+		l.until("they serve again", are(3))
 		require.Equal(t, before, l.pids(), what)
 	}
 
 	snapshot, err := l.store.Snapshot(t.Context())
 	require.NoError(t, err)
 	in, _ := snapshot.Services.Get("a")
-	_, err = l.store.Commit(t.Context(), cluster.Withdraw{Service: in.Service})
-	require.NoError(t, err)
-	require.Eventually(t, func() bool { return len(l.pids()) == 0 }, 30*time.Second, 10*time.Millisecond)
+	l.commit(cluster.Withdraw{Service: in.Service})
+	require.Eventually(t, func() bool { return len(l.pids()) == 0 }, soon, 10*time.Millisecond)
 	require.Eventually(t, func() bool {
-		ops, err := l.store.Operations(t.Context())
-		return err == nil && len(ops.Scaled) == 0 && len(ops.Assigned) == 0
-	}, 30*time.Second, 10*time.Millisecond, "nothing is left of it")
+		ops := l.operations()
+		return len(ops.Scaled) == 0 && len(ops.Assigned) == 0
+	}, soon, 10*time.Millisecond, "nothing is left of it")
 	stop()
 }
