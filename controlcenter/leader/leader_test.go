@@ -2,6 +2,7 @@ package leader_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -156,6 +157,20 @@ func eventually(t testing.TB, why string, ok func() bool) {
 	require.Eventually(t, ok, soon, 10*time.Millisecond, why)
 }
 
+// rounds waits until a leader has so many more behind it.
+func rounds(t testing.TB, l *leader.Leader, n int) {
+	t.Helper()
+	last := func() (at time.Time) {
+		var state struct{ Round time.Time }
+		require.NoError(t, json.Unmarshal([]byte(page(t, l.WriteState)), &state))
+		return state.Round
+	}
+	for range n {
+		before := last()
+		eventually(t, "a round", func() bool { return last().After(before) })
+	}
+}
+
 func TestTheLeaderMakesTheToken(t *testing.T) {
 	t.Parallel()
 	s := open(t, server(t))
@@ -169,8 +184,8 @@ func TestTheLeaderMakesTheToken(t *testing.T) {
 	first := token()
 	require.Len(t, first, 64)
 	stop()
-	_, _ = lead(t, leader.Config{Store: s, Loads: &nodes{}, Name: "cc2"})
-	time.Sleep(5 * round)
+	two, _ := lead(t, leader.Config{Store: s, Loads: &nodes{}, Name: "cc2"})
+	rounds(t, two, 2)
 	require.Equal(t, first, token(), "the next leader keeps it")
 }
 
@@ -183,8 +198,8 @@ func TestAnInstanceThatFailsIsEjected(t *testing.T) {
 	for i := range 3 {
 		n.set(fmt.Sprintf("n%d", i+1), says(fmt.Sprintf("n%d", i+1), loadmon.Load{Service: "a", Instance: id(i + 1), Busy: 0.5}))
 	}
-	lead(t, leader.Config{Store: s, Loads: n})
-	time.Sleep(5 * round)
+	l, _ := lead(t, leader.Config{Store: s, Loads: n})
+	rounds(t, l, 5)
 	require.Nil(t, inputs(t, s, "a").Weights, "nothing moved, nothing is written")
 	failed := uint64(0)
 	n.set("n2", func() (loadmon.Report, error) {
@@ -270,7 +285,7 @@ func TestALeaderWithoutNodes(t *testing.T) {
 	eventually(t, "a decision", func() bool {
 		return strings.Contains(page(t, l.WriteDecisions), "frozen: 3 of 3 instances have no fresh figures")
 	})
-	time.Sleep(3 * round)
+	rounds(t, l, 3)
 	require.Nil(t, inputs(t, s, "a").Weights)
 	require.Empty(t, page(t, l.WriteProblems))
 	require.NoError(t, l.Ready())

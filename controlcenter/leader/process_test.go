@@ -1,15 +1,16 @@
 package leader_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
 	"os/exec"
 	"os/signal"
+	"slices"
 	"sync/atomic"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -42,7 +43,7 @@ func restless(endpoint, name string) error {
 		return err
 	}
 	defer s.Close()
-	l, err := leader.New(leader.Config{Name: name, Store: real{s}, Loads: &wavering{}, Interval: round, Lease: 2 * time.Second})
+	l, err := leader.New(leader.Config{Name: name, Store: real{s}, Loads: &wavering{}, Interval: round})
 	if err != nil {
 		return err
 	}
@@ -75,19 +76,37 @@ func process(t *testing.T, endpoint, name string) *os.Process {
 	return c.Process
 }
 
-// writers are who wrote the events after a revision.
-func writers(t *testing.T, s real, after int64) (names map[string]int, last int64) {
+// wrote is the first and the last revision, of those that are kept, at which somebody wrote an event; 0: none.
+func wrote(t *testing.T, s real, name string) (first, last int64) {
 	t.Helper()
 	events, err := s.Events(t.Context(), "a")
 	require.NoError(t, err)
-	names = map[string]int{}
 	for _, e := range events {
-		if e.Revision > after {
-			names[e.By]++
-			last = e.Revision
+		if e.By == name {
+			first, last = min(cmp.Or(first, e.Revision), e.Revision), max(last, e.Revision)
 		}
 	}
-	return names, last
+	return first, last
+}
+
+// goesOn waits until somebody wrote so many times more.
+func goesOn(t *testing.T, s real, name string, times int) {
+	t.Helper()
+	for range times {
+		_, before := wrote(t, s, name)
+		eventually(t, name+" writes", func() bool { _, last := wrote(t, s, name); return last > before })
+	}
+}
+
+// standing are the names of those who lead or would, the leader's first.
+func standing(t *testing.T, s real) (names []string) {
+	t.Helper()
+	candidates, err := s.Candidates(t.Context())
+	require.NoError(t, err)
+	for _, c := range candidates {
+		names = append(names, c.Name)
+	}
+	return names
 }
 
 // The leader is stopped as by SIGSTOP, or a host that swaps; the other takes over. When the first goes on in the middle of
@@ -99,23 +118,26 @@ func TestALeaderThatWasStoppedWritesNothing(t *testing.T) {
 	static := service("a", 2)
 	static.Balance, static.Load = cluster.BalanceStatic, &cluster.LoadSource{Agent: 8081}
 	published(t, s, static)
+	stands := func(names ...string) func() bool {
+		return func() bool { return slices.Equal(names, standing(t, s)) }
+	}
 	one := process(t, endpoint, "cc1")
-	eventually(t, "cc1 writes", func() bool { names, _ := writers(t, s, 0); return names["cc1"] > 2 })
+	goesOn(t, s, "cc1", 3)
 	two := process(t, endpoint, "cc2")
-	time.Sleep(5 * round)
-	names, _ := writers(t, s, 0)
-	require.Zero(t, names["cc2"], "it waits")
+	eventually(t, "cc2 stands for election", stands("cc1", "cc2"))
+	goesOn(t, s, "cc1", 5)
+	_, last := wrote(t, s, "cc2")
+	require.Zero(t, last, "it waits")
 	require.NoError(t, one.Signal(syscall.SIGSTOP))
-	time.Sleep(2 * round)
-	_, stopped := writers(t, s, 0)
 	var over int64
-	eventually(t, "cc2 takes over", func() bool { names, over = writers(t, s, stopped); return names["cc2"] > 0 })
-	require.Zero(t, names["cc1"])
+	eventually(t, "cc2 takes over", func() bool { over, _ = wrote(t, s, "cc2"); return over > 0 })
 	require.NoError(t, one.Signal(syscall.SIGCONT))
-	time.Sleep(20 * round)
-	names, _ = writers(t, s, over)
-	require.Zero(t, names["cc1"], "%v", names)
-	require.Positive(t, names["cc2"])
+	eventually(t, "cc1 stands again", stands("cc2", "cc1"))
+	for range 10 {
+		goesOn(t, s, "cc2", 1)
+		_, last = wrote(t, s, "cc1")
+		require.Less(t, last, over)
+	}
 	require.NoError(t, two.Signal(syscall.SIGTERM))
-	eventually(t, "cc1 leads again", func() bool { names, _ := writers(t, s, over); return names["cc1"] > 0 })
+	eventually(t, "cc1 leads again", func() bool { _, last := wrote(t, s, "cc1"); return last > over })
 }

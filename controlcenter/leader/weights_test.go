@@ -281,13 +281,14 @@ func TestAWriteThatFails(t *testing.T) {
 		tried := 0 // not in a round to which no monitor says anything new
 		for range 12 {
 			w.after(5 * time.Second)
-			if strings.Contains(w.leader.Ready().Error(), "write the weights of service a: etcd cannot be reached") {
+			if err := w.leader.Ready(); err != nil {
+				require.EqualError(t, err, "write the weights of service a: etcd cannot be reached")
+				require.Contains(t, page(t, w.leader.WriteState), "etcd cannot be reached")
 				tried++
 			}
 		}
 		require.GreaterOrEqual(t, tried, 6)
 		require.Equal(t, []float64{0.5, 0.5}, w.shares())
-		require.Contains(t, page(t, w.leader.WriteState), "etcd cannot be reached")
 		w.store.refuses(nil)
 		w.after(4 * time.Minute)
 		require.InDelta(t, 0.75, w.shares()[0], 0.02)

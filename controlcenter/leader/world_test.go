@@ -231,6 +231,7 @@ func inWorld(t *testing.T, speeds []float64, run func(w *world)) {
 			d.Service("a", w.service)
 		})
 		w.start()
+		synctest.Wait() // for the first round: whether it was before what the test does must not be chance
 		run(w)
 		w.stop()
 	})
