@@ -111,14 +111,14 @@ func TestWaitFailsWhenAKernelRefusesTheService(t *testing.T) {
 
 func TestWaitSaysWhoHoldsBack(t *testing.T) {
 	t.Parallel()
-	f := storetest.New()
-	f.Tell("n1", true, at(499))
-	f.Hold(cluster.Held{Revision: 500, Deleted: 12, Reason: "no net/ready"})
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	_, err := controlcenter.Wait(ctx, f, controlcenter.Awaited{Revision: 500}, nil)
-	require.ErrorIs(t, err, controlcenter.ErrTimeout)
-	require.ErrorContains(t, err, "n1 (holds deletions back: see weir guard)")
+	synctest.Test(t, func(t *testing.T) {
+		f := storetest.New()
+		f.Tell("n1", true, at(499))
+		f.Hold(cluster.Held{Revision: 500, Deleted: 12, Reason: "no net/ready"})
+		_, _, err := wait(t, f)
+		require.ErrorIs(t, err, controlcenter.ErrTimeout)
+		require.ErrorContains(t, err, "n1 (holds deletions back: see weir guard)")
+	})
 }
 
 func TestWaitIsCutShort(t *testing.T) {
