@@ -11,6 +11,49 @@ import (
 	"github.com/weir-lb/weir/cluster"
 )
 
+func TestWhatIsAssignedToNobodyIsAdopted(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 2)
+	w.publish("a", 3, nil)
+	w.publish("b", 1, nil)
+	w.settle(time.Minute, nil)
+	for node := range w.ops.Assigned { // the store lost all of it but what launchers tell again
+		clear(w.ops.Assigned[node])
+		clear(w.ops.Ports[node])
+	}
+	w.publish("b", -1, nil)
+	placed := w.told("placed")
+	w.settle(2*time.Minute, func() { require.GreaterOrEqual(t, w.serving("a"), 3) })
+	require.Equal(t, 3, sum(w.hosts("a")))
+	require.Equal(t, 3, w.serving("a"))
+	require.Equal(t, placed+4, w.told("placed"), "none is started anew")
+	require.Zero(t, sum(w.hosts("b")), "and what nobody wants is stopped")
+}
+
+func TestAnUnknownInstanceGoesOnceOthersServe(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 2)
+	w.publish("a", 2, nil)
+	w.settle(time.Minute, nil)
+	for node := range w.ops.Assigned {
+		clear(w.ops.Assigned[node])
+		clear(w.ops.Ports[node])
+		for id, l := range w.ops.Launched[node] { // a launcher that was started anew: it does not know where they are reached
+			l.Phase = cluster.PhaseStarting
+			w.ops.Launched[node][id] = l
+			w.draft.Instance(node, "a", id, nil)
+		}
+	}
+	w.second()
+	require.Equal(t, 2, sum(w.hosts("a", cluster.WantServing)), "others are started")
+	require.Zero(t, sum(w.hosts("a", cluster.WantStopped)))
+	w.settle(time.Minute, nil)
+	require.Equal(t, 2, w.serving("a"))
+	for _, launched := range w.ops.Launched {
+		require.Len(t, launched, 1)
+	}
+}
+
 // A node that was forgotten comes back empty, under its old name.
 func TestAForgottenNodeLeavesNoWord(t *testing.T) {
 	t.Parallel()
