@@ -17,10 +17,7 @@ func TestWhatIsAssignedToNobodyIsAdopted(t *testing.T) {
 	w.publish("a", 3, nil)
 	w.publish("b", 1, nil)
 	w.settle(time.Minute, nil)
-	for node := range w.ops.Assigned { // the store lost all of it but what launchers tell again
-		clear(w.ops.Assigned[node])
-		clear(w.ops.Ports[node])
-	}
+	w.lose()
 	w.publish("b", -1, nil)
 	placed := w.told("placed")
 	w.settle(2*time.Minute, func() { require.GreaterOrEqual(t, w.serving("a"), 3) })
@@ -35,9 +32,8 @@ func TestAnUnknownInstanceGoesOnceOthersServe(t *testing.T) {
 	w := newWorld(t, 2)
 	w.publish("a", 2, nil)
 	w.settle(time.Minute, nil)
-	for node := range w.ops.Assigned {
-		clear(w.ops.Assigned[node])
-		clear(w.ops.Ports[node])
+	w.lose()
+	for node := range w.ops.Launched {
 		for id, l := range w.ops.Launched[node] { // a launcher that was started anew: it does not know where they are reached
 			l.Phase = cluster.PhaseStarting
 			w.ops.Launched[node][id] = l

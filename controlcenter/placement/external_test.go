@@ -42,10 +42,7 @@ func TestExternalInstancesAreLookedAtByOneNodeEach(t *testing.T) {
 	w.second()
 	require.Len(t, w.problems, 2, "nobody may")
 	require.Contains(t, w.problems[0].Error(), "nobody can look at 192.168.20.1:80: none of 2 nodes has room")
-	for node, l := range w.ops.Launchers {
-		l.Drivers = []string{"process", "external"}
-		w.ops.Launchers[node] = l
-	}
+	w.equip(func(l *cluster.Launcher) { l.Drivers = []string{"process", "external"} }, "n1", "n2")
 	w.settle(time.Minute, nil)
 	require.Len(t, where(), 2)
 	require.NotEqual(t, where()[first], where()[second], "spread")

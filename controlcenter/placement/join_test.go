@@ -9,15 +9,6 @@ import (
 	"github.com/weir-lb/weir/cluster"
 )
 
-// joins has a machine join whose agent is in touch or not yet.
-func (w *world) joins(name string, inTouch bool) {
-	w.revision++
-	w.join(name, "west")
-	l := w.ops.Launchers[name]
-	l.Capacity = w.boot
-	w.ops.Launchers[name], w.ops.Alive[name] = l, inTouch
-}
-
 // TestALauncherThatComesBeforeItsAgent orders no second machine, and has the first not given back.
 func TestALauncherThatComesBeforeItsAgent(t *testing.T) {
 	t.Parallel()

@@ -1,8 +1,6 @@
 package placement
 
 import (
-	"maps"
-	"slices"
 	"testing"
 	"time"
 
@@ -29,14 +27,18 @@ func (w *world) rent(node, id string, a cluster.Assignment, l cluster.Launched) 
 		next.Phase = cluster.PhaseReady
 		return next
 	case !joined && l.Phase == cluster.PhaseReady && w.boots > 0 && w.now.Sub(l.Since) >= w.boots:
-		w.revision++
-		w.join(id, "west")
+		w.joins(id, true)
 		w.refuses[id] = w.lacking
-		joined := w.ops.Launchers[id]
-		joined.Capacity = w.boot
-		w.ops.Launchers[id] = joined
 	}
 	return l
+}
+
+// joins has a machine join whose agent is in touch, or not yet.
+func (w *world) joins(name string, inTouch bool) {
+	w.revision++
+	w.join(name, "west")
+	w.equip(func(l *cluster.Launcher) { l.Capacity = w.boot }, name)
+	w.ops.Alive[name] = inTouch
 }
 
 // cloud is a world of one node of two processors whose hook can acquire machines like it.
@@ -48,9 +50,9 @@ func cloud(t require.TestingT, most int) *world {
 }
 
 func (w *world) offer(o *cluster.NodeOffer) {
-	l := w.ops.Launchers["n1"]
-	l.Drivers, l.Capacity, l.Nodes = []string{"hook", "process"}, cluster.Resources{CPU: 2}, o
-	w.ops.Launchers["n1"] = l
+	w.equip(func(l *cluster.Launcher) {
+		l.Drivers, l.Capacity, l.Nodes = []string{"hook", "process"}, cluster.Resources{CPU: 2}, o
+	}, "n1")
 }
 
 // machinesOf are the machines that are assigned, by what is wanted of them.
@@ -74,7 +76,7 @@ func ofOneCPU(s *cluster.Service) { s.Run.Resources.CPU = 1 }
 func TestMachinesComeAndGo(t *testing.T) {
 	t.Parallel()
 	w := cloud(t, 3)
-	w.publish("a", 5, func(s *cluster.Service) { ofOneCPU(s); s.Warm = 0 })
+	w.publish("a", 5, ofOneCPU)
 	w.seconds(1)
 	require.Len(t, w.machinesOf(cluster.WantServing), 2, "three have no room, and two fit on each")
 	require.Equal(t, 2, w.told("from the hook of node n1: none of 1 nodes has room"))
@@ -136,9 +138,7 @@ func TestNoMachineIsAcquired(t *testing.T) {
 		"beyond the most":                {func(w *world) { w.publish("a", 20, ofOneCPU) }, 3},
 		"by a node that is not in touch": {func(w *world) { w.ops.Alive["n1"] = false; w.publish("a", 3, ofOneCPU) }, 0},
 		"for a service that is not its own": {func(w *world) {
-			l := w.ops.Launchers["n1"]
-			l.Services = []string{"b"}
-			w.ops.Launchers["n1"] = l
+			w.equip(func(l *cluster.Launcher) { l.Services = []string{"b"} }, "n1")
 			w.publish("a", 3, ofOneCPU)
 		}, 0},
 		"for the pool":                          {func(w *world) { w.publish("a", 2, func(s *cluster.Service) { ofOneCPU(s); s.Warm = 2 }) }, 0},
@@ -231,10 +231,7 @@ func TestMachinesThatNobodyAssignedStay(t *testing.T) {
 	w := cloud(t, 3)
 	w.publish("a", 3, ofOneCPU)
 	w.seconds(60)
-	for node := range w.ops.Assigned { // the store lost it
-		clear(w.ops.Assigned[node])
-		clear(w.ops.Ports[node])
-	}
+	w.lose()
 	w.settle(2*time.Minute, func() { require.GreaterOrEqual(t, w.serving("a"), 3) })
 	require.Len(t, w.machinesOf(cluster.WantServing), 1)
 	require.Equal(t, 1, w.told("was assigned to nobody and stays"))
@@ -277,11 +274,6 @@ func TestMachineHistories(t *testing.T) {
 		for range 45 {
 			step()
 		}
-		all := slices.Collect(maps.Values(want))
-		total := 0
-		for _, n := range all {
-			total += n
-		}
-		require.Equal(t, min(total, 2+2*most), w.serving("a")+w.serving("b"))
+		require.Equal(t, min(sum(want), 2+2*most), w.serving("a")+w.serving("b"))
 	})
 }

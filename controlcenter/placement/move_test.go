@@ -160,9 +160,7 @@ func TestNothingMoves(t *testing.T) {
 		"that somebody else makes": func(w *loads) { w.base["n1"], w.demand["a"] = 0.95, 0; w.shares = nil },
 		"while deletions are held": func(w *loads) { w.draft.Held(&cluster.Held{Reason: "much is missing"}) },
 		"that a hook made": func(w *loads) {
-			l := w.ops.Launchers["n1"]
-			l.Drivers = []string{"hook", "process"}
-			w.ops.Launchers["n1"], w.ops.Launchers["n2"] = l, l
+			w.equip(func(l *cluster.Launcher) { l.Drivers = []string{"hook", "process"} }, "n1", "n2")
 			w.publish("a", 2, func(s *cluster.Service) { s.Run.Driver = cluster.DriverHook })
 			w.settle(2*time.Minute, nil)
 		},

@@ -37,9 +37,7 @@ func TestBusyPortIsSkipped(t *testing.T) {
 func TestFreedPortWaitsForEveryNode(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 2)
-	l := w.ops.Launchers["n1"]
-	l.Ports.To = l.Ports.From
-	w.ops.Launchers["n1"] = l
+	w.equip(func(l *cluster.Launcher) { l.Ports.To = l.Ports.From }, "n1")
 	delete(w.ops.Launchers, "n2")
 	w.publish("a", 1, nil)
 	w.settle(time.Minute, nil)

@@ -110,9 +110,7 @@ func TestSickOneIsReplacedOnceItsSubstituteIsReady(t *testing.T) {
 func TestSickOneGoesWhereThereIsNoRoomForAnother(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 1)
-	l := w.ops.Launchers["n1"]
-	l.Capacity.CPU = 2
-	w.ops.Launchers["n1"] = l
+	w.equip(func(l *cluster.Launcher) { l.Capacity.CPU = 2 }, "n1")
 	w.publish("a", 2, func(s *cluster.Service) { s.Run.Resources.CPU, s.Restart = 1, &cluster.Restart{After: 3} })
 	w.settle(time.Minute, nil)
 	for id := range w.ops.Assigned["n1"] {

@@ -29,10 +29,7 @@ func TestSpreadsOverNodesAndZones(t *testing.T) {
 func TestWithoutRoomSaysWhy(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 2)
-	for node, l := range w.ops.Launchers {
-		l.Capacity = cluster.Resources{CPU: 2, Memory: 1 << 30}
-		w.ops.Launchers[node] = l
-	}
+	w.equip(func(l *cluster.Launcher) { l.Capacity = cluster.Resources{CPU: 2, Memory: 1 << 30} }, "n1", "n2")
 	w.publish("a", 5, func(s *cluster.Service) { s.Run.Resources = cluster.Resources{CPU: 1, Memory: 256 << 20} })
 	w.settle(time.Minute, nil)
 	require.Equal(t, 4, w.serving("a"))
@@ -42,9 +39,7 @@ func TestWithoutRoomSaysWhy(t *testing.T) {
 	w.settle(time.Minute, nil)
 	require.Equal(t, 5, w.serving("a"))
 	require.Empty(t, w.problems)
-	l := w.ops.Launchers["n3"]
-	l.Capacity.Memory = 1 << 40
-	w.ops.Launchers["n3"] = l
+	w.equip(func(l *cluster.Launcher) { l.Capacity.Memory = 1 << 40 }, "n3")
 	w.publish("b", 1, func(s *cluster.Service) { s.Run.Resources = cluster.Resources{Memory: 4 << 40} })
 	w.settle(time.Minute, nil)
 	require.Zero(t, w.serving("b"))

@@ -54,10 +54,7 @@ func TestWhatNobodyWithdrewRunsOn(t *testing.T) {
 	require.Contains(t, w.problems[0].Error(), "weir controlcenter withdraw a")
 
 	// The store was wiped on top of that, and only one of them is published again: the launchers' word is left.
-	for node := range w.ops.Assigned {
-		clear(w.ops.Assigned[node])
-		clear(w.ops.Ports[node])
-	}
+	w.lose()
 	b := w.services["b"]
 	delete(w.services, "b")
 	w.publish("b", 2, func(s *cluster.Service) { *s = *b })

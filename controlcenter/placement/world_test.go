@@ -63,6 +63,23 @@ func (w *world) join(node, zone string) {
 	w.ops.Assigned[node], w.ops.Launched[node], w.ops.Ports[node] = map[string]cluster.Assignment{}, map[string]cluster.Launched{}, map[uint16]cluster.PortClaim{}
 }
 
+// equip changes what nodes can launch.
+func (w *world) equip(change func(*cluster.Launcher), nodes ...string) {
+	for _, node := range nodes {
+		l := w.ops.Launchers[node]
+		change(&l)
+		w.ops.Launchers[node] = l
+	}
+}
+
+// lose is that the store lost all of it but what launchers tell again.
+func (w *world) lose() {
+	for node := range w.ops.Assigned {
+		clear(w.ops.Assigned[node])
+		clear(w.ops.Ports[node])
+	}
+}
+
 // publish a service of which so many are wanted; -1 withdraws it.
 func (w *world) publish(name string, want int, change func(*cluster.Service)) {
 	w.revision++
