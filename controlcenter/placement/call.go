@@ -121,11 +121,7 @@ func (r *round) choose(service string, pool []reserve, n int) map[string]bool {
 // callers are reserves that were called, as Victims wants them.
 func (r *round) callers(service string, group []reserve) (out []loadmon.Member) {
 	for _, v := range group {
-		connections, known := r.Connections[service][v.id()]
-		if !known {
-			connections = unheard
-		}
-		out = append(out, loadmon.Member{ID: v.id(), Ready: v.well(), Current: true, Connections: connections, Age: r.Now.Sub(v.since)})
+		out = append(out, loadmon.Member{ID: v.id(), Ready: v.well(), Current: true, Connections: r.open(service, v.id()), Age: r.Now.Sub(v.since)})
 	}
 	return out
 }

@@ -110,12 +110,17 @@ func (m *member) sick(s *cluster.Service, now time.Time) bool {
 // unheard is how many connections one has that is not heard of: it may be the fullest.
 const unheard = 1 << 30
 
+// open is how many connections an instance has.
+func (r *round) open(service, id string) float64 {
+	if n, known := r.Connections[service][id]; known {
+		return n
+	}
+	return unheard
+}
+
 // loadmonMember is what decides who goes first.
 func (r *round) loadmonMember(m *member) loadmon.Member {
-	connections, known := r.Connections[m.assignment.Service][m.id]
-	if !known {
-		connections = unheard
-	}
+	connections := r.open(m.assignment.Service, m.id)
 	if m.standby() {
 		connections = 0
 	}

@@ -105,11 +105,16 @@ func (r *round) carry(m move) bool {
 
 // calm says whether nothing is going on with a service: all that are wanted run here and are ready, and no others are there.
 func (t *team) calm(members []*member) bool {
-	driver := cmp.Or(t.service.Run.Driver, cluster.DriverProcess)
-	if driver != cluster.DriverProcess || t.cramped || len(t.leaving) > 0 || slices.ContainsFunc(members, func(m *member) bool { return m.phase() != cluster.PhaseRefused && !slices.Contains(t.staying, m) }) {
+	if t.cramped || cmp.Or(t.service.Run.Driver, cluster.DriverProcess) != cluster.DriverProcess {
 		return false
 	}
-	serving := 0
+	quiet, serving := len(t.staying), 0
+	for _, m := range members {
+		quiet += truth(m.phase() == cluster.PhaseRefused) // of which only its node's word is left
+	}
+	if quiet < len(members) {
+		return false
+	}
 	for _, m := range t.staying {
 		if !m.ready() {
 			return false

@@ -13,23 +13,25 @@ import (
 func (r *round) vanished(name string, members []*member) {
 	if r.Operations.Scaled[name].Withdrawn {
 		r.withdrawn(members, "its service was withdrawn")
-		return
+	} else if running := r.seeOff(members); len(running) > 0 {
+		r.orphaned(name, len(running))
 	}
-	running := 0
+}
+
+// seeOff has those go on that are on their way out, and returns the others: those that run.
+func (r *round) seeOff(members []*member) (running []*member) {
 	for _, m := range members {
 		switch {
 		case r.forgotten(m):
 			r.unassign(m)
 		case m.lost:
 		case m.kept():
-			running++
+			running = append(running, m)
 		default:
-			r.depart(m) // that was decided while the service was there
+			r.depart(m)
 		}
 	}
-	if running > 0 {
-		r.orphaned(name, running)
-	}
+	return running
 }
 
 // orphaned says that instances run on without a service.
@@ -42,16 +44,8 @@ func (r *round) orphaned(name string, running int) {
 
 // withdrawn stops what nobody wants any more. Who decided so did it by a command that asked back.
 func (r *round) withdrawn(members []*member, reason string) {
-	for _, m := range members {
-		switch {
-		case r.forgotten(m):
-			r.unassign(m)
-		case m.lost:
-		case m.kept():
-			r.want(m, cluster.WantDrained, reason)
-		default:
-			r.depart(m)
-		}
+	for _, m := range r.seeOff(members) {
+		r.want(m, cluster.WantDrained, reason)
 	}
 }
 
