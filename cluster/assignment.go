@@ -47,6 +47,9 @@ const (
 	WantStopped Wanted = "stopped" // ends, and is forgotten
 )
 
+// Kept says whether an instance is to run on, and is not on its way out.
+func (w Wanted) Kept() bool { return w == WantServing || w == WantStandby }
+
 // Launched is how one assigned instance is: ops/status/<node>/<id>. Its node's launcher writes it.
 type Launched struct {
 	Kind     Kind      `json:"kind,omitempty"`
@@ -124,6 +127,9 @@ type NodeOffer struct {
 
 // Refused says that nothing runs, and that only the launcher's word is left there, for nobody to ask that node again.
 func (l Launched) Refused() bool { return l.Phase == PhaseRefused }
+
+// Over says that nothing runs: it has ended, or was refused.
+func (l Launched) Over() bool { return l.Phase == PhaseStopped || l.Refused() }
 
 // PortRange is written as in "20000-29999".
 type PortRange struct{ From, To uint16 }

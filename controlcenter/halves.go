@@ -26,7 +26,7 @@ func stockOf(s *cluster.Snapshot, ops *cluster.Operations) stock {
 }
 
 func kept(a cluster.Assignment) bool {
-	return a.Kind == cluster.KindInstance && (a.Wanted == cluster.WantServing || a.Wanted == cluster.WantStandby)
+	return a.Kind == cluster.KindInstance && a.Wanted.Kept()
 }
 
 // halved refuses, with cluster.ErrUnsafe, numbers of services' instances that would take away more than half of all. Of a few

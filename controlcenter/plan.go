@@ -176,7 +176,7 @@ func runs(name string, ops *cluster.Operations) int {
 	for _, launched := range ops.Launched {
 		for id, l := range launched {
 			if _, known := ids[id]; l.Service == name && !known {
-				ids[id] = l.Phase != cluster.PhaseStopped && l.Phase != cluster.PhaseRefused
+				ids[id] = !l.Over()
 			}
 		}
 	}

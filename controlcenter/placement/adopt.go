@@ -21,7 +21,7 @@ func (r *round) adopt(members map[string][]*member) map[string]bool {
 	for _, node := range slices.Sorted(maps.Keys(r.Operations.Launched)) {
 		for _, id := range slices.Sorted(maps.Keys(r.Operations.Launched[node])) {
 			l := r.Operations.Launched[node][id]
-			if _, assigned := r.Operations.Assigned[node][id]; assigned || l.Phase == cluster.PhaseStopped || l.Phase == cluster.PhaseRefused || !r.launching(node) {
+			if _, assigned := r.Operations.Assigned[node][id]; assigned || l.Over() || !r.launching(node) {
 				continue
 			}
 			if l.Kind == cluster.KindNode {

@@ -18,7 +18,7 @@ func (r *round) depart(m *member) {
 		}
 	case cluster.WantStopped:
 		// Its launcher took it back from the nodes before it said so, and a moment later the snapshot shows that.
-		if m.state == nil && (m.phase() == cluster.PhaseStopped || m.phase() == cluster.PhaseRefused) {
+		if m.state == nil && m.launched != nil && m.launched.Over() {
 			r.unassign(m)
 		}
 	}

@@ -69,7 +69,7 @@ func (r *round) occupied(node string) bool {
 		}
 	}
 	for _, l := range r.Operations.Launched[node] {
-		if !l.Refused() && l.Phase != cluster.PhaseStopped {
+		if !l.Over() {
 			return true
 		}
 	}

@@ -67,9 +67,7 @@ func (m *member) phase() cluster.Phase {
 }
 
 // kept says whether it is to run on.
-func (m *member) kept() bool {
-	return m.assignment.Wanted == cluster.WantServing || m.assignment.Wanted == cluster.WantStandby
-}
+func (m *member) kept() bool { return m.assignment.Wanted.Kept() }
 
 func (m *member) standby() bool { return m.assignment.Wanted == cluster.WantStandby }
 

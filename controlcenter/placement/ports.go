@@ -77,7 +77,7 @@ func (r *round) freePorts() {
 // runs says whether a node's launcher tells of an instance that has not ended.
 func (r *round) runs(node, id string) bool {
 	l, told := r.Operations.Launched[node][id]
-	return told && l.Phase != cluster.PhaseStopped && l.Phase != cluster.PhaseRefused
+	return told && !l.Over()
 }
 
 // appliedByAll says whether every known node has applied a revision.

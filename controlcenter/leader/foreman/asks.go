@@ -28,7 +28,7 @@ func listen(service string, ops *cluster.Operations, before cluster.Scaled, now 
 	for _, node := range slices.Sorted(maps.Keys(ops.Launched)) {
 		for _, id := range slices.Sorted(maps.Keys(ops.Launched[node])) {
 			l := ops.Launched[node][id]
-			if l.Ask == nil || l.Service != service || !assigned(ops, node, id) {
+			if l.Ask == nil || l.Service != service || !ops.Assigned[node][id].Wanted.Kept() {
 				continue
 			}
 			known, there := before.Heard[id]
@@ -53,12 +53,6 @@ func listen(service string, ops *cluster.Operations, before cluster.Scaled, now 
 		}
 	}
 	return a
-}
-
-// assigned says whether an instance is to run on a node, and not on its way out.
-func assigned(ops *cluster.Operations, node, id string) bool {
-	w := ops.Assigned[node][id].Wanted
-	return w == cluster.WantServing || w == cluster.WantStandby
 }
 
 // understand makes of what an instance asks for a number, which does not grow with what follows from it.
@@ -97,7 +91,7 @@ func deaf(s *cluster.Snapshot, ops *cluster.Operations) (out []cluster.Problem) 
 		for _, id := range slices.Sorted(maps.Keys(ops.Launched[node])) {
 			l := ops.Launched[node][id]
 			in, published := s.Services.Get(l.Service)
-			if l.Ask == nil || !published || in.Service.Scale != nil || !assigned(ops, node, id) {
+			if l.Ask == nil || !published || in.Service.Scale != nil || !ops.Assigned[node][id].Wanted.Kept() {
 				continue
 			}
 			out = append(out, cluster.Problem{

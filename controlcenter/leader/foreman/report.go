@@ -97,7 +97,7 @@ func pending(ops *cluster.Operations) []Action {
 	for node, assigned := range ops.Assigned {
 		for id, a := range assigned {
 			phase := ops.Launched[node][id].Phase
-			done := phase == cluster.PhaseReady && (a.Wanted == cluster.WantServing || a.Wanted == cluster.WantStandby)
+			done := phase == cluster.PhaseReady && a.Wanted.Kept()
 			if !done && phase != cluster.PhaseRefused {
 				out = append(out, Action{id, a.Service, node, a.Wanted, phase, a.Reason, a.Since})
 			}
