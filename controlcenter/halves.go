@@ -3,6 +3,7 @@ package controlcenter
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/weir-lb/weir/cluster"
 )
@@ -52,15 +53,11 @@ const fewInstances = 4
 // their warnings. Operations are read only where that could be.
 func Weigh(ctx context.Context, store Store, s *cluster.Snapshot, plans []Plan) error {
 	ops := &cluster.Operations{}
-	for _, p := range plans {
-		if launched := p.Previous != nil && p.Previous.Launched(); p.Nothing() || !launched {
-			continue
-		}
+	if slices.ContainsFunc(plans, func(p Plan) bool { return !p.Nothing() && p.Previous != nil && p.Previous.Launched() }) {
 		var err error
 		if ops, err = store.Operations(ctx); err != nil {
 			return fmt.Errorf("read which instances run: %w", err)
 		}
-		break
 	}
 	after := map[string]int{}
 	for _, p := range plans {
@@ -98,43 +95,4 @@ func left(s *cluster.Service, name string, ops *cluster.Operations) int {
 		}
 	}
 	return len(s.Instances) + min(serving+standby, wanted(s, ops.Scaled[name], serving)+s.Warm)
-}
-
-// Due is how many instances of a service should take new connections; scaled is what ops/scale says of it, if there is
-// something.
-func Due(in *cluster.Inputs, scaled cluster.Scaled, there bool) int {
-	s := in.Service
-	decided := s.Launched() || in.StandsBy()
-	switch {
-	case decided && there && !scaled.Withdrawn && (scaled.Pinned || s.Scale != nil):
-		return scaled.Replicas
-	case s.Launched():
-		return wanted(s, cluster.Scaled{}, 1)
-	case in.StandsBy():
-		_, always := in.Reserves()
-		return always
-	}
-	n := 0
-	for _, i := range cluster.Resolve(in).Instances {
-		switch i.Status {
-		case cluster.Draining, cluster.Standby, cluster.Weightless, cluster.Refused, cluster.Duplicate:
-		default:
-			n++
-		}
-	}
-	return n
-}
-
-// wanted is how many should serve of a launched service of which so many do: as the leader finds it, but that the load may
-// always want as many as there are.
-func wanted(s *cluster.Service, scaled cluster.Scaled, serving int) int {
-	switch {
-	case scaled.Pinned:
-		return scaled.Replicas
-	case s.Scale != nil:
-		return min(max(serving, s.Scale.Min), s.Scale.Max)
-	case s.Replicas != nil:
-		return *s.Replicas
-	}
-	return 1
 }

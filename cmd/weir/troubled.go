@@ -6,7 +6,6 @@ import (
 
 	"github.com/weir-lb/weir/cluster"
 	"github.com/weir-lb/weir/controlcenter"
-	"github.com/weir-lb/weir/controlcenter/leader/foreman"
 	"github.com/weir-lb/weir/controlcenter/placement"
 )
 
@@ -25,7 +24,7 @@ func (a *app) troubled(ctx context.Context, s store, snapshot *cluster.Snapshot)
 		return told, err
 	}
 	_, _, told.Placing = placement.Plan(placement.State{}, placement.Input{
-		Now: a.now(), Snapshot: snapshot, Operations: told.Operations, Want: foreman.Written(snapshot, told.Operations),
+		Now: a.now(), Snapshot: snapshot, Operations: told.Operations, Want: controlcenter.AllDue(snapshot, told.Operations),
 	})
 	return told, nil
 }

@@ -71,25 +71,6 @@ func (f *Foreman) wants(ctx context.Context, s *cluster.Snapshot, ops *cluster.O
 	return out, nil
 }
 
-// Written is how many instances of each service there should be by what is written, without deciding anything.
-func Written(s *cluster.Snapshot, ops *cluster.Operations) map[string]int {
-	out := map[string]int{}
-	for name, in := range s.Services.All() {
-		service := in.Service
-		written, there := ops.Scaled[name]
-		switch {
-		case !service.Launched() && !in.StandsBy():
-		case there && (written.Pinned || service.Scale != nil):
-			out[name] = written.Replicas
-		case service.Scale != nil:
-			out[name] = max(policyOf(in).Min, 1)
-		default:
-			out[name] = asFile(in).count
-		}
-	}
-	return out
-}
-
 // asFile is how many the service's file says, where the load says nothing.
 func asFile(in *cluster.Inputs) wish {
 	switch {
