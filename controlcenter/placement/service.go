@@ -262,7 +262,7 @@ func (t *team) shrink() {
 		t.round.want(byID[id], cluster.WantStopped, standBy(t.warm()))
 	}
 	// Who is ready is taken out only when enough others are.
-	spare := t.ready(t.staying) + t.ready(t.leaving) - t.want
+	spare := t.spare()
 	for _, id := range loadmon.Victims(serving, len(serving)-t.want) {
 		m := byID[id]
 		if m.ready() {
@@ -278,8 +278,7 @@ func (t *team) shrink() {
 // replace takes out those that should go, as far as there are substitutes. One that is not well takes no connections: it
 // goes also where there is no room for another, since what it leaves is room.
 func (t *team) replace() {
-	spare := t.ready(t.staying) + t.ready(t.leaving) - t.want
-	full, unwell := t.ready(t.staying) >= t.want, 0
+	spare, full, unwell := t.spare(), t.ready(t.staying) >= t.want, 0
 	for _, m := range t.leaving {
 		switch {
 		case m.standby():
@@ -320,6 +319,9 @@ func (t *team) ready(members []*member) (n int) {
 	}
 	return n
 }
+
+// spare is how many more are ready than are wanted.
+func (t *team) spare() int { return t.ready(t.staying) + t.ready(t.leaving) - t.want }
 
 // wanted and standBy are reasons.
 func wanted(n int) string { return are(n) + " wanted" }
