@@ -55,13 +55,15 @@ func (in *Inputs) beside(weight, mean int) int {
 		_, said := in.Admin[inst.ID]
 		health, sick := in.Health[inst.ID]
 		share := in.Weights.Share[inst.ID]
-		if said || sick && health.Verdict != Suspect || share == 0 || in.Hosts[inst.ID].Down != nil {
+		counts := inst.Weight
+		if in.Service.Balance == BalanceUniform {
+			counts = 1
+		}
+		if said || sick && health.Verdict != Suspect || share == 0 || counts == 0 || in.Hosts[inst.ID].Down != nil {
 			continue
 		}
 		shares += share
-		if weights++; in.Service.Balance != BalanceUniform {
-			weights += inst.Weight - 1
-		}
+		weights += counts
 	}
 	if weights == 0 {
 		shares, weights = mean, 1

@@ -97,6 +97,9 @@ func TestWeightsBesideShares(t *testing.T) {
 	in.Health = map[string]cluster.Health{id(0): {Verdict: cluster.Leaving}}
 	require.Equal(t, []int{0, 500_000, 1_000_000, 0}, weights())
 	in.Health = nil
+	in.Weights.Share[id(3)] = 100_000 // noted for when the file permits it again
+	require.Equal(t, []int{300_000, 500_000, 800_000, 0}, weights())
+	delete(in.Weights.Share, id(3))
 	one := 1
 	in.Admin = map[string]cluster.Admin{id(3): {Weight: &one}}
 	require.Equal(t, []int{300_000, 500_000, 400_000, 200_000}, weights(), "a word by hand wins over the file's no")
