@@ -34,7 +34,7 @@ func TestUnevenSpeeds(t *testing.T) {
 	for _, seed := range seeds {
 		s := Default()
 		s.Seed = seed
-		for i, o := range Compare(s) {
+		for i, o := range compared(s) {
 			p99[i] += o.P99MS / float64(len(seeds))
 			if o.Name == string(cluster.BalanceAdaptive) {
 				worst = max(worst, o.BusyMaxMean)
@@ -55,7 +55,7 @@ func TestNeighbour(t *testing.T) {
 		s := Default()
 		s.Seed, s.Length = seed, 7*time.Minute
 		s.Neighbour = Neighbour{Instance: 1, At: 2 * time.Minute, Leaves: 0.5}
-		o := Run(s, cluster.BalanceAdaptive)
+		o := ran(s, cluster.BalanceAdaptive)
 		late += o.BusyLate / float64(len(seeds))
 		next := o.Spread(s.Neighbour.At+notice, s.Neighbour.At+2*notice)
 		if worst = max(worst, next); next > 1.10 {
@@ -96,7 +96,7 @@ func TestKeepAliveSettles(t *testing.T) {
 	for _, seed := range seeds {
 		s := Default()
 		s.Seed, s.KeepAlive = seed, 30*time.Second
-		if at := Run(s, cluster.BalanceAdaptive).Settled(s, 0.10); at > time.Minute {
+		if at := ran(s, cluster.BalanceAdaptive).Settled(s, 0.10); at > time.Minute {
 			late, slowest = late+1, max(slowest, at)
 		}
 	}
@@ -111,7 +111,7 @@ func TestSteadyState(t *testing.T) {
 	for _, seed := range seeds {
 		s := Default()
 		s.Seed = seed
-		o := Run(s, cluster.BalanceAdaptive)
+		o := ran(s, cluster.BalanceAdaptive)
 		turns, most, writes = max(turns, o.Turns), max(most, o.Writes), writes+o.Writes
 	}
 	seconds := Default().Length.Seconds()
@@ -134,7 +134,7 @@ func TestOtherConditions(t *testing.T) {
 	} {
 		s := Default()
 		change(&s)
-		uniform, o := Run(s, cluster.BalanceUniform), Run(s, cluster.BalanceAdaptive)
+		uniform, o := ran(s, cluster.BalanceUniform), ran(s, cluster.BalanceAdaptive)
 		t.Logf("%-18s p99 %.1f ms (uniform %.1f), busiest by mean %.3f (%.3f), %d writes, %d turns", name, o.P99MS, uniform.P99MS, o.BusyMaxMean, uniform.BusyMaxMean, o.Writes, o.Turns)
 		require.LessOrEqual(t, o.BusyMaxMean, 1.15, name)
 		require.LessOrEqual(t, o.P99MS, uniform.P99MS, name)
