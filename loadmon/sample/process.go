@@ -55,12 +55,16 @@ func (c *Cgroups) with(out []int, more string) []int {
 // ticks a second in which /proc counts time: the same on every Linux that Go runs on.
 const ticks = 100
 
-// ran adds up what processes have used, and with them those of their children that ended. The first one must be there.
+// ran adds up what processes have used, and with them those of their children that ended. The first one must be there. When
+// another one has gone meanwhile all are read again: its time is its parent's now, and would be missing this once.
 func (c *Cgroups) ran(pids []int) (sum time.Duration, err error) {
 	for i, pid := range pids {
 		used, err := c.stat(pid)
-		if err != nil && i == 0 {
+		switch {
+		case err != nil && i == 0:
 			return 0, err
+		case err != nil:
+			return c.ran(slices.Delete(slices.Clone(pids), i, i+1))
 		}
 		sum += used
 	}
