@@ -144,10 +144,10 @@ func TestReset(t *testing.T) {
 			}))
 		}
 		reset(true)
-		require.NoError(t, client.SetDeadline(time.Now().Add(5*time.Second)))
+		require.NoError(t, client.SetDeadline(time.Now().Add(20*time.Second)))
 		_, err := client.Read(make([]byte, 1))
 		require.ErrorIs(t, err, syscall.ECONNABORTED)
-		require.NoError(t, server.SetDeadline(time.Now().Add(5*time.Second)))
+		require.NoError(t, server.SetDeadline(time.Now().Add(20*time.Second)))
 		_, err = server.Read(make([]byte, 1))
 		require.ErrorIs(t, err, syscall.ECONNRESET)
 		require.NoError(t, other.SetReadDeadline(time.Now().Add(50*time.Millisecond)))
@@ -243,7 +243,7 @@ func TestWatchRefused(t *testing.T) {
 		select {
 		case e := <-seen:
 			require.Equal(t, []string{to, to}, []string{e.To.String(), e.Answers.String()})
-		case <-time.After(5 * time.Second):
+		case <-time.After(20 * time.Second):
 			t.Fatal("nobody tells of it")
 		}
 	}

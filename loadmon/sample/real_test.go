@@ -25,7 +25,7 @@ func grouped(t *testing.T, script string, dirs ...string) int {
 	for _, dir := range dirs {
 		require.NoError(t, os.Mkdir(dir, 0o755))
 		t.Cleanup(func() {
-			require.Eventually(t, func() bool { return os.Remove(dir) == nil }, 5*time.Second, 10*time.Millisecond)
+			require.Eventually(t, func() bool { return os.Remove(dir) == nil }, 20*time.Second, 10*time.Millisecond)
 		})
 		require.NoError(t, os.WriteFile(filepath.Join(dir, "cgroup.procs"), fmt.Append(nil, cmd.Process.Pid), 0o644))
 	}
@@ -118,6 +118,6 @@ func TestUsageOfARealTree(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, "process", u.Source)
 		require.GreaterOrEqual(t, u.CPU, 30*time.Millisecond, "all of it by the child: %s", script)
-		require.Eventually(t, func() bool { return len(c.members(pid, nil)) == 1+children }, time.Second, time.Millisecond, script)
+		require.Eventually(t, func() bool { return len(c.members(pid, nil)) == 1+children }, 20*time.Second, time.Millisecond, script)
 	}
 }

@@ -22,25 +22,28 @@ func TestUnanswered(t *testing.T) {
 	out, err := ns.Output("nft", "table inet t { chain c { type filter hook output priority 0; ct state established accept; }; }")
 	require.NoError(t, err, "%s", out)
 	address := netip.MustParseAddrPort("127.0.0.1:8080")
-	require.NoError(t, ns.Do(func() error { return listenDeaf(t, address) }))
-	dial := func() bool {
-		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
-		defer cancel()
-		conn, err := ns.Dial(ctx, "tcp", address.String())
-		if err == nil {
-			t.Cleanup(func() { conn.Close() })
-		}
-		return err == nil
-	}
-	for dial() { // until the queue is full
-	}
-	require.False(t, dial())
+	var deaf int
+	require.NoError(t, ns.Do(func() (err error) { deaf, err = listenDeaf(t, address); return err }))
 	answering, err := ns.Listen("tcp", "127.0.0.1:8081")
 	require.NoError(t, err)
 	t.Cleanup(func() { answering.Close() })
-	conn, err := ns.Dial(t.Context(), "tcp", "127.0.0.1:8081")
-	require.NoError(t, err)
-	t.Cleanup(func() { conn.Close() })
+	for _, to := range []string{"127.0.0.1:8080", "127.0.0.1:8081"} { // the queue takes one
+		conn, err := ns.Dial(t.Context(), "tcp", to)
+		require.NoError(t, err)
+		t.Cleanup(func() { conn.Close() })
+	}
+	require.Eventually(t, func() bool {
+		info, err := unix.GetsockoptTCPInfo(deaf, unix.IPPROTO_TCP, unix.TCP_INFO)
+		return err == nil && info.Unacked == 1 // of a listener: connections that nobody accepted yet
+	}, 20*time.Second, time.Millisecond)
+	dial := func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		defer cancel()
+		_, err := ns.Dial(ctx, "tcp", address.String())
+		return err == nil
+	}
+	require.False(t, dial())
+	require.False(t, dial())
 
 	var told []map[netip.AddrPort]uint64
 	kernel := &Kernel{flows: newTracked(), Failed: func(m, _ map[netip.AddrPort]uint64) { told = append(told, m) }}
@@ -63,34 +66,39 @@ func TestRefused(t *testing.T) {
 	require.NoError(t, err)
 	out, err := ns.Output("nft", "table inet t { chain c { type filter hook output priority 0; ct state established accept; }; }")
 	require.NoError(t, err, "%s", out)
-	var refused map[netip.AddrPort]uint64
-	kernel := &Kernel{flows: newTracked(), Failed: func(_, m map[netip.AddrPort]uint64) { refused = m }}
+	refused := map[netip.AddrPort]uint64{}
+	kernel := &Kernel{flows: newTracked(), Failed: func(_, m map[netip.AddrPort]uint64) {
+		for a, n := range m {
+			refused[a] += n
+		}
+	}}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- ns.Do(func() error { return kernel.Hear(ctx, func(err error) { ended <- err }) }) }()
-	address := netip.MustParseAddrPort("127.0.0.1:8080")
-	look := func() uint64 {
+	loopback := netip.MustParseAddr("127.0.0.1")
+	address := netip.AddrPortFrom(loopback, 8080)
+	look := func(at netip.AddrPort) uint64 {
 		require.NoError(t, ns.Do(func() error {
 			_, err := kernel.Flows(t.Context(), []cluster.Listener{{Address: address, Proto: cluster.TCP}})
 			return err
 		}))
-		return refused[address]
+		return refused[at]
 	}
-	dial := func() {
-		_, err := ns.Dial(t.Context(), "tcp", address.String())
+	dial := func(to netip.AddrPort) {
+		_, err := ns.Dial(t.Context(), "tcp", to.String())
 		require.ErrorIs(t, err, unix.ECONNREFUSED)
 	}
-	require.Eventually(t, func() bool { dial(); return look() > 0 }, 10*time.Second, time.Millisecond, "it hears by now")
-	dial()
-	for n := uint64(0); n == 0; n = look() { // the last of those before may still be on its way
-	}
-	require.Eventually(t, func() bool { return look() == 0 }, 10*time.Second, time.Millisecond)
+	first := netip.AddrPortFrom(loopback, 8081)
+	require.Eventually(t, func() bool { dial(first); return look(first) > 0 }, 20*time.Second, time.Millisecond, "it hears by now")
 	for range 3 {
-		dial()
+		dial(address)
 	}
-	total := uint64(0)
-	require.Eventually(t, func() bool { total += look(); return total == 3 }, 10*time.Second, time.Millisecond)
-	require.Zero(t, look(), "each counts once")
+	for _, port := range []uint16{8082, 8083} { // what is refused is told of in its order: with the last one all are heard of
+		last := netip.AddrPortFrom(loopback, port)
+		dial(last)
+		require.Eventually(t, func() bool { return look(last) > 0 }, 20*time.Second, time.Millisecond)
+		require.Equal(t, uint64(3), refused[address], "each counts, and once")
+	}
 	cancel()
 	require.NoError(t, <-ended)
 }
@@ -110,14 +118,13 @@ func TestRefusalsAreBounded(t *testing.T) {
 }
 
 // listenDeaf listens with the shortest queue and accepts nobody.
-func listenDeaf(t *testing.T, a netip.AddrPort) error {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return err
+func listenDeaf(t *testing.T, a netip.AddrPort) (fd int, err error) {
+	if fd, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0); err != nil {
+		return -1, err
 	}
 	t.Cleanup(func() { _ = unix.Close(fd) })
 	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: a.Addr().As4(), Port: int(a.Port())}); err != nil {
-		return err
+		return -1, err
 	}
-	return unix.Listen(fd, 0)
+	return fd, unix.Listen(fd, 0)
 }
