@@ -57,6 +57,10 @@ func silent(t testing.TB) netip.AddrPort {
 	conn, err := net.Dial("tcp", address.String()) // the one that it takes
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = conn.Close() })
+	require.Eventually(t, func() bool {
+		info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+		return err == nil && info.Unacked == 1 // of a listener: connections that nobody accepted yet
+	}, 20*time.Second, time.Millisecond)
 	return address
 }
 
