@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -16,24 +17,25 @@ import (
 
 func TestOnce(t *testing.T) {
 	t.Parallel()
-	well := false
+	var well atomic.Bool
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		if !well {
+		if !well.Load() {
 			w.WriteHeader(http.StatusServiceUnavailable)
 		}
 	}))
 	defer server.Close()
 	at := netip.MustParseAddrPort(server.Listener.Addr().String())
 	ask := func(c *cluster.Check, at netip.AddrPort) error {
-		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(patient))
 		defer cancel()
 		return Once(ctx, c, at)
 	}
-	require.ErrorContains(t, ask(&cluster.Check{HTTP: &cluster.HTTPCheck{}}, at), "503")
+	web := &cluster.Check{HTTP: &cluster.HTTPCheck{}, Timeout: patient}
+	require.ErrorContains(t, ask(web, at), "503")
 	require.NoError(t, ask(nil, at), "it accepts")
 	require.NoError(t, ask(&cluster.Check{TTL: &cluster.TTLCheck{}}, at), "what does not connect is not asked")
-	well = true
-	require.NoError(t, ask(&cluster.Check{HTTP: &cluster.HTTPCheck{}}, at))
+	well.Store(true)
+	require.NoError(t, ask(web, at))
 	gone, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	address := netip.MustParseAddrPort(gone.Addr().String())

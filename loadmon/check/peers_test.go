@@ -30,14 +30,13 @@ func deaf(t *testing.T) netip.AddrPort {
 	name, err := unix.Getsockname(fd)
 	require.NoError(t, err)
 	a := netip.AddrPortFrom(netip.MustParseAddr(host), uint16(name.(*unix.SockaddrInet4).Port))
-	for range 8 {
-		conn, err := net.DialTimeout("tcp", a.String(), 100*time.Millisecond)
-		if err != nil {
-			return a
-		}
-		t.Cleanup(func() { _ = conn.Close() })
-	}
-	t.Fatal("the queue is never full")
+	conn, err := net.Dial("tcp", a.String()) // the one that it takes
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = conn.Close() })
+	require.Eventually(t, func() bool {
+		info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+		return err == nil && info.Unacked == 1 // of a listener: connections that nobody accepted yet
+	}, 20*time.Second, time.Millisecond)
 	return a
 }
 

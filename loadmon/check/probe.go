@@ -10,6 +10,9 @@ import (
 // whole process, so that the timeout says nothing of the instance.
 const stopped = time.Second
 
+// stoppedReason is what is said of such a check.
+const stoppedReason = "this node did not get to run it"
+
 // run makes one check, within its timeout.
 func run(ctx context.Context, t task) Outcome { return timed(ctx, t, probe) }
 
@@ -21,7 +24,7 @@ func timed(ctx context.Context, t task, probe func(context.Context, task) Outcom
 	o := probe(limited, t)
 	o.Took = time.Since(began)
 	if o.Kind == Bad && o.Took > timeout+stopped {
-		o.Kind, o.Reason = Unknown, "this node did not get to run it"
+		o.Kind, o.Reason = Unknown, stoppedReason
 	}
 	return o
 }

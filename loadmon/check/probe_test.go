@@ -19,13 +19,18 @@ import (
 	"github.com/weir-lb/weir/cluster"
 )
 
-// probed makes one check of an address, as the checker would.
-func probed(t *testing.T, a netip.AddrPort, c cluster.Check) Outcome {
+// probed makes one check of an address, as the checker would, and again where this machine did not get to run it.
+func probed(t *testing.T, a netip.AddrPort, c cluster.Check) (o Outcome) {
 	t.Helper()
 	full := c.WithDefaults()
-	began := time.Now()
-	o := run(t.Context(), task{id: ID{"a", "i1"}, check: &full, address: a, where: a.String()})
-	require.Less(t, time.Since(began), time.Duration(full.Timeout)+5*time.Second, "it is bounded in time")
+	for {
+		began := time.Now()
+		o = run(t.Context(), task{id: ID{"a", "i1"}, check: &full, address: a, where: a.String()})
+		if o.Reason != stoppedReason {
+			require.Less(t, time.Since(began), time.Duration(full.Timeout)+5*time.Second, "it is bounded in time")
+			break
+		}
+	}
 	require.LessOrEqual(t, len(o.Reason), cluster.MaxOutput)
 	require.LessOrEqual(t, len(o.Output), cluster.MaxOutput)
 	o.Took = 0
@@ -57,11 +62,15 @@ func address(t *testing.T, s *httptest.Server) netip.AddrPort {
 	return s.Listener.Addr().(*net.TCPAddr).AddrPort()
 }
 
+// soon is the timeout where none is to answer.
 const soon = cluster.Duration(300 * time.Millisecond)
+
+// patient is the timeout where the answer is what matters: a busy machine takes its time.
+const patient = cluster.Duration(20 * time.Second)
 
 func TestProbeTCP(t *testing.T) {
 	t.Parallel()
-	check := cluster.Check{TCP: &cluster.TCPCheck{}, Timeout: soon}
+	check := cluster.Check{TCP: &cluster.TCPCheck{}, Timeout: patient}
 	_, well := server(t, host+":0")
 	require.Equal(t, Outcome{Kind: Good}, probed(t, well, check))
 	require.Equal(t, Outcome{Kind: Refused, Reason: "connection refused"}, probed(t, netip.MustParseAddrPort(host+":1"), check))
@@ -112,7 +121,7 @@ func TestProbeHTTP(t *testing.T) {
 	}
 	s.Start()
 	a := address(t, s)
-	ask := func(h cluster.HTTPCheck) Outcome { return probed(t, a, cluster.Check{HTTP: &h}) }
+	ask := func(h cluster.HTTPCheck) Outcome { return probed(t, a, cluster.Check{HTTP: &h, Timeout: patient}) }
 
 	require.Equal(t, Good, ask(cluster.HTTPCheck{Path: "/well?a=b", Host: "shop.example", Headers: map[string]string{"X-Check": "yes"}}).Kind)
 	r := asked.Load()
@@ -208,7 +217,7 @@ func TestProbeMemory(t *testing.T) {
 	runtime.ReadMemStats(&before)
 	const n = 20
 	for range n {
-		probed(t, a, cluster.Check{HTTP: &cluster.HTTPCheck{Contains: "never"}})
+		probed(t, a, cluster.Check{HTTP: &cluster.HTTPCheck{Contains: "never"}, Timeout: patient})
 	}
 	runtime.ReadMemStats(&after)
 	require.Less(t, (after.TotalAlloc-before.TotalAlloc)/n, uint64(200<<10), "bytes for a check, the peer's own included")
@@ -222,7 +231,7 @@ func TestProbeTLS(t *testing.T) {
 	s.StartTLS()
 	a := address(t, s)
 	ask := func(tls *cluster.CheckTLS) Outcome {
-		return probed(t, a, cluster.Check{HTTP: &cluster.HTTPCheck{TLS: tls}})
+		return probed(t, a, cluster.Check{HTTP: &cluster.HTTPCheck{TLS: tls}, Timeout: patient})
 	}
 	require.Equal(t, Good, ask(&cluster.CheckTLS{Name: "shop.example"}).Kind)
 	require.Equal(t, "shop.example", name.Load())
@@ -233,7 +242,7 @@ func TestProbeTLS(t *testing.T) {
 	o = ask(nil)
 	require.Equal(t, "status 400, want 200-399", o.Reason, "plain HTTP to a port of TLS")
 	plain := peer(t, func(conn net.Conn) { _, _ = io.WriteString(conn, "HTTP/1.1 400 No\r\n\r\n") })
-	require.Equal(t, Bad, probed(t, plain, cluster.Check{HTTP: &cluster.HTTPCheck{TLS: &cluster.CheckTLS{}}}).Kind)
+	require.Equal(t, Bad, probed(t, plain, cluster.Check{HTTP: &cluster.HTTPCheck{TLS: &cluster.CheckTLS{}}, Timeout: patient}).Kind)
 }
 
 // A check that the end of the checker interrupts says nothing.

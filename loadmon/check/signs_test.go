@@ -72,9 +72,10 @@ func TestSignsWithACheck(t *testing.T) {
 	id := ID{"a", a.String()}
 	check := &cluster.Check{TCP: &cluster.TCPCheck{}, Interval: cluster.MaxInterval, Fall: 2}
 	c := running(t, Options{}, world(service("a", check, a)).Snapshot(1))
-	for i := range uint64(5) {
+	for range 5 {
+		before := c.Results()[id].Connections
 		c.Signs(map[netip.AddrPort]uint64{a: 1}, map[netip.AddrPort]uint64{a: 2})
-		require.Eventually(t, func() bool { return c.Results()[id].Connections == i+1 }, 20*time.Second, time.Millisecond, "a check came")
+		require.Eventually(t, func() bool { return c.Results()[id].Connections > before }, 20*time.Second, time.Millisecond, "a check came")
 		require.Empty(t, c.Health())
 	}
 	require.Equal(t, uint64(15), c.Results()[id].Failed)

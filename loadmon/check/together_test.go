@@ -83,12 +83,30 @@ func (o *outage) play(whole time.Duration) {
 		said cluster.NodeHealth
 	}
 	var sent []news
-	const step = time.Millisecond
+	const step, brief = time.Millisecond, 2 * time.Millisecond
 	clock := time.Date(2026, 1, 2, 3, 0, 0, 0, time.UTC)
 	interval, timeout := time.Duration(o.check.Interval), time.Duration(o.check.Timeout)
-	for now := outset - 2*interval; now < whole; now += step {
+	next := func(now time.Duration) time.Duration { // the first step after now at which something may happen
+		at := whole
+		for i := range subjects {
+			for _, took := range []time.Duration{brief, timeout} {
+				left := interval - (now-took-o.start[i])%interval
+				at = min(at, now+(left+step-1)/step*step)
+			}
+		}
+		for _, w := range writers {
+			if w.due != 0 {
+				at = min(at, w.due)
+			}
+		}
+		if len(sent) > 0 {
+			at = min(at, sent[0].at)
+		}
+		return max(at, now+step)
+	}
+	for now := outset - 2*interval; now < whole; now = next(now) {
 		for i, s := range subjects {
-			took := 2 * time.Millisecond
+			took := brief
 			if o.sick[i] && o.hangs[i] && now >= outset {
 				took = timeout
 			}
