@@ -24,9 +24,8 @@ func newPace(o Options, now time.Time) *pace {
 // Min counts from the start of a run, so that slow runs are not slowed down further; a retry counts from its end, so
 // that a run that needs long to fail leaves the same time free for others.
 func (p *pace) ran(start, end time.Time, failed bool) {
-	burst := max(p.o.Burst, 1)
 	p.paid = later(p.paid, start).Add(p.o.Min)
-	p.earliest = later(start.Add(p.o.Min/time.Duration(burst)), p.paid.Add(-time.Duration(burst-1)*p.o.Min))
+	p.earliest = p.paid.Add(-time.Duration(max(p.o.Burst, 1)-1) * p.o.Min)
 	p.due = time.Time{}
 	if p.o.Max > 0 {
 		p.due = start.Add(p.o.Max)

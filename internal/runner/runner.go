@@ -12,7 +12,7 @@ import (
 // Options bound how often the function runs. The zero value runs it on each kick, and retries failures.
 type Options struct {
 	Min      time.Duration // between the starts of two runs; 0: no bound. More: bigger batches, later effect
-	Burst    int           // after a rest so many runs may come Min/Burst apart, as long as they are Min apart on average; 0: 1
+	Burst    int           // after a rest so many runs may follow each other at once, as long as they are Min apart on average; 0: 1
 	Max      time.Duration // run at least this often, kicked or not; 0: only when kicked. Raised to Min
 	RetryMin time.Duration // from a failure to the next run, doubled with each failure in a row; default 100ms
 	RetryMax time.Duration // upper bound of the doubling; default 30s, raised to RetryMin

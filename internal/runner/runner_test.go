@@ -150,7 +150,7 @@ func TestBurst(t *testing.T) {
 		}
 		after(time.Second)
 	})
-	require.Equal(t, []int64{0, 25, 50, 75, 100, 200, 300, 400, 500, 600, 1600, 1625}, w.started())
+	require.Equal(t, []int64{0, 10, 20, 30, 100, 200, 300, 400, 500, 600, 1600, 1610, 1620}, w.started())
 }
 
 func TestMinCountsFromTheStart(t *testing.T) {

@@ -47,7 +47,7 @@ func (w *writer) changed(now time.Duration) {
 
 func (w *writer) wrote(now time.Duration) {
 	w.due, w.paid = 0, max(w.paid, now)+time.Second
-	w.earliest = max(now+time.Second/4, w.paid-3*time.Second)
+	w.earliest = w.paid - 3*time.Second
 }
 
 func (w *writer) health() cluster.NodeHealth {

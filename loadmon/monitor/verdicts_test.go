@@ -104,7 +104,7 @@ func TestVerdictsAreWrittenAtOnceAndOnceASecondOnAverage(t *testing.T) {
 		require.Equal(t, begin.Add(verdictsTogether), writes[len(before)], "at once, with what changes together")
 		require.InDelta(t, 11+verdictBurst-1, len(writes)-len(before), 1)
 		for i := 1; i < len(writes); i++ {
-			require.GreaterOrEqual(t, writes[i].Sub(writes[i-1]), verdictPause/verdictBurst)
+			require.GreaterOrEqual(t, writes[i].Sub(writes[i-1]), verdictsTogether)
 		}
 	})
 }
