@@ -185,20 +185,33 @@ type due struct {
 // round begins the checks that are due. Those that need not wait are over when it returns: a goroutine for each would cost more
 // than such a check does.
 func (c *Checker) round(ctx context.Context, probes *sync.WaitGroup) {
+	var questions []due
 	for _, d := range c.take() {
-		if !d.task.own || d.task.check.TCP == nil {
+		switch {
+		case d.task.asks():
+			questions = append(questions, d)
+		case d.task.own && d.task.check.TCP != nil:
+			c.connect(ctx, d, probes)
+		default:
 			probes.Go(func() { c.ran(d, run(ctx, d.task)) })
-			continue
 		}
-		o, fd := tryTCP(ctx, d.task)
-		if fd < 0 {
-			c.ran(d, o)
-			continue
-		}
-		probes.Go(func() {
-			c.ran(d, timed(ctx, d.task, func(ctx context.Context, t task) Outcome { return awaitTCP(ctx, t, fd) }))
-		})
 	}
+	if len(questions) > 0 {
+		probes.Go(func() { converse(ctx, questions, c.ran, probes) })
+	}
+}
+
+// connect makes a TCP check of an instance of this host.
+func (c *Checker) connect(ctx context.Context, d due, probes *sync.WaitGroup) {
+	began := time.Now()
+	o, fd := tryTCP(ctx, d.task)
+	if fd < 0 {
+		c.ran(d, o)
+		return
+	}
+	probes.Go(func() {
+		c.ran(d, timed(ctx, d.task, began, func(ctx context.Context, t task) Outcome { return awaitTCP(ctx, t, fd) }))
+	})
 }
 
 // take takes the checks that are due out of the queue.

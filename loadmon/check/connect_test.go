@@ -46,7 +46,7 @@ func TestTryTCPDoesNotWait(t *testing.T) {
 		nothing, fd := tryTCP(t.Context(), silent)
 		require.Positive(t, fd)
 		require.Zero(t, nothing, "is known yet: it would be, had it waited for an answer or for the timeout")
-		o = timed(t.Context(), silent, func(ctx context.Context, t task) Outcome { return awaitTCP(ctx, t, fd) })
+		o = timed(t.Context(), silent, time.Now(), func(ctx context.Context, t task) Outcome { return awaitTCP(ctx, t, fd) })
 	}
 	require.Equal(t, Bad, o.Kind)
 	require.Equal(t, "no answer within 300ms", o.Reason)

@@ -23,30 +23,47 @@ func probeGRPC(ctx context.Context, t task) Outcome {
 		return failed(ctx, err, t.timeout())
 	}
 	defer end()
-	call, err := askHealth(ctx, plain, t)
-	switch {
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return Outcome{Kind: Bad, Reason: "it closes the connection without an answer"}
-	case err != nil:
-		return failed(ctx, err, t.timeout())
+	conn, err := speak(ctx, plain, t)
+	if err == nil {
+		_, err = conn.Write(t.ask())
 	}
-	return call.judge(t.check.GRPC)
+	if err != nil {
+		return unanswered(ctx, t, err)
+	}
+	return hearHealth(ctx, t, conn, conn)
 }
 
-// askHealth has one call.
-func askHealth(ctx context.Context, plain net.Conn, t task) (call, error) {
-	conn := plain
-	if s := t.check.GRPC.TLS; s != nil {
-		secure := tls.Client(plain, tlsConfig(s, t.address.Addr(), "h2"))
-		if err := secure.HandshakeContext(ctx); err != nil {
-			return call{}, err
-		}
-		if secure.ConnectionState().NegotiatedProtocol != "h2" {
-			return call{}, errors.New("its TLS does not offer HTTP/2 (ALPN h2)")
-		}
-		conn = secure
+// hearHealth reads the answer.
+func hearHealth(ctx context.Context, t task, from io.Reader, to io.Writer) Outcome {
+	c, err := hearCall(from, to)
+	if err != nil {
+		return unanswered(ctx, t, err)
 	}
-	return callOn(conn, t.ask())
+	return c.judge(t.check.GRPC)
+}
+
+// unanswered judges the error of a call.
+func unanswered(ctx context.Context, t task, err error) Outcome {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return Outcome{Kind: Bad, Reason: "it closes the connection without an answer"}
+	}
+	return failed(ctx, err, t.timeout())
+}
+
+// speak makes the connection one of HTTP/2.
+func speak(ctx context.Context, plain net.Conn, t task) (net.Conn, error) {
+	s := t.check.GRPC.TLS
+	if s == nil {
+		return plain, nil
+	}
+	secure := tls.Client(plain, tlsConfig(s, t.address.Addr(), "h2"))
+	if err := secure.HandshakeContext(ctx); err != nil {
+		return nil, err
+	}
+	if secure.ConnectionState().NegotiatedProtocol != "h2" {
+		return nil, errors.New("its TLS does not offer HTTP/2 (ALPN h2)")
+	}
+	return secure, nil
 }
 
 // healthQuestion is all that the client says in a call.

@@ -188,7 +188,7 @@ func FuzzHear(f *testing.F) {
 	f.Add(out.Bytes())
 	f.Add(callText("http", "a", "/b", nil)[len(http2.ClientPreface):])
 	f.Fuzz(func(t *testing.T, data []byte) {
-		c, err := hear(bytes.NewReader(data), io.Discard)
+		c, err := hearFrames(bytes.NewReader(data), io.Discard)
 		if err == nil {
 			require.LessOrEqual(t, len(c.message), maxHealthAnswer)
 			c.judge(&cluster.GRPCCheck{})

@@ -21,29 +21,33 @@ const (
 	maxPreliminary = 5        // answers of status 1xx before the real one
 )
 
-// probeHTTP asks once and reads a bounded part of the answer. The library's client is not used: it keeps connections and two
-// goroutines for each, and follows what we would have to forbid.
+// probeHTTP asks once. The library's client is not used: it keeps connections and two goroutines for each, and follows what we
+// would have to forbid.
 func probeHTTP(ctx context.Context, t task) Outcome {
-	timeout := t.timeout()
 	conn, end, err := dial(ctx, t.address)
 	if err != nil {
-		return failed(ctx, err, timeout)
+		return failed(ctx, err, t.timeout())
 	}
 	defer end()
 	if s := t.check.HTTP.TLS; s != nil {
 		conn = tls.Client(conn, tlsConfig(s, t.address.Addr(), "http/1.1"))
 	}
 	if _, err := conn.Write(t.ask()); err != nil {
-		return failed(ctx, err, timeout)
+		return failed(ctx, err, t.timeout())
 	}
-	limited := &io.LimitedReader{R: conn, N: maxHead}
+	return hearHTTP(ctx, t, conn)
+}
+
+// hearHTTP reads a bounded part of the answer.
+func hearHTTP(ctx context.Context, t task, from io.Reader) Outcome {
+	limited := &io.LimitedReader{R: from, N: maxHead}
 	in := bufio.NewReader(limited)
 	response, err := answer(in)
 	if err != nil {
 		if limited.N == 0 {
 			return Outcome{Kind: Bad, Reason: fmt.Sprintf("the headers of its answer are longer than %d bytes", maxHead)}
 		}
-		return failed(ctx, err, timeout)
+		return failed(ctx, err, t.timeout())
 	}
 	limited.N = 8 * cluster.MaxCheckBody // a body in chunks of one byte is six times as long on the wire
 	return judge(ctx, t, response)

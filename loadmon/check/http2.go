@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
-	"net"
 	"net/url"
 	"strconv"
 
@@ -30,20 +29,17 @@ type call struct {
 	message []byte
 }
 
-// callOn makes a call on a new connection, which nothing else uses. All that the client has to say goes out at once.
-func callOn(conn net.Conn, text []byte) (call, error) {
-	if _, err := conn.Write(text); err != nil {
-		return call{}, err
-	}
-	limited := &io.LimitedReader{R: conn, N: maxHealthBytes}
-	c, err := hear(bufio.NewReaderSize(limited, 1<<10), conn)
+// hearCall reads the answer to a call on a new connection, which nothing else uses.
+func hearCall(from io.Reader, to io.Writer) (call, error) {
+	limited := &io.LimitedReader{R: from, N: maxHealthBytes}
+	c, err := hearFrames(bufio.NewReaderSize(limited, 1<<10), to)
 	if err != nil && limited.N == 0 {
 		return call{}, fmt.Errorf("its answer is longer than %d bytes", maxHealthBytes)
 	}
 	return c, err
 }
 
-// callText is all that the client says. Writing into memory does not fail.
+// callText is all that the client says, so that it goes out at once. Writing into memory does not fail.
 func callText(scheme, host, path string, message []byte) []byte {
 	var headers, out bytes.Buffer
 	e := hpack.NewEncoder(&headers)
@@ -65,12 +61,12 @@ func callText(scheme, host, path string, message []byte) []byte {
 // settingsAck says that the server's settings were read: a frame without a body, of the type SETTINGS with the flag ACK.
 var settingsAck = []byte{0, 0, 0, byte(http2.FrameSettings), byte(http2.FlagSettingsAck), 0, 0, 0, 0}
 
-// hear reads until the answer is whole.
-func hear(in io.Reader, out io.Writer) (call, error) {
+// hearFrames reads until the answer is whole.
+func hearFrames(in io.Reader, out io.Writer) (call, error) {
 	f := http2.NewFramer(nil, in)
 	f.ReadMetaHeaders, f.MaxHeaderListSize = hpack.NewDecoder(4<<10, nil), maxHealthHeaders
 	f.SetMaxReadFrameSize(16 << 10)
-	a := answer2{}
+	a := told{}
 	for {
 		frame, err := f.ReadFrame()
 		if err != nil {
@@ -106,15 +102,15 @@ func hear(in io.Reader, out io.Writer) (call, error) {
 	}
 }
 
-// answer2 is what was heard so far.
-type answer2 struct {
+// told is what was heard so far.
+type told struct {
 	status int // of HTTP
 	code   string
 	text   string
 	body   []byte
 }
 
-func (a *answer2) headers(f *http2.MetaHeadersFrame) error {
+func (a *told) headers(f *http2.MetaHeadersFrame) error {
 	if f.Truncated {
 		return fmt.Errorf("its headers are longer than %d bytes", maxHealthHeaders)
 	}
@@ -134,7 +130,7 @@ func (a *answer2) headers(f *http2.MetaHeadersFrame) error {
 	return nil
 }
 
-func (a *answer2) data(f *http2.DataFrame) error {
+func (a *told) data(f *http2.DataFrame) error {
 	if len(a.body)+len(f.Data()) > grpcPrefix+maxHealthAnswer {
 		return fmt.Errorf("its answer is longer than %d bytes", maxHealthAnswer)
 	}
@@ -142,7 +138,7 @@ func (a *answer2) data(f *http2.DataFrame) error {
 	return nil
 }
 
-func (a *answer2) whole() (call, error) {
+func (a *told) whole() (call, error) {
 	if a.code == "" {
 		return call{}, fmt.Errorf("it answers status %d and does not speak gRPC", a.status)
 	}

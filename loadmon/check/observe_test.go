@@ -146,7 +146,7 @@ func TestCheckThatWasStopped(t *testing.T) {
 		for took, want := range map[time.Duration]Kind{
 			time.Duration(limit) + stopped/2: Bad, time.Duration(limit) + 2*stopped: Unknown,
 		} {
-			o := timed(t.Context(), slow, func(context.Context, task) Outcome { time.Sleep(took); return Outcome{Kind: Bad, Reason: "no answer"} })
+			o := timed(t.Context(), slow, time.Now(), func(context.Context, task) Outcome { time.Sleep(took); return Outcome{Kind: Bad, Reason: "no answer"} })
 			require.Equal(t, want, o.Kind)
 		}
 	})

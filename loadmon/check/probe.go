@@ -3,6 +3,7 @@ package check
 import (
 	"context"
 	"fmt"
+	"io"
 	"time"
 )
 
@@ -14,19 +15,26 @@ const stopped = time.Second
 const stoppedReason = "this node did not get to run it"
 
 // run makes one check, within its timeout.
-func run(ctx context.Context, t task) Outcome { return timed(ctx, t, probe) }
+func run(ctx context.Context, t task) Outcome { return timed(ctx, t, time.Now(), probe) }
 
-func timed(ctx context.Context, t task, probe func(context.Context, task) Outcome) Outcome {
+func timed(ctx context.Context, t task, began time.Time, probe func(context.Context, task) Outcome) Outcome {
 	timeout := t.timeout()
-	limited, cancel := context.WithTimeout(ctx, timeout)
+	limited, cancel := context.WithDeadline(ctx, began.Add(timeout))
 	defer cancel()
-	began := time.Now()
 	o := probe(limited, t)
 	o.Took = time.Since(began)
 	if o.Kind == Bad && o.Took > timeout+stopped {
 		o.Kind, o.Reason = Unknown, stoppedReason
 	}
 	return o
+}
+
+// hear reads and judges the answer to a question; what has to be said to hear the rest goes out.
+func hear(ctx context.Context, t task, from io.Reader, to io.Writer) Outcome {
+	if t.check.HTTP != nil {
+		return hearHTTP(ctx, t, from)
+	}
+	return hearHealth(ctx, t, from, to)
 }
 
 func probe(ctx context.Context, t task) Outcome {
