@@ -57,7 +57,7 @@ func Balance(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(show, "Up after %.1f s.\n", time.Since(started).Seconds())
+	fmt.Fprintf(show, "Up after %.1f s.\nThe p-value says how likely a spread at least this uneven is, where the weights are kept exactly.\n", time.Since(started).Seconds())
 	report, err := s.balance(ctx, show)
 	if err != nil {
 		return err
