@@ -5,9 +5,9 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -16,21 +16,16 @@ import (
 
 	"github.com/weir-lb/weir/etcd"
 	"github.com/weir-lb/weir/etcd/embedded"
+	"github.com/weir-lb/weir/internal/lab"
 )
 
-// freePort is an address on loopback that nobody listens on. Its port is none of those that the kernel gives away by
-// itself, to listeners and to connections, so it stays free until it is used.
+// freePort is an address on loopback that nobody listens on, and that nobody else is given meanwhile.
 func freePort(t *testing.T) string {
 	t.Helper()
-	for range 1000 {
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(20_000)))
-		if err == nil {
-			defer l.Close()
-			return l.Addr().String()
-		}
-	}
-	t.Fatal("no free port")
-	return ""
+	l, err := net.Listen("tcp", netip.AddrPortFrom(lab.Loopback(), 0).String())
+	require.NoError(t, err)
+	defer l.Close()
+	return l.Addr().String()
 }
 
 // Two control centers: one leads, both are ready; when that one stops the other leads. All with the commands themselves.
