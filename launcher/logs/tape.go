@@ -17,6 +17,9 @@ const (
 	longest = 32 << 10 // of a line; shims cut them before
 )
 
+// missing is told where files may have gone before they were read.
+const missing = "lines may be missing here: it writes faster than they are read"
+
 // tape is what one instance wrote: a few files, of which the newest grows until it is full and becomes the next older one.
 type tape struct {
 	id    string
@@ -191,6 +194,9 @@ func (t *tape) line() (Line, bool, error) {
 			if err := t.turn(); err != nil || t.reading == nil {
 				return Line{}, false, err
 			}
+			if len(t.next) > 0 { // it had written nothing yet, and has filled a file since: perhaps more than are kept
+				return Line{Instance: t.id, At: time.Now(), Note: missing}, true, nil
+			}
 		}
 		piece, err := t.lines.ReadSlice('\n')
 		t.offset += int64(len(piece))
@@ -247,7 +253,7 @@ func (t *tape) atEnd() (note string, more bool, err error) {
 	}
 	t.full = true // what was written between the end and now comes first
 	if kept, err := t.keeps(mine); err == nil && !kept {
-		note = "lines may be missing here: it writes faster than they are read"
+		note = missing
 	}
 	return note, true, nil
 }

@@ -169,6 +169,23 @@ func TestFollowing(t *testing.T) {
 	})
 }
 
+// It had written nothing, and then more than is kept.
+func TestABurstAfterNothing(t *testing.T) {
+	t.Parallel()
+	p := newPen(t.TempDir())
+	tape, err := openTape("a-1", p.dir, -1, time.Time{})
+	require.NoError(t, err)
+	require.Empty(t, drain(t, tape))
+	for range 4 {
+		p.write(2)
+		p.rotate()
+	}
+	p.write(1)
+	require.NoError(t, p.err)
+	require.Equal(t, append([]string{"note: " + missing}, numbered(2, 9)...), drain(t, tape))
+	require.NoError(t, tape.close())
+}
+
 func TestADirectoryThatIsMoved(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "a-1")
