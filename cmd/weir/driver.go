@@ -7,12 +7,11 @@ import (
 	"net/netip"
 	"os/exec"
 	"slices"
-	"time"
 
 	"github.com/spf13/pflag"
 
 	"github.com/weir-lb/weir/cluster"
-	"github.com/weir-lb/weir/internal/runner"
+	"github.com/weir-lb/weir/internal/underway"
 	"github.com/weir-lb/weir/rules"
 	"github.com/weir-lb/weir/rules/ipt"
 	"github.com/weir-lb/weir/rules/nft"
@@ -184,16 +183,12 @@ func (d *driverFlags) remains(ownership nft.Ownership) (out []driver, err error)
 	return out, nil
 }
 
-// underWay is how long a packet may be on its way through the kernel with the hooks of before. On a processor that was taken
-// away from the host it can take milliseconds, and would then meet neither the old rules nor the new ones.
-const underWay = 100 * time.Millisecond
-
 // others removes what the drivers that were not chosen have left in the kernel. Until then both translate, which is
 // harmless: the first translation of a connection counts, and both know the same targets.
 func others(chosen driver) func(context.Context) error {
 	return func(ctx context.Context) error {
-		if !runner.Sleep(ctx, underWay) {
-			return ctx.Err()
+		if err := underway.Passed(ctx); err != nil { // else a packet that came before the new hooks could miss the old ones, too
+			return err
 		}
 		var errs []error
 		if _, isNFT := chosen.(*nft.Driver); !isNFT {

@@ -20,7 +20,7 @@ var allowed = map[string][]string{
 	"etcd/embedded":     {},
 	"rules":             {"cluster"},
 	"rules/ipt":         {"rules", "cluster", "internal/nfnetlink"},
-	"rules/nft":         {"rules", "cluster", "internal/nfnetlink"}, // cluster for the addresses in a Plan
+	"rules/nft":         {"rules", "cluster", "internal/nfnetlink", "internal/underway"}, // cluster for the addresses in a Plan
 	"rules/rulestest":   {"rules", "cluster"},
 	"agent":             {"cluster", "rules", "internal/runner", "internal/conntrack"},
 	"controlcenter":     {"cluster"},
@@ -29,6 +29,7 @@ var allowed = map[string][]string{
 	"internal/runner":   {},
 	"internal/ops":      {},
 	"internal/lab":      {},
+	"internal/underway": {},
 	"internal/jump":     {}, // for tests
 	"internal/stats":    {},
 	"internal/deps":     {},

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/nftables"
 
+	"github.com/weir-lb/weir/internal/underway"
 	"github.com/weir-lb/weir/rules"
 )
 
@@ -99,23 +100,57 @@ func (d *Driver) Apply(ctx context.Context, plan *rules.Plan) error {
 }
 
 // Clean deletes both tables. A table that belongs to a living process cannot be deleted: rules.ErrOwned.
-func (d *Driver) Clean(context.Context) error {
+//
+// First nothing leads to their rules any more, and then they go: of a table that is deleted, the kernel takes away what maps hold
+// before a packet that is in its chains has come out of them. Such a packet would find no service at an address that sets still
+// hold, and be refused, although another driver's rules know where to send it.
+func (d *Driver) Clean(ctx context.Context) error {
+	var ours []*family
 	for _, f := range families {
 		table, err := d.find(f)
-		if err != nil || table == nil {
-			if err != nil {
-				return err
-			}
+		if err != nil {
+			return err
+		}
+		if table == nil {
 			continue
 		}
 		if err := d.claim(f, table); err != nil {
 			return err
 		}
+		if err := d.unhook(table); err != nil {
+			return err
+		}
+		ours = append(ours, f)
+	}
+	if len(ours) == 0 {
+		return nil
+	}
+	if err := underway.Passed(ctx); err != nil {
+		return err
+	}
+	for _, f := range ours {
 		d.conn.DelTable(&nftables.Table{Name: tableName, Family: f.table})
 		if err := d.conn.Flush(); err != nil {
 			return fmt.Errorf("delete table %s %s: %w", f.name, tableName, classify(err))
 		}
 		delete(d.known, f)
+	}
+	return nil
+}
+
+// unhook empties the chains of a table that translate.
+func (d *Driver) unhook(table *nftables.Table) error {
+	chains, err := d.conn.ListChainsOfTableFamily(table.Family)
+	if err != nil {
+		return fmt.Errorf("list chains: %w", classify(err))
+	}
+	for _, c := range chains {
+		if c.Table.Name == tableName && (c.Name == "prerouting" || c.Name == "output") {
+			d.conn.FlushChain(c)
+		}
+	}
+	if err := d.conn.Flush(); err != nil {
+		return fmt.Errorf("empty the hooks of table %s: %w", tableName, classify(err))
 	}
 	return nil
 }
