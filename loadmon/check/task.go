@@ -82,7 +82,10 @@ func (t *task) direct(s *cluster.Service, inst cluster.Instance, mayExec bool) {
 	switch t.check.Kind() {
 	case "tcp", "http", "grpc":
 		port, found := s.CheckPort()
-		if t.address, found = target(inst, port, found); !found {
+		if found {
+			t.address, found = inst.Target(port)
+		}
+		if !found {
 			t.check = nil // it does not offer that port, and Resolve has said what there is to say
 		}
 	case "exec":
@@ -96,13 +99,6 @@ func (t *task) direct(s *cluster.Service, inst cluster.Instance, mayExec bool) {
 	default:
 		t.check = nil
 	}
-}
-
-func target(inst cluster.Instance, port cluster.Port, found bool) (netip.AddrPort, bool) {
-	if !found {
-		return netip.AddrPort{}, false
-	}
-	return inst.Target(port)
 }
 
 func listeners(s *cluster.Service, inst cluster.Instance) (out []netip.AddrPort) {
