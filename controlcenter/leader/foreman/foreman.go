@@ -105,6 +105,9 @@ func (f *Foreman) once(ctx context.Context) error {
 	if s == nil || ops == nil || ops.Revision < f.wrote || s.Revision < f.wroteOn {
 		return nil // what was written last would be decided again
 	}
+	if behind(s, ops) {
+		return nil
+	}
 	if s.Config != nil && s.Config.Paused {
 		f.pause(ops)
 		return nil
@@ -124,6 +127,17 @@ func (f *Foreman) once(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// behind says whether a service was withdrawn that the snapshot still shows: by it the withdrawal would be taken for that of an
+// older service of the same name, and be forgotten.
+func behind(s *cluster.Snapshot, ops *cluster.Operations) bool {
+	for name, w := range ops.Scaled {
+		if _, published := s.Services.Get(name); published && w.Withdrawn && w.ModRevision > s.Revision {
+			return true
+		}
+	}
+	return false
 }
 
 // write writes decisions, and has nothing decided anew before they are seen.
