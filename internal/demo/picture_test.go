@@ -143,6 +143,11 @@ func TestShowOnATerminal(t *testing.T) {
 	require.Equal(t, []string{"one", "two", `\x1b[2Jhidden and long`, "end"}, seen.lines)
 }
 
+func TestTyped(t *testing.T) {
+	t.Parallel()
+	require.Equal(t, `node drain n2 --reason "a new disk"`, typed([]string{"node", "drain", "n2", "--reason", "a new disk"}))
+}
+
 func TestShowElsewhere(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer

@@ -9,6 +9,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -136,12 +138,23 @@ warm: 1
 
 // weir runs a command of the operator's.
 func (t *tale) weir(ctx context.Context, args ...string) error {
-	t.show.say("           $ weir %s", strings.Join(args, " "))
+	t.show.say("           $ weir %s", typed(args))
 	said, err := exec.CommandContext(ctx, t.options.Program, append(args, "--etcd", t.endpoint())...).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("weir %s: %w: %s", strings.Join(args, " "), err, said)
 	}
 	return nil
+}
+
+// typed is a command's words as somebody would type them.
+func typed(args []string) string {
+	words := slices.Clone(args)
+	for i, word := range words {
+		if strings.Contains(word, " ") {
+			words[i] = strconv.Quote(word)
+		}
+	}
+	return strings.Join(words, " ")
 }
 
 // publish writes the service's file and publishes it.
