@@ -68,7 +68,7 @@ var processRows = []Row{{
 	Target:   "exit_code 4, rules unchanged",
 	Variants: one,
 	Mutation: Mutation{
-		File: "cmd/weir/agent.go", Why: "nothing is locked",
+		File: "cmd/weir/agentlock.go", Why: "nothing is locked",
 		Old: `net.Listen("unix", "@weir-agent")`,
 		New: `net.Listen("tcp", "127.0.0.1:0")`,
 	},

@@ -84,8 +84,8 @@ var kernelRows = []Row{{
 	Variants: []Variant{nftOff},
 	Mutation: Mutation{
 		File: "rules/nft/watch.go", Why: "lost notices are not told",
-		Old: "\t\t\tchanged(rules.Foreign{What: \"notices were lost\", Lost: true})\n",
-		New: "",
+		Old: `Lost: func() { changed(rules.Foreign{What: "notices were lost", Lost: true}) },`,
+		New: "Lost: func() {},",
 	},
 }, {
 	ID:       "B10",
