@@ -92,10 +92,12 @@ func ailing(id string, l cluster.Launched) (cluster.Problem, bool) {
 		p = *l.Problem
 	case l.Phase == cluster.PhaseCrashed:
 		p.What = "it does not run"
+	case l.Phase == cluster.PhaseStarting && l.Exit != "": // one that ends soon after each start is this as often as the other
+		p.What = "it was started again, and is not ready yet"
 	default:
 		return p, false
 	}
-	if l.Phase == cluster.PhaseCrashed {
+	if l.Phase == cluster.PhaseCrashed || l.Phase == cluster.PhaseStarting {
 		if l.Exit != "" && !strings.Contains(p.What, l.Exit) {
 			p.What += "; its last end: " + l.Exit
 		}

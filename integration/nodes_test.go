@@ -68,12 +68,16 @@ func TestNodeDies(t *testing.T) {
 		require.NoError(t, err)
 		return len(gone) == 0
 	})
-	events, err := w.Store.Events(t.Context(), "a")
-	require.NoError(t, err)
 	var what []string
-	for _, e := range events {
-		what = append(what, e.What)
-	}
+	w.Eventually(10*time.Second, "both turns are told of", func() bool {
+		events, err := w.Store.Events(t.Context(), "a")
+		require.NoError(t, err)
+		what = nil
+		for _, e := range events {
+			what = append(what, e.What)
+		}
+		return len(what) >= 2
+	})
 	require.Equal(t, []string{cluster.EventNodeDown, cluster.EventNodeUp}, what)
 }
 

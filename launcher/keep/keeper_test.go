@@ -284,6 +284,29 @@ func TestALookThatBeganBeforeTheEnd(t *testing.T) {
 	})
 }
 
+// One that crashes again and again is starting as often as not: what led there is told all the time.
+func TestACrashIsToldOfUntilItIsReadyAgain(t *testing.T) {
+	inBubble(t, func(n *node) {
+		n.assign(wanted{"a-1": assigned(20000, cluster.WantServing)})
+		n.well(20000, false)
+		n.driver.kill("a-1")
+		for range 2 {
+			n.after(2 * time.Second)
+			l := n.told("a-1")
+			require.Equal(t, cluster.PhaseStarting, l.Phase)
+			require.Equal(t, "exit code 3", l.Exit)
+			require.Equal(t, []string{"out of luck"}, l.Output)
+		}
+		writes := len(n.order())
+		n.after(5 * time.Second)
+		require.Equal(t, writes, len(n.order()), "once")
+		n.well(20000, true)
+		n.after(2 * time.Second)
+		require.Equal(t, cluster.PhaseReady, n.phase("a-1"))
+		require.Empty(t, n.told("a-1").Output)
+	})
+}
+
 func TestADriverThatSeesNothingSaysNothing(t *testing.T) {
 	inBubble(t, func(n *node) {
 		n.assign(wanted{"a-1": assigned(20000, cluster.WantServing)})

@@ -149,8 +149,11 @@ func (w *ward) told(a *cluster.Assignment, n news, phase cluster.Phase, and func
 	}
 	if st := n.status; st != nil {
 		l.PID, l.Starts, l.Exit = st.PID, st.Starts, lastExit(st)
-		if phase == cluster.PhaseCrashed {
+		switch {
+		case phase == cluster.PhaseCrashed, phase == cluster.PhaseStarting && st.State == launcher.Exited:
 			l.Output = st.Output
+		case phase == cluster.PhaseStarting && w.launched.Phase == phase:
+			l.Output = w.launched.Output // of the life before, until this one is ready or told of as late
 		}
 		if len(st.Problems) > 0 {
 			l.Problem = &st.Problems[0]
@@ -161,7 +164,9 @@ func (w *ward) told(a *cluster.Assignment, n news, phase cluster.Phase, and func
 	}
 	if w.stuck != nil {
 		l.Problem = w.stuck.Problem
-		l.Output = append(l.Output, w.stuck.Output...)
+		if len(w.stuck.Output) > 0 {
+			l.Output = w.stuck.Output
+		}
 	}
 	w.fill(&l, n.status, n.now)
 	w.launched = l
