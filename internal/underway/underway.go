@@ -17,13 +17,24 @@ const membarrierGlobal = 1
 const long = 100 * time.Millisecond
 
 // Passed returns when every packet that met the rules as they were at the call has come out of them, or with the context's
-// error. Hooks run inside of an RCU read-side critical section, and membarrier(2) waits until those of now have ended. It does
-// not where processors run without a tick (nohz_full), where there is one only, or where it is forbidden.
-func Passed(ctx context.Context) error {
-	if runtime.NumCPU() > 1 {
-		if _, _, err := unix.Syscall(unix.SYS_MEMBARRIER, membarrierGlobal, 0, 0); err == 0 {
-			return ctx.Err()
-		}
+// error.
+func Passed(ctx context.Context) error { return passed(ctx, barrier) }
+
+// barrier has the kernel wait. Hooks run inside of an RCU read-side critical section, and membarrier(2) returns when those of now
+// have ended: not where there is one processor only, where some run without a tick (nohz_full), or where it is forbidden.
+func barrier() error {
+	if runtime.NumCPU() == 1 {
+		return unix.ENOTSUP
+	}
+	if _, _, err := unix.Syscall(unix.SYS_MEMBARRIER, membarrierGlobal, 0, 0); err != 0 {
+		return err
+	}
+	return nil
+}
+
+func passed(ctx context.Context, barrier func() error) error {
+	if barrier() == nil {
+		return ctx.Err()
 	}
 	select {
 	case <-ctx.Done():
