@@ -15,7 +15,7 @@ import (
 )
 
 // Each of so many transactions is written while somebody lists, follows, or comes back after its member went away.
-const transactions, absences = 3000, 12
+const transactions, absences = 10_000, 12
 
 // Each transaction writes the same number into a service, an instance and a weight. A snapshot in which they differ
 // would be a mix of two of them.
@@ -78,7 +78,7 @@ func watchChecked(t *testing.T, s *Store, check func(*cluster.Snapshot)) *watche
 func write(t *testing.T, s *Store, n int) {
 	t.Helper()
 	service := svc("a", 1)
-	service.Instances[0].Labels = map[string]string{"n": strconv.Itoa(n), "pad": strings.Repeat("x", 1500)}
+	service.Instances[0].Labels = map[string]string{"n": strconv.Itoa(n), "pad": strings.Repeat("x", 500)}
 	instance, err := cluster.ParseInstance("192.168.7.7:80")
 	require.NoError(t, err)
 	instance.Labels = map[string]string{"n": strconv.Itoa(n)}
