@@ -53,7 +53,7 @@ func (k *Keeper) speaker(id string) (*ward, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	a := w.mailbox.assignment
-	if a == nil || a.Wanted != cluster.WantServing && a.Wanted != cluster.WantStandby {
+	if a == nil || !a.Wanted.Kept() {
 		return nil, fmt.Errorf("%w, or it is on its way out", words.ErrUnknown)
 	}
 	return w, nil
