@@ -62,8 +62,14 @@ func New(o Options) (*Driver, error) {
 	return d, nil
 }
 
-// Close gives the tables up without touching them.
-func (d *Driver) Close() error { return errors.Join(d.conn.CloseLasting(), d.counts.close()) }
+// Close gives the tables up without touching them. When it returns without an error another process can have them.
+func (d *Driver) Close() error {
+	err := errors.Join(d.conn.CloseLasting(), d.counts.close())
+	if d.owning {
+		err = errors.Join(err, released(d.netns, d.portID))
+	}
+	return err
+}
 
 // Name is nft.
 func (d *Driver) Name() string { return "nft" }
