@@ -161,7 +161,7 @@ func TestTwoPublishersOneVIP(t *testing.T) {
 
 func TestCommitUnreachable(t *testing.T) {
 	t.Parallel()
-	s := open(t, "http://"+port(t))
+	s := open(t, "http://"+lab.Loopback().String())
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
 	_, err := s.Commit(ctx, cluster.Publish{Service: svc("a", 1)})

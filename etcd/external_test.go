@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/internal/lab"
 )
 
 // The server that Debian 12 ships, 3.4: another watch and transaction code than the one we embed.
@@ -17,7 +18,7 @@ func TestTheEtcdOfTheDistribution(t *testing.T) {
 	if err != nil {
 		t.Skip("etcd is not installed")
 	}
-	client, peer := "http://"+port(t), "http://"+port(t)
+	client, peer := "http://"+lab.Loopback().String(), "http://"+lab.Loopback().String()
 	c := exec.Command(binary, "--data-dir", t.TempDir(), "--listen-client-urls", client, "--advertise-client-urls", client,
 		"--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", "default="+peer)
 	require.NoError(t, c.Start())

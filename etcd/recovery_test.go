@@ -2,8 +2,6 @@ package etcd
 
 import (
 	"fmt"
-	"net"
-	"net/netip"
 	"os"
 	"strings"
 	"testing"
@@ -15,15 +13,6 @@ import (
 	"github.com/weir-lb/weir/cluster"
 	"github.com/weir-lb/weir/internal/lab"
 )
-
-// port is one that is free: for a server that has to come back at the same place.
-func port(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", netip.AddrPortFrom(lab.Loopback(), 0).String())
-	require.NoError(t, err)
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
-}
 
 // away waits until the store says that etcd is away.
 func away(t *testing.T, s *Store) {
@@ -67,7 +56,7 @@ func TestCompactionWhileAway(t *testing.T) {
 
 func TestWatchSurvivesRestartOfEtcd(t *testing.T) {
 	t.Parallel()
-	dir, listen := t.TempDir(), port(t)
+	dir, listen := t.TempDir(), lab.Loopback().String()
 	e := serve(t, dir, listen)
 	s := open(t, e.Endpoint())
 	w := watch(t, s, quick)
@@ -88,7 +77,7 @@ func TestWatchSurvivesRestartOfEtcd(t *testing.T) {
 
 func TestWipedStoreIsDetectedByItsRevision(t *testing.T) {
 	t.Parallel()
-	listen := port(t)
+	listen := lab.Loopback().String()
 	e := serve(t, t.TempDir(), listen)
 	s := open(t, e.Endpoint())
 	w := watch(t, s, quick)
@@ -203,7 +192,7 @@ func TestMalformedValuesHarmOnlyThemselves(t *testing.T) {
 
 func TestQuietWhileEtcdIsAway(t *testing.T) {
 	t.Parallel()
-	p := forward(t, "http://"+port(t)) // accepts, then closes: it counts the attempts
+	p := forward(t, "http://"+lab.Loopback().String()) // accepts, then closes: it counts the attempts
 	s := open(t, p.endpoint())
 	watch(t, s, WatchOptions{})
 	require.Eventually(t, func() bool { return p.Accepted() >= 3 }, soon, 10*time.Millisecond)

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -119,6 +120,9 @@ func TestAgentDoctor(t *testing.T) {
 	require.Equal(t, "fail", found["rules"].Severity)
 	require.Equal(t, "warn", found["forwarding"].Severity)
 	require.NoError(t, lock.Close())
+	require.Eventually(t, func() bool { // once no child is left that another test was starting and that has the lock, too
+		return b.findings(t, doctor...)["agent"].Severity == "fail"
+	}, time.Minute, 10*time.Millisecond)
 	checked := b.weir(t, append(doctor, "--check")...)
 	require.Equal(t, 7, checked.code)
 	require.Contains(t, checked.out, "fail  agent: no agent runs in this network namespace\n      why: ")

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/internal/lab"
 	"github.com/weir-lb/weir/launcher/keep"
 )
 
@@ -44,7 +45,7 @@ func TestLauncherAsksEtcd(t *testing.T) {
 
 	works := func(flags ...string) {
 		t.Helper()
-		address := freePort(t)
+		address := lab.Loopback().String()
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		ended := make(chan int, 1)

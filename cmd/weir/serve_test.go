@@ -7,26 +7,18 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/netip"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/weir-lb/weir/cluster"
 	"github.com/weir-lb/weir/etcd"
 	"github.com/weir-lb/weir/etcd/embedded"
 	"github.com/weir-lb/weir/internal/lab"
+	"github.com/weir-lb/weir/launcher/process"
 )
-
-// freePort is an address on loopback that nobody listens on, and that nobody else is given meanwhile.
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", netip.AddrPortFrom(lab.Loopback(), 0).String())
-	require.NoError(t, err)
-	defer l.Close()
-	return l.Addr().String()
-}
 
 // Two control centers: one leads, both are ready; when that one stops the other leads. All with the commands themselves.
 func TestServe(t *testing.T) {
@@ -35,7 +27,7 @@ func TestServe(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(server.Close)
 	serve := func(name string) (get func(page string) (int, string), stop func() int) {
-		pages := freePort(t)
+		pages := lab.Loopback().String()
 		ctx, cancel := context.WithCancel(t.Context())
 		code := make(chan int, 1)
 		go func() {
@@ -100,7 +92,8 @@ func TestServe(t *testing.T) {
 // A control center with an etcd of its own needs nothing else; a second one on its data is turned away.
 func TestServeWithItsOwnEtcd(t *testing.T) {
 	t.Parallel()
-	dir, clients := t.TempDir(), "http://"+freePort(t)
+	dir, at := t.TempDir(), lab.Loopback()
+	clients := "http://" + at.String()
 	serve := func(ctx context.Context, talk io.Writer) int {
 		a := newApp(nil, io.Discard, talk)
 		return a.execute(ctx, []string{"weir", "controlcenter", "serve", "--name", "cc1", "--listen=", "--embedded", "--data-dir", dir, "--listen-client-urls", clients})
@@ -121,6 +114,11 @@ func TestServeWithItsOwnEtcd(t *testing.T) {
 		require.Contains(t, talk.String(), "another process uses the data directory")
 		cancel()
 		require.Zero(t, <-code)
+		require.Eventually(t, func() bool { // once no child is left that another test was starting and that has the listener, too
+			busy, err := process.Busy(cluster.TCP, at.Port())
+			require.NoError(t, err)
+			return !busy
+		}, 30*time.Second, 10*time.Millisecond)
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"net"
-	"net/netip"
 	"testing"
 	"time"
 
@@ -19,18 +18,11 @@ import (
 // three members that listen on loopback.
 func three(t *testing.T) []Member {
 	t.Helper()
-	urls, anywhere := make([]string, 6), netip.AddrPortFrom(lab.Loopback(), 0).String()
-	for i := range urls {
-		l, err := net.Listen("tcp", anywhere)
-		require.NoError(t, err)
-		defer l.Close() // all of them at the end, so that no address is given twice
-		urls[i] = "http://" + l.Addr().String()
-	}
 	members := make([]Member, 3)
 	var list []Peer
 	for i, name := range []string{"a", "b", "c"} {
-		list = append(list, Peer{name, urls[i]})
-		members[i] = Member{Name: name, Dir: t.TempDir(), Clients: []string{urls[3+i]}, NoSync: true, Logger: slog.New(slog.DiscardHandler)}
+		list = append(list, Peer{name, "http://" + lab.Loopback().String()})
+		members[i] = Member{Name: name, Dir: t.TempDir(), Clients: []string{"http://" + lab.Loopback().String()}, NoSync: true, Logger: slog.New(slog.DiscardHandler)}
 	}
 	for i := range members {
 		members[i].Cluster = list

@@ -42,7 +42,7 @@ func get(conn net.Conn) (string, error) {
 // A port that is taken is no reason to give up.
 func TestServerTriesAgain(t *testing.T) {
 	t.Parallel()
-	taken, err := net.Listen("tcp", netip.AddrPortFrom(lab.Loopback(), 0).String())
+	taken, err := net.Listen("tcp", lab.Loopback().String())
 	require.NoError(t, err)
 	s := newServer(greet, taken.Addr().(*net.TCPAddr).AddrPort())
 	require.ErrorContains(t, s.Open(), "address already in use")

@@ -2,7 +2,6 @@ package lab
 
 import (
 	"net"
-	"net/netip"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -13,7 +12,7 @@ func TestLoopback(t *testing.T) {
 	t.Parallel()
 	a, b := Loopback(), Loopback()
 	require.NotEqual(t, a, b)
-	l, err := net.Listen("tcp", netip.AddrPortFrom(a, 0).String())
+	l, err := net.Listen("tcp", a.String())
 	require.NoError(t, err)
 	defer l.Close()
 	c, err := net.Dial("tcp", l.Addr().String())
