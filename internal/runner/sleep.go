@@ -7,12 +7,12 @@ import (
 
 // Sleep waits and says true; when the context ends first, it says false at once.
 func Sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
+	at, stop := After(d)
+	defer stop()
 	select {
 	case <-ctx.Done():
 		return false
-	case <-timer.C:
+	case <-at:
 		return true
 	}
 }

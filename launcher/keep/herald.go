@@ -88,14 +88,14 @@ func (h *herald) run(ctx context.Context) error {
 			}
 			continue
 		}
-		timer := time.NewTimer(wait)
+		at, stop := runner.After(wait)
 		select {
 		case <-ctx.Done():
-			timer.Stop()
+			stop()
 			return nil
 		case <-h.wake:
-			timer.Stop()
-		case <-timer.C:
+			stop()
+		case <-at:
 		}
 	}
 }

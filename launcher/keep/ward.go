@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/internal/runner"
 	"github.com/weir-lb/weir/launcher"
 )
 
@@ -118,14 +119,14 @@ func (w *ward) run(ctx context.Context) {
 		if done {
 			return
 		}
-		timer := time.NewTimer(again)
+		at, stop := runner.After(again)
 		select {
 		case <-ctx.Done():
-			timer.Stop()
+			stop()
 			return
 		case <-w.wake:
-			timer.Stop()
-		case <-timer.C:
+			stop()
+		case <-at:
 		}
 	}
 }

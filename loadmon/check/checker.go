@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/internal/runner"
 )
 
 // Options say where a Checker runs and what it may do.
@@ -162,18 +163,17 @@ func (c *Checker) Run(ctx context.Context) error {
 	var watching sync.WaitGroup
 	defer watching.Wait() // before the probes, which it starts
 	watching.Go(func() { c.watch(ctx, &probes) })
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for {
+	for ctx.Err() == nil {
+		c.round(ctx, &probes)
+		at, stop := runner.After(c.sleep())
 		select {
 		case <-ctx.Done():
-			return nil
-		case <-timer.C:
+		case <-at:
 		case <-c.kicked:
 		}
-		c.round(ctx, &probes)
-		timer.Reset(c.sleep())
+		stop()
 	}
+	return nil
 }
 
 // due is a check that is to be made now.
