@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/internal/runner"
 	"github.com/weir-lb/weir/launcher"
 )
 
@@ -39,9 +40,7 @@ func (d *slow) Ensure(ctx context.Context, spec launcher.Spec) error {
 		defer d.mu.Unlock()
 		d.now--
 	}()
-	select {
-	case <-time.After(takes):
-	case <-ctx.Done():
+	if !runner.Sleep(ctx, takes) {
 		return ctx.Err()
 	}
 	if err != nil {

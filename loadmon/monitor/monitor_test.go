@@ -17,6 +17,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/internal/runner"
 	"github.com/weir-lb/weir/loadmon"
 )
 
@@ -68,12 +69,8 @@ func (s *sampler) Sample(ctx context.Context, locals []loadmon.Local, now time.T
 	s.mu.Lock()
 	takes := s.takes
 	s.mu.Unlock()
-	if takes > 0 {
-		select {
-		case <-time.After(takes):
-		case <-ctx.Done():
-			return loadmon.Report{}, ctx.Err()
-		}
+	if !runner.Sleep(ctx, takes) {
+		return loadmon.Report{}, ctx.Err()
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
