@@ -2,11 +2,13 @@ package ipt
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/weir-lb/weir/rules"
 	"github.com/weir-lb/weir/rules/rulestest"
@@ -143,6 +145,27 @@ func TestWatch(t *testing.T) {
 			require.NoError(t, <-ended)
 		})
 	}
+}
+
+// Whoever looks at the sizes at the end of a write does not find what we wrote ourselves.
+func TestOurOwnSizesAreKnown(t *testing.T) {
+	t.Parallel()
+	d := New(Options{Variant: Legacy, NetNS: rulestest.Namespace(t)})
+	ctx, stop := context.WithCancel(t.Context())
+	var looking errgroup.Group
+	looking.Go(func() error {
+		for ctx.Err() == nil {
+			if where, err := d.resized(); err != nil || where != nil {
+				return fmt.Errorf("%v has another size (%v)", where, err)
+			}
+		}
+		return nil
+	})
+	for i := range 20 {
+		rulestest.Install(t, d, rulestest.Ruleset(rules.Options{NoTables: true}, rulestest.Service("a", "10.10.1.1 fd10::1", 80, []string{"192.168.10.1:80", "[fd00::1]:80"}[:1+i%2]...)))
+	}
+	stop()
+	require.NoError(t, looking.Wait())
 }
 
 // More notices than fit: Watch says that some were lost, so that everything is looked at.

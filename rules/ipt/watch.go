@@ -85,19 +85,24 @@ func (d *Driver) writes() (done func()) {
 	d.writing = true
 	return func() {
 		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.settled() // before anybody else looks
 		d.writing = false
-		d.mu.Unlock()
-		d.settle()
 	}
 }
 
-// settle takes the sizes of the tables as those that we left or have just read.
+// settle takes the sizes of the tables as those that we have just read.
 func (d *Driver) settle() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.settled()
+}
+
+// settled takes the sizes of the tables as those that we know. The caller holds the lock.
+func (d *Driver) settled() {
 	if d.variant != Legacy {
 		return
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
 	if now, err := d.measure(); err == nil {
 		d.sizes = now
 	}
