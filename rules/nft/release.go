@@ -17,13 +17,14 @@ func released(netns int, portID uint32) error {
 	defer func() { _ = conn.CloseLasting() }()
 	const patience, pause = time.Second, time.Millisecond
 	for end := time.Now().Add(patience); ; time.Sleep(pause) {
+		last := time.Now().After(end) // asked before the look: this process may be held up behind it
 		owned, err := owns(conn, portID)
 		switch {
 		case err != nil:
 			return fmt.Errorf("see whether the tables are given up: %w", err)
 		case !owned:
 			return nil
-		case time.Now().After(end):
+		case last:
 			return fmt.Errorf("the tables still belong to netlink port %d, %s after it was closed: a process that was started from this one has it, too", portID, patience)
 		}
 	}
