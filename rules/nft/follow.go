@@ -160,23 +160,31 @@ type trail struct {
 	frontend cluster.Frontend
 	open     map[uint32]*passage
 	seen     func(rules.Attempt)
+	last     time.Time     // when it was read last
+	clock    time.Duration // how long it is read, see tick
 }
 
 // passage is a packet on its way.
 type passage struct {
 	rules.Attempt
-	ours    bool // our rules were asked: it is the first packet of a connection
+	begun   time.Duration // by the trail's clock
+	ours    bool          // our rules were asked: it is the first packet of a connection
 	decided bool
 }
 
-// patience is how long a packet may take from hook to hook before it counts as lost in between.
-const patience = time.Second
+// patience is how long a packet may take from hook to hook before it counts as lost in between, and beat the longest time
+// from one reading to the next.
+const (
+	patience = time.Second
+	beat     = patience / 4
+)
 
 func (r *trail) read(ctx context.Context, conn *netlink.Conn, o rules.FollowOptions) error {
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
+	r.last = time.Now()
 	for ctx.Err() == nil {
-		_ = conn.SetReadDeadline(time.Now().Add(patience / 2))
+		_ = conn.SetReadDeadline(time.Now().Add(beat))
 		if ctx.Err() != nil {
 			break
 		}
@@ -200,7 +208,7 @@ func (r *trail) read(ctx context.Context, conn *netlink.Conn, o rules.FollowOpti
 				r.add(t)
 			}
 		}
-		r.giveUp(time.Now())
+		r.tick(time.Now())
 	}
 	return nil
 }
@@ -211,7 +219,7 @@ func (r *trail) add(t traced) {
 	switch {
 	case t.table == r.table && (t.chain == "prerouting" || t.chain == "output"):
 		if t.kind == unix.NFT_TRACETYPE_RULE && t.packet.valid() {
-			r.open[t.id] = &passage{Attempt: rules.Attempt{At: time.Now(), Frontend: r.frontend, Client: t.packet.from, Local: t.chain == "output"}}
+			r.open[t.id] = &passage{begun: r.clock, Attempt: rules.Attempt{At: time.Now(), Frontend: r.frontend, Client: t.packet.from, Local: t.chain == "output"}}
 		}
 	case p == nil:
 	case t.table == r.table:
@@ -269,10 +277,13 @@ func (r *trail) close(id uint32) {
 	}
 }
 
-// giveUp tells of packets that left no further sign: a route was missing, or something that is no chain took them.
-func (r *trail) giveUp(now time.Time) {
+// tick tells of packets that left no further sign: a route was missing, or something that is no chain took them. The time in
+// which this process did not run counts for next to nothing, since their messages wait in the socket meanwhile.
+func (r *trail) tick(now time.Time) {
+	r.clock += min(now.Sub(r.last), beat)
+	r.last = now
 	for id, p := range r.open {
-		if now.Sub(p.At) > patience {
+		if r.clock-p.begun > patience {
 			p.Outcome = rules.Unclear
 			p.Steps = append(p.Steps, rules.Step{Chain: "-", What: "nothing more was seen of it: perhaps there is no route to where it was sent"})
 			r.close(id)

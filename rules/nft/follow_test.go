@@ -1,6 +1,7 @@
 package nft
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"net/netip"
@@ -194,12 +195,32 @@ func TestFollowKilled(t *testing.T) {
 	said, err := cmd.StderrPipe()
 	require.NoError(t, err)
 	require.NoError(t, host.Start(cmd))
-	_, err = said.Read(make([]byte, 5))
-	require.NoError(t, err)
+	lines := bufio.NewScanner(said)
+	for lines.Scan() && lines.Text() != "ready" { // whatever else is said there
+	}
+	require.Equal(t, "ready", lines.Text())
 	require.Contains(t, listing(t, int(host.Netns())), "table ip weir-trace-")
 	require.NoError(t, cmd.Process.Kill())
 	_ = cmd.Wait()
 	require.Eventually(t, func() bool { return listing(t, int(host.Netns())) == before }, 20*time.Second, 10*time.Millisecond, "something is left")
+}
+
+// A packet of which nothing more comes is told of in the end; one whose messages nobody has read so far is waited for.
+func TestFollowWaitsForWhatIsNotRead(t *testing.T) {
+	t.Parallel()
+	var seen []rules.Attempt
+	now := time.Now()
+	r := trail{open: map[uint32]*passage{1: {ours: true}}, seen: func(a rules.Attempt) { seen = append(seen, a) }, last: now}
+	now = now.Add(time.Minute)
+	r.tick(now)
+	require.Empty(t, seen, "this process did not run")
+	for range patience / beat {
+		now = now.Add(beat)
+		r.tick(now)
+	}
+	require.Len(t, seen, 1)
+	require.Equal(t, rules.Unclear, seen[0].Outcome)
+	require.Empty(t, r.open)
 }
 
 func FuzzDecodeTrace(f *testing.F) {
