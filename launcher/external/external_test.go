@@ -14,14 +14,15 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/internal/lab"
 	"github.com/weir-lb/weir/launcher"
 	"github.com/weir-lb/weir/launcher/external"
 	"github.com/weir-lb/weir/launcher/launchertest"
 )
 
-// listen is an instance that somebody else runs.
+// listen is an instance that somebody else runs, at a place that nobody else comes to while it is away.
 func listen(t testing.TB, id string) (launcher.Spec, net.Listener) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", lab.Loopback().String())
 	require.NoError(t, err)
 	t.Cleanup(func() { l.Close() })
 	at := l.Addr().(*net.TCPAddr).AddrPort()
