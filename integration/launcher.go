@@ -69,7 +69,8 @@ func (w *World) Launched(name string, f cluster.Frontend, change func(*cluster.S
 	command, err := lab.LaunchedCommand()
 	require.NoError(w.t, err)
 	s := Service(name, f)
-	s.Run = &cluster.Run{Command: command, User: "root", Grace: cluster.Duration(5 * time.Second)}
+	// It names nobody to run as: the launchers were given one by --user.
+	s.Run = &cluster.Run{Command: command, Grace: cluster.Duration(5 * time.Second)}
 	if change != nil {
 		change(s)
 	}

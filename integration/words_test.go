@@ -265,7 +265,7 @@ func (c *crowd) publishBad() {
 // tellsOfBad requires a clear word, with the last output, of each service that goes wrong.
 func (c *crowd) tellsOfBad() {
 	for service, want := range map[string]struct{ what, output string }{
-		"missing": {"no such file or directory", ""},
+		"missing": {"is not there", ""},
 		"ends":    {"its last end: exit code 3", "out of luck"},
 		"never":   {"it runs, and is not ready after 10s", "still loading"},
 		"forks":   {"its first process ended and left others, which were ended too", "forked"},

@@ -36,7 +36,7 @@ func (o *launcherOptions) hands(list *allow.List) (*hands, error) {
 			h.close()
 			return nil, err
 		}
-		h.drivers[name] = list.Guard(name, d)
+		h.drivers[name] = list.Guard(name, o.user, d)
 	}
 	return h, nil
 }

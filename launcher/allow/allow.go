@@ -11,9 +11,11 @@
 package allow
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -64,7 +66,10 @@ func (l *List) Check(driver string, spec launcher.Spec) (launcher.Spec, []cluste
 	if len(spec.Command) == 0 {
 		return spec, problems // nothing runs here, so nothing runs as anybody
 	}
-	if !slices.Contains(l.Users, spec.User) {
+	switch {
+	case spec.User == "":
+		refuse("user", "is not given, and the launcher has no --user", "name one of the users in the launcher's list, or give the launcher one by --user")
+	case !slices.Contains(l.Users, spec.User):
 		refuse("user", fmt.Sprintf("%q is not allowed on this node", plain.Line(spec.User, 80)), "name one of the users in the launcher's list")
 	}
 	for _, p := range []struct {
@@ -75,13 +80,19 @@ func (l *List) Check(driver string, spec launcher.Spec) (launcher.Spec, []cluste
 			continue // the root directory, of which an instance sees what its user may see
 		}
 		resolved, why := l.resolve(p.path)
-		if why != "" {
+		switch {
+		case why == missing:
+			refuse(p.field, fmt.Sprintf("%q is not there", plain.Line(p.path, 200)), "install it on this node, or name another")
+		case why != "":
 			refuse(p.field, why, "put it below one of the paths in the launcher's list")
 		}
 		*p.resolved = resolved
 	}
 	return spec, problems
 }
+
+// missing is why a path of which nothing is there cannot be run: it may well lie below one that is allowed.
+const missing = "it is not there"
 
 // resolve follows all links of a path and says why what it leads to is not allowed, or "".
 func (l *List) resolve(path string) (resolved, why string) {
@@ -90,6 +101,9 @@ func (l *List) resolve(path string) (resolved, why string) {
 		return "", fmt.Sprintf("%q is not an absolute path without ..", shown)
 	}
 	resolved, err := filepath.EvalSymlinks(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", missing
+	}
 	if err != nil {
 		return "", fmt.Sprintf("%q cannot be looked at: %v", shown, errors.Unwrap(err))
 	}
@@ -110,19 +124,24 @@ func within(path, prefix string) bool {
 }
 
 // Guard is a driver that starts only what the list allows. It stops and lists everything: what was allowed once has to
-// be seen and ended.
-func (l *List) Guard(name string, driver launcher.Driver) launcher.Driver {
-	return &guard{list: l, name: name, driver: driver, nodes: make(chan struct{}, 1)}
+// be seen and ended. A program whose Spec names nobody runs as the user given here, who has to be on the list as any other;
+// "": it is refused.
+func (l *List) Guard(name, user string, driver launcher.Driver) launcher.Driver {
+	return &guard{list: l, name: name, user: user, driver: driver, nodes: make(chan struct{}, 1)}
 }
 
 type guard struct {
 	list   *List
 	name   string
+	user   string // of a program that names nobody
 	driver launcher.Driver
 	nodes  chan struct{} // held by whoever acquires one: they are counted
 }
 
 func (g *guard) Ensure(ctx context.Context, spec launcher.Spec) error {
+	if len(spec.Command) > 0 {
+		spec.User = cmp.Or(spec.User, g.user)
+	}
 	resolved, problems := g.list.Check(g.name, spec)
 	if err := launcher.Refuse(problems); err != nil {
 		return err

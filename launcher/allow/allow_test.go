@@ -52,7 +52,7 @@ func TestCheck(t *testing.T) {
 		"another service":               {change: func(s *launcher.Spec) { s.Service = "shop2" }, want: `service: "shop2" is not allowed`},
 		"another user":                  {change: func(s *launcher.Spec) { s.User = "root" }, want: `user: "root" is not allowed`},
 		"root by its number":            {change: func(s *launcher.Spec) { s.User = "0" }, want: `user: "0" is not allowed`},
-		"no user":                       {change: func(s *launcher.Spec) { s.User = "" }, want: `user: "" is not allowed`},
+		"no user":                       {change: func(s *launcher.Spec) { s.User = "" }, want: "user: is not given, and the launcher has no --user"},
 		"outside":                       {change: func(s *launcher.Spec) { s.Command[0] = root + "/outside/server" }, want: "command[0]: is not allowed"},
 		"a name that begins alike":      {change: func(s *launcher.Spec) { s.Command[0] = root + "/opt/apps-evil/server" }, want: "command[0]: is not allowed"},
 		"a link that stays":             {change: func(s *launcher.Spec) { s.Command[0] = apps + "/inside" }},
@@ -60,8 +60,8 @@ func TestCheck(t *testing.T) {
 		"a link that leads out":         {change: func(s *launcher.Spec) { s.Command[0] = apps + "/escape" }, want: "command[0]: leads to"},
 		"below a link that leads out":   {change: func(s *launcher.Spec) { s.Command[0] = apps + "/dir/server" }, want: "command[0]: leads to"},
 		"a link to itself":              {change: func(s *launcher.Spec) { s.Command[0] = apps + "/round" }, want: "command[0]: cannot be looked at"},
-		"a link to nothing":             {change: func(s *launcher.Spec) { s.Command[0] = apps + "/gone" }, want: "command[0]: cannot be looked at"},
-		"not there":                     {change: func(s *launcher.Spec) { s.Command[0] = apps + "/none" }, want: "command[0]: cannot be looked at"},
+		"a link to nothing":             {change: func(s *launcher.Spec) { s.Command[0] = apps + "/gone" }, want: "command[0]: is not there"},
+		"not there":                     {change: func(s *launcher.Spec) { s.Command[0] = apps + "/none" }, want: "command[0]: is not there"},
 		"..":                            {change: func(s *launcher.Spec) { s.Command[0] = apps + "/../../outside/server" }, want: "command[0]: absolute path without .."},
 		".. that would stay":            {change: func(s *launcher.Spec) { s.Command[0] = apps + "/bin/../bin/server" }, want: "command[0]: absolute path without .."},
 		"relative":                      {change: func(s *launcher.Spec) { s.Command[0] = "server" }, want: "command[0]: absolute path without .."},
@@ -104,11 +104,12 @@ func TestCheck(t *testing.T) {
 // recorder is a driver that notes what it is asked for.
 type recorder struct {
 	asked []string
+	users []string // of those to ensure
 	there []launcher.Status
 }
 
 func (r *recorder) Ensure(_ context.Context, spec launcher.Spec) error {
-	r.asked = append(r.asked, "ensure "+spec.Resolved.Program)
+	r.asked, r.users = append(r.asked, "ensure "+spec.Resolved.Program), append(r.users, spec.User)
 	return nil
 }
 
@@ -127,7 +128,7 @@ func TestGuard(t *testing.T) {
 	root := tree(t)
 	list := &allow.List{Drivers: []string{"process"}, Users: []string{"app"}, Paths: []string{root + "/opt/apps"}, Services: []string{"shop"}}
 	r := &recorder{}
-	d := list.Guard("process", r)
+	d := list.Guard("process", "", r)
 	spec := launcher.Spec{ID: "a", Service: "shop", User: "app", Command: []string{root + "/opt/apps/inside"}}
 	require.NoError(t, d.Ensure(t.Context(), spec))
 	spec.Service = "other"
@@ -140,16 +141,34 @@ func TestGuard(t *testing.T) {
 	require.Equal(t, []string{"ensure " + root + "/opt/apps/bin/server", "stop b", "list"}, r.asked)
 }
 
+// TestGuardOfAUser says who programs run as that name nobody. It is somebody who is allowed, or they do not run.
+func TestGuardOfAUser(t *testing.T) {
+	t.Parallel()
+	root := tree(t)
+	list := &allow.List{Drivers: []string{"process", "external"}, Users: []string{"app", "web"}, Paths: []string{root + "/opt/apps"}, Services: []string{"shop"}}
+	r := &recorder{}
+	spec := launcher.Spec{ID: "a", Service: "shop", Command: []string{root + "/opt/apps/inside"}}
+	require.ErrorContains(t, list.Guard("process", "", r).Ensure(t.Context(), spec), "user: is not given, and the launcher has no --user")
+	require.ErrorContains(t, list.Guard("process", "root", r).Ensure(t.Context(), spec), `user: "root" is not allowed on this node`)
+	require.Empty(t, r.users)
+	require.NoError(t, list.Guard("process", "app", r).Ensure(t.Context(), spec))
+	spec.User = "web"
+	require.NoError(t, list.Guard("process", "app", r).Ensure(t.Context(), spec), "its own word counts")
+	spec.Command, spec.User = nil, ""
+	require.NoError(t, list.Guard("external", "app", r).Ensure(t.Context(), spec), "nothing runs, so nothing runs as anybody")
+	require.Equal(t, []string{"app", "web", ""}, r.users)
+}
+
 // TestGuardCountsMachines also against a leader that asks for more than the node's owner permits.
 func TestGuardCountsMachines(t *testing.T) {
 	t.Parallel()
 	r := &recorder{there: []launcher.Status{{ID: "a"}, {Kind: cluster.KindNode, ID: "n7"}}}
 	list := &allow.List{Drivers: []string{"hook"}, Services: []string{"*"}}
 	spec := launcher.Spec{Kind: cluster.KindNode, ID: "n8", Service: "shop"}
-	err := list.Guard("hook", r).Ensure(t.Context(), spec)
+	err := list.Guard("hook", "", r).Ensure(t.Context(), spec)
 	require.ErrorContains(t, err, "no machines may be acquired by this node")
 	list.Nodes = &allow.Nodes{Most: 1}
-	d := list.Guard("hook", r)
+	d := list.Guard("hook", "", r)
 	err = d.Ensure(t.Context(), spec)
 	require.ErrorIs(t, err, launcher.ErrRefused)
 	require.ErrorContains(t, err, "1 machines are acquired, as many as are allowed")
