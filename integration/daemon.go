@@ -57,9 +57,13 @@ func (d *Daemon) Start() {
 	}()
 }
 
-// Signal sends the process a signal that does not end it.
+// Signal sends the process a signal that does not end it. One that is to stop stands still on return.
 func (d *Daemon) Signal(signal syscall.Signal) {
 	d.w.t.Helper()
+	if signal == syscall.SIGSTOP {
+		require.NoError(d.w.t, lab.Freeze(d.cmd.Process))
+		return
+	}
 	require.NoError(d.w.t, d.cmd.Process.Signal(signal))
 }
 

@@ -141,14 +141,15 @@ func (e *Member) Kill() {
 }
 
 // Freeze stops the member: it keeps its connections and says nothing.
-func (e *Member) Freeze() { e.signal(syscall.SIGSTOP) }
+func (e *Member) Freeze() {
+	e.of.t.Helper()
+	require.NoError(e.of.t, lab.Freeze(e.cmd.Process))
+}
 
 // Thaw lets it go on.
-func (e *Member) Thaw() { e.signal(syscall.SIGCONT) }
-
-func (e *Member) signal(s syscall.Signal) {
+func (e *Member) Thaw() {
 	e.of.t.Helper()
-	require.NoError(e.of.t, e.cmd.Process.Signal(s))
+	require.NoError(e.of.t, e.cmd.Process.Signal(syscall.SIGCONT))
 }
 
 // CPU is the processor time that the member has used so far.

@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -103,7 +104,9 @@ func (w *World) refused(from *lab.Host, f cluster.Frontend, patience time.Durati
 	var out refusal
 	err := from.Do(func() error {
 		start := time.Now()
-		conn, err := net.DialTimeout(f.Proto.String(), Address(f).String(), patience)
+		ctx, cancel := context.WithTimeout(w.t.Context(), patience)
+		defer cancel()
+		conn, err := Load(f, 1).Dial(ctx) // in UDP a port that was used before would be an old flow, which is neither refused nor counted
 		if err == nil {
 			_ = conn.SetDeadline(start.Add(patience))
 			if _, err = conn.Write([]byte("hello")); err == nil {

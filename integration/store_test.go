@@ -120,7 +120,7 @@ func TestCompaction(t *testing.T) {
 			if away == "dead" {
 				a.Kill()
 			} else {
-				require.NoError(t, a.cmd.Process.Signal(syscall.SIGSTOP))
+				a.Signal(syscall.SIGSTOP)
 			}
 			client, err := w.Store.Client()
 			require.NoError(t, err)
@@ -137,7 +137,7 @@ func TestCompaction(t *testing.T) {
 			if away == "dead" {
 				a.Start()
 			} else {
-				require.NoError(t, a.cmd.Process.Signal(syscall.SIGCONT))
+				a.Signal(syscall.SIGCONT)
 			}
 			a.AwaitRevision(revision, 15*time.Second)
 			require.Equal(t, want, w.Slots(w.Nodes[0]))

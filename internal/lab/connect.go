@@ -27,7 +27,7 @@ func (l Load) connect(ctx context.Context) (id string, took time.Duration, err e
 	ctx, cancel := context.WithTimeout(ctx, l.Timeout)
 	defer cancel()
 	start := time.Now()
-	conn, err := l.dial(ctx)
+	conn, err := l.Dial(ctx)
 	if err != nil {
 		return "", 0, err
 	}
@@ -50,7 +50,9 @@ func (l Load) connect(ctx context.Context) (id string, took time.Duration, err e
 // the kernel still knows the flow, and be no new connection to it.
 var flows atomic.Uint32
 
-func (l Load) dial(ctx context.Context) (conn net.Conn, err error) {
+// Dial opens one connection of the load, from a thread that is inside the namespace. One of UDP is new to every kernel that it
+// passes: its source port is its own.
+func (l Load) Dial(ctx context.Context) (conn net.Conn, err error) {
 	for {
 		conn, err = l.dialer().DialContext(ctx, l.Network, l.Frontend.String())
 		if l.Network != "udp" || !errors.Is(err, unix.EADDRINUSE) {

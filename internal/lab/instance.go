@@ -8,7 +8,13 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
+
+// heldFor bounds how long the child of end may take, on a machine that has much else to do.
+const heldFor = 5 * time.Second
 
 // Instance is a server in this process, with its sockets in a namespace.
 //
@@ -47,6 +53,9 @@ func (s *Instance) listen(address string) error {
 	}
 	s.sockets = append(s.sockets, ln)
 	pc, err := s.ns.ListenPacket("udp", address)
+	for begin := time.Now(); errors.Is(err, unix.EADDRINUSE) && time.Since(begin) < heldFor; time.Sleep(time.Millisecond) {
+		pc, err = s.ns.ListenPacket("udp", address)
+	}
 	if err != nil {
 		return err
 	}
@@ -61,6 +70,17 @@ func (s *Instance) ID() string { return s.id }
 
 // Accepted returns the number of TCP connections taken so far.
 func (s *Instance) Accepted() int { return int(s.accepted.Load()) }
+
+// end closes a socket. A child that is just being started holds it, too, until it comes to its own program: a listener listens
+// no more all the same.
+func end(c io.Closer) error {
+	if ln, ok := c.(*net.TCPListener); ok {
+		if raw, err := ln.SyscallConn(); err == nil {
+			_ = raw.Control(func(fd uintptr) { _ = unix.Shutdown(int(fd), unix.SHUT_RDWR) })
+		}
+	}
+	return c.Close()
+}
 
 // Close closes all sockets, connections included, and waits for the goroutines. It may be called more than once.
 func (s *Instance) Close() error {
@@ -78,7 +98,7 @@ func (s *Instance) Close() error {
 
 	var errs []error
 	for _, c := range s.sockets {
-		errs = append(errs, c.Close())
+		errs = append(errs, end(c))
 	}
 	s.running.Wait()
 	s.ns.lab.forget(s)

@@ -55,6 +55,15 @@ func (ns *Namespace) Output(name string, args ...string) ([]byte, error) {
 // started, however they were detached. None of them runs when it returns. The caller owes cmd.Wait as before.
 func (ns *Namespace) Kill() error { return killInside(ns.Path()) }
 
+// Freeze stops a process that this one started, and returns once all its threads stand still: the signal alone may come to one
+// that has served somebody meanwhile.
+func Freeze(p *os.Process) error {
+	if err := p.Signal(unix.SIGSTOP); err != nil {
+		return fmt.Errorf("stop %d: %w", p.Pid, err)
+	}
+	return awaitState(p, unix.WSTOPPED|unix.WEXITED)
+}
+
 // endProcess kills a process and returns once it is dead. It leaves the exit status to the caller's cmd.Wait, which may
 // be under way in another goroutine.
 func endProcess(p *os.Process) error {
@@ -65,14 +74,19 @@ func endProcess(p *os.Process) error {
 	if err != nil {
 		return fmt.Errorf("kill %d: %w", p.Pid, err)
 	}
+	return awaitState(p, unix.WEXITED)
+}
+
+// awaitState waits until a process has ended or, by the options, stands still. That is left for others to see, too.
+func awaitState(p *os.Process, options int) error {
 	for {
-		err = unix.Waitid(unix.P_PID, p.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
-		if !errors.Is(err, unix.EINTR) {
-			break
+		err := unix.Waitid(unix.P_PID, p.Pid, nil, options|unix.WNOWAIT, nil)
+		switch {
+		case errors.Is(err, unix.EINTR):
+			continue
+		case err != nil && !errors.Is(err, unix.ECHILD): // ECHILD: the caller's Wait was faster
+			return fmt.Errorf("wait for %d: %w", p.Pid, err)
 		}
+		return nil
 	}
-	if err != nil && !errors.Is(err, unix.ECHILD) { // ECHILD: the caller's Wait was faster
-		return fmt.Errorf("wait for %d: %w", p.Pid, err)
-	}
-	return nil
 }

@@ -130,7 +130,7 @@ func (ns *Namespace) startWorker(t task, group *Cgroup, files []*os.File) (*Work
 func (w *Worker) Pid() int { return w.cmd.Process.Pid }
 
 // Freeze stops the process: the kernel still accepts connections for it, and nobody answers.
-func (w *Worker) Freeze() error { return w.cmd.Process.Signal(syscall.SIGSTOP) }
+func (w *Worker) Freeze() error { return Freeze(w.cmd.Process) }
 
 // Thaw lets it go on.
 func (w *Worker) Thaw() error { return w.cmd.Process.Signal(syscall.SIGCONT) }
