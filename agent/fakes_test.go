@@ -15,14 +15,14 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/internal/leaks"
 	"github.com/weir-lb/weir/rules"
 	"github.com/weir-lb/weir/rules/rulestest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.Main(m) }
 
 var errAway = errors.New("etcd is away")
 

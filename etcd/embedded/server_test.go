@@ -13,6 +13,8 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
+
+	"github.com/weir-lb/weir/internal/leaks"
 )
 
 func TestServesAndKeepsItsData(t *testing.T) {
@@ -58,7 +60,7 @@ func TestRefusesWhatOthersCouldReach(t *testing.T) {
 }
 
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("go.opencensus.io/stats/view.(*worker).start"))
+	leaks.Main(m, goleak.IgnoreTopFunction("go.opencensus.io/stats/view.(*worker).start"))
 }
 
 func TestClosingIsNoError(t *testing.T) {

@@ -13,14 +13,14 @@ import (
 
 	"github.com/mdlayher/netlink"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
 	"github.com/weir-lb/weir/cluster"
 	"github.com/weir-lb/weir/internal/lab"
+	"github.com/weir-lb/weir/internal/leaks"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.Main(m) }
 
 const group = 4711
 

@@ -15,8 +15,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/vishvananda/netlink"
-	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
+
+	"github.com/weir-lb/weir/internal/leaks"
 )
 
 const ownerFlag = "WEIR_LAB_TEST_OWNER"
@@ -26,7 +27,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(ownerFlag) != "" {
 		os.Exit(abandonLab())
 	}
-	goleak.VerifyTestMain(m)
+	leaks.Main(m)
 }
 
 // abandonLab is what the child process of TestNewReapsLabsOfDeadOwners does: it leaves a lab behind and dies.

@@ -14,12 +14,12 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
+	"github.com/weir-lb/weir/internal/leaks"
 	"github.com/weir-lb/weir/launcher"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.Main(m) }
 
 // shelf has a directory for each instance that a test puts there.
 type shelf struct {

@@ -10,7 +10,8 @@ import (
 	"testing"
 
 	"github.com/vishvananda/netlink"
-	"go.uber.org/goleak"
+
+	"github.com/weir-lb/weir/internal/leaks"
 )
 
 // host is an address of the namespace that these tests run in: loopback ones are refused for instances.
@@ -30,7 +31,7 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, "network namespace:", err)
 		os.Exit(1)
 	}
-	goleak.VerifyTestMain(m)
+	leaks.Main(m)
 }
 
 func enter() int {
