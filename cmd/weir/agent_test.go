@@ -94,9 +94,12 @@ func TestWithoutPermission(t *testing.T) {
 	defer os.RemoveAll(dir)
 	require.NoError(t, os.Chmod(dir, 0o777))
 	program := filepath.Join(dir, "weir")
-	self, err := os.ReadFile("/proc/self/exe")
+	self, err := os.Executable()
 	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(program, self, 0o755))
+	// Not written here: a child that another test is starting meanwhile would have the file open, too, and nobody could run it.
+	out, err := exec.Command("cp", self, program).CombinedOutput()
+	require.NoError(t, err, string(out))
+	require.NoError(t, os.Chmod(program, 0o755))
 	state := filepath.Join(dir, "state")
 	for line, want := range map[string]string{
 		"demo": "run as root or with sudo",
