@@ -27,6 +27,14 @@ func (p Problem) Error() string {
 	return b.String()
 }
 
+// Wrong is what is wrong with which field, without the object, which stands beside it where it is shown.
+func (p Problem) Wrong() string {
+	if p.Field == "" || p.What == "" {
+		return p.Field + p.What
+	}
+	return p.Field + ": " + p.What
+}
+
 // Compare orders problems so that every node lists them alike.
 func (p Problem) Compare(q Problem) int {
 	return cmp.Or(cmp.Compare(p.Object, q.Object), cmp.Compare(p.Field, q.Field), cmp.Compare(p.What, q.What))

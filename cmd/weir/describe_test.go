@@ -32,6 +32,21 @@ func TestDescribeService(t *testing.T) {
 	require.Contains(t, weir(t, f, "describe", "services", "a", "-o", "yaml").out, "\nname: a\n")
 }
 
+// What is wrong with an instance is told with the field that it is about, and with what would mend it.
+func TestLaunchedWithoutSuccess(t *testing.T) {
+	t.Parallel()
+	f := cast(t)
+	refused := cluster.Launched{Service: "a", Phase: cluster.PhaseRefused, Problem: &cluster.Problem{
+		Object: "instance a-1", Field: "user", What: `"root" is not allowed on this node`, Fix: "name one of the users in the launcher's list",
+	}}
+	f.Operate(cluster.Operations{Launched: map[string]map[string]cluster.Launched{"n1": {"a-1": refused}}})
+	require.Contains(t, weir(t, f, "describe", "service", "a").out,
+		"launched\n  instance a-1 on n1: user: \"root\" is not allowed on this node\n    -> name one of the users in the launcher's list\n")
+	r := weir(t, f, "get", "problems", "a")
+	require.Regexp(t, `(?m)^OBJECT +NODE +AGE +WHAT +FIX$`, r.out)
+	require.Regexp(t, `(?m)^instance a-1 +n1 +- +user: "root" is not allowed on this node +name one of the users in the launcher's list$`, r.out)
+}
+
 func TestDescribeServiceFails(t *testing.T) {
 	t.Parallel()
 	for _, args := range []string{"describe", "describe service", "describe service a b", "describe node n1", "describe service a -o table"} {

@@ -82,14 +82,14 @@ func nodesListing(rows []controlcenter.NodeRow) listing {
 }
 
 func troublesListing(rows []controlcenter.Trouble, now time.Time) listing {
-	l := listing{columns: []string{"OBJECT", "NODE", "AGE", "WHAT", "SERVICE", "FIELD", "FIX", "OUTPUT"}, narrow: 4, data: orEmpty(rows)}
+	l := listing{columns: []string{"OBJECT", "NODE", "AGE", "WHAT", "FIX", "SERVICE", "OUTPUT"}, narrow: 5, data: orEmpty(rows)}
 	for _, r := range rows {
 		age := ""
 		if !r.Since.IsZero() {
 			age = ago(now.Sub(r.Since))
 		}
 		l.names = append(l.names, r.Object)
-		l.rows = append(l.rows, []string{r.Object, r.Node, age, r.What, r.Service, r.Field, r.Fix, strings.Join(r.Output, " | ")})
+		l.rows = append(l.rows, []string{r.Object, r.Node, age, r.Wrong(), r.Fix, r.Service, strings.Join(r.Output, " | ")})
 	}
 	return l
 }

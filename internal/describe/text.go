@@ -206,7 +206,10 @@ func (d *Service) launched(p *page, now time.Time) {
 		if !t.Since.IsZero() {
 			where += ", " + passed(t.Since, now)
 		}
-		p.line("  %s%s: %s", t.Object, where, cmp.Or(t.What, t.Field))
+		p.line("  %s%s: %s", t.Object, where, t.Wrong())
+		if t.Fix != "" {
+			p.line("    -> %s", t.Fix)
+		}
 		for _, line := range t.Output[max(0, len(t.Output)-fewLines):] {
 			p.line("    | %s", line)
 		}
