@@ -53,7 +53,7 @@ func TestRefusedEverywhere(t *testing.T) {
 	require.Empty(t, actions)
 	require.Contains(t, fmt.Sprint(problems), "node n1 refuses it: ")
 	require.Contains(t, fmt.Sprint(problems), "not permitted")
-	require.Contains(t, fmt.Sprint(problems), "of 2 it refused the service a short while ago")
+	require.Contains(t, fmt.Sprint(problems), "2 of them: it refused the service a short while ago")
 	w.now = w.now.Add(refusalRest / 2)
 	w.settle(time.Minute, nil)
 	require.Equal(t, 4, w.told("refused"), "and asked again when it may have changed its mind")

@@ -103,9 +103,9 @@ func (o *room) fits(s *cluster.Service) string {
 	case len(o.launcher.Services) > 0 && !slices.Contains(o.launcher.Services, s.Name):
 		return "its owner does not permit the service"
 	case have.CPU > 0 && o.taken.CPU+need.CPU > have.CPU:
-		return fmt.Sprintf("%.3g of its %.3g processors are taken", o.taken.CPU, have.CPU)
+		return fmt.Sprintf("%.3g processors are wanted, and %.3g of %.3g are taken", need.CPU, o.taken.CPU, have.CPU)
 	case have.Memory > 0 && o.taken.Memory+need.Memory > have.Memory:
-		return fmt.Sprintf("%s of its %s of memory are taken", o.taken.Memory, have.Memory)
+		return fmt.Sprintf("%s of memory are wanted, and %s of %s are taken", need.Memory, o.taken.Memory, have.Memory)
 	}
 	return o.mismatch(s)
 }
@@ -114,7 +114,7 @@ func (o *room) fits(s *cluster.Service) string {
 func (o *room) mismatch(s *cluster.Service) string {
 	for _, name := range slices.Sorted(maps.Keys(s.Run.Nodes)) {
 		if o.labels[name] != s.Run.Nodes[name] {
-			return fmt.Sprintf("its node's label %s is %q", name, o.labels[name])
+			return fmt.Sprintf("label %s is %q, and %q is wanted", name, o.labels[name], s.Run.Nodes[name])
 		}
 	}
 	return ""
@@ -165,7 +165,7 @@ func noRoom(n int, why map[string]int) string {
 		if i == 3 {
 			break
 		}
-		text += fmt.Sprintf("; of %d %s", why[reason], reason)
+		text += fmt.Sprintf("; %d of them: %s", why[reason], reason)
 	}
 	return text
 }

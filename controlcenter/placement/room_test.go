@@ -34,7 +34,7 @@ func TestWithoutRoomSaysWhy(t *testing.T) {
 	w.settle(time.Minute, nil)
 	require.Equal(t, 4, w.serving("a"))
 	require.Len(t, w.problems, 1)
-	require.Contains(t, w.problems[0].Error(), "none of 2 nodes has room; of 2 2 of its 2 processors are taken")
+	require.Contains(t, w.problems[0].Error(), "none of 2 nodes has room; 2 of them: 1 processors are wanted, and 2 of 2 are taken")
 	w.join("n3", "east")
 	w.settle(time.Minute, nil)
 	require.Equal(t, 5, w.serving("a"))
