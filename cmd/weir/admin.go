@@ -33,7 +33,7 @@ func newDrainCmd(a *app, runF runAdminFunc) *cobra.Command {
 With --wait, go on until no node carries a live TCP connection to it any more, and tell how many are left. UDP flows move to other
 instances at once. When --timeout comes first the exit code is 8; the instance stays drained.`
 	c.Args = func(c *cobra.Command, args []string) error {
-		return errors.Join(cobra.ExactArgs(2)(c, args), o.drain.check(c.Flags()))
+		return errors.Join(exactly(2)(c, args), o.drain.check(c.Flags()))
 	}
 	o.drain.register(c.Flags())
 	return c
@@ -43,7 +43,7 @@ func newUndrainCmd(a *app, runF runAdminFunc) *cobra.Command {
 	drain := false
 	o := &adminOptions{app: a, word: controlcenter.Word{Drain: &drain}}
 	c := o.command("undrain SERVICE INSTANCE", "Send new connections to an instance again", runF)
-	c.Args = cobra.ExactArgs(2)
+	c.Args = exactly(2)
 	return c
 }
 

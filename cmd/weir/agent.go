@@ -48,7 +48,7 @@ func newAgentCmd(a *app) *cobra.Command {
 that would hold clients to instances that are gone. Needs CAP_NET_ADMIN. Rules stay when it stops; "weir rules clean" removes them.
 
 Pages on --listen: /livez /readyz /metrics /debug/snapshot /debug/rules /debug/plan /debug/problems /debug/repairs /debug/checks /debug/loads.`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runAgent(cmd.Context(), a, o) },
 	}
 	o.register(cmd)

@@ -30,7 +30,7 @@ func newAgentDoctorCmd(a *app) *cobra.Command {
 		Long: `Look at this node: the agent, its rules against etcd, the VIP routes, kernel settings, connection tracking, other programs'
 rules. Nothing is changed. Needs CAP_NET_ADMIN to see the rules; works without etcd, and says so then.
 Give it the flags that the agent has.`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error { return runAgentDoctor(c.Context(), o) },
 	}
 	c.Flags().StringVar(&o.stateDir, "state-dir", "/var/lib/weir", "the agent's; empty: it keeps no snapshot file")

@@ -25,7 +25,7 @@ func newConfigCmd(a *app, runF func(context.Context, *configOptions) error) *cob
 		Long: `The configuration is the frame around all services: vip_pools, instance_networks, node_addresses, paused.
 Whether automatic decisions are paused stays as it is, unless the file says paused: true or false.
 A configuration under which a service would lose a VIP or an instance is refused, unless --force.`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if runF != nil {
 				return runF(c.Context(), o)

@@ -42,7 +42,7 @@ then removed.
                     power and comes back, one that is drained. In a terminal with a picture of what serves what. About two minutes.
 
 A connection that failed where none may, or a promised time that was not kept, makes the exit code 1.`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			program, err := os.Executable()
 			if err != nil {

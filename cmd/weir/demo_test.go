@@ -16,7 +16,7 @@ func TestDemoRefusesWhatItDoesNotKnow(t *testing.T) {
 		"-o yaml":                            `there is no output "yaml": use text or json`,
 		"--connections 0":                    "--connections 0 is outside 1..25000",
 		"--story scale --driver none":        `--driver "none"`,
-		"--story scale --iptables=nft extra": "unknown command",
+		"--story scale --iptables=nft extra": `"extra" is an argument too many: want "weir demo": see weir demo --help`,
 	} {
 		r := weir(t, newFake(), append([]string{"demo"}, strings.Fields(args)...)...)
 		require.Equal(t, 2, r.code, "%s: %s", args, r.err)

@@ -29,7 +29,7 @@ func newDescribeServiceCmd(a *app, runF func(context.Context, *describeOptions) 
 		Short:   "Tell all that is known of a service",
 		Long: `Tell all that is known of a service: how it is balanced and checked; each instance with its state, whose word its weight is, and
 what its node measured; who is out, why and since when; what nodes could not do; what was decided; and its file.`,
-		Args: cobra.ExactArgs(1),
+		Args: exactly(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			o.name = args[0]
 			if runF != nil {

@@ -39,7 +39,7 @@ func newDoctorCmd(a *app) *cobra.Command {
 		Long: `Look at etcd (members, version, room, certificates, who may do what), at what is published, and at what the nodes told.
 Nothing is changed. Runs wherever etcd can be reached; as etcd's root it also sees what other users may do.
 On a node, "weir agent doctor" looks at the node.`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return o.with(c.Context(), func(s store) error { return runDoctor(c.Context(), o, s) })
 		},

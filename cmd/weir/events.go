@@ -29,7 +29,7 @@ func newEventsCmd(a *app, runF func(context.Context, *eventsOptions) error) *cob
 	c := &cobra.Command{
 		Use:   "events [SERVICE]",
 		Short: "Show what was decided about services automatically, and from which numbers",
-		Args:  cobra.MaximumNArgs(1),
+		Args:  atMost(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) == 1 {
 				o.service = args[0]

@@ -34,7 +34,7 @@ func newExplainCmd(a *app) *cobra.Command {
 		Long: `Say what a node does with the first packet of a connection: which route, which map entry, which slots with what chance, and
 which instances are left out and why; and list the connections that live. CLIENT is an address, or "local" for a process of the
 node. On the node itself its kernel is asked, elsewhere the rules that etcd implies.`,
-		Args: cobra.ExactArgs(2),
+		Args: exactly(2),
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := o.parse(args); err != nil {
 				return &usageError{err}

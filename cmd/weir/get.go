@@ -36,7 +36,7 @@ func newGetKindCmd(a *app, kind, short string, runF func(context.Context, *getOp
 	o := &getOptions{app: a, kind: kind}
 	c := &cobra.Command{
 		Use: kind + " [NAME]", Aliases: []string{strings.TrimSuffix(kind, "s")}, Short: short,
-		Args: cobra.MaximumNArgs(1),
+		Args: atMost(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) == 1 {
 				o.name = args[0]

@@ -30,7 +30,7 @@ func newGuardShowCmd(a *app, runF func(context.Context, *guardOptions) error) *c
 	c := &cobra.Command{
 		Use:   "guard",
 		Short: "Show deletions that are held back because they look like an accident",
-		Args:  cobra.NoArgs,
+		Args:  noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if runF != nil {
 				return runF(c.Context(), o)

@@ -51,7 +51,7 @@ It runs nothing but what the list allows, a file that belongs to root: drivers, 
 that does not ask who writes there: whoever could write to it would run programs here.
 
 Pages on --listen: /livez /readyz /metrics.`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := o.check(); err != nil {
 				return err

@@ -52,7 +52,7 @@ func TestScaleArguments(t *testing.T) {
 	for says, args := range map[string][]string{
 		"give a number, or --auto":         {"scale", "a"},
 		`"many" is no number of instances`: {"scale", "a", "many"},
-		"accepts 1 arg(s), received 2":     {"scale", "a", "5", "--auto"},
+		`"5" is an argument too many`:      {"scale", "a", "5", "--auto"},
 	} {
 		r := weir(t, newFake(), args...)
 		require.Equal(t, 2, r.code)

@@ -41,7 +41,7 @@ With --once measure over one interval, and print what it would report. An instan
 namespace listens on its address; new connections are those that this node's rules count.
 
 Pages on --listen: /livez /readyz /metrics /debug/loads /debug/problems.`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := o.check(c.Flags()); err != nil {
 				return err

@@ -48,7 +48,7 @@ too many nodes are gone at once, or nobody can look. The node's own agent takes 
 		if (o.word.Reason != "") == o.clear {
 			return errors.New("give --reason, which is shown wherever the node's instances are listed, or --clear")
 		}
-		return cobra.ExactArgs(1)(c, args)
+		return exactly(1)(c, args)
 	}
 	c.Flags().StringVar(&o.word.Reason, "reason", "", "why; shown wherever its instances are listed")
 	c.Flags().BoolVar(&o.clear, "clear", false, "take back that the node is down")
@@ -61,7 +61,7 @@ func newNodeForgetCmd(a *app, runF runNodeFunc) *cobra.Command {
 		return controlcenter.PlanForget(s, f, o.word, o.now())
 	}}
 	c := o.command("forget NODE", "Remove all that is said of a node that is gone for good, and the instances that it registered", runF)
-	c.Args = cobra.ExactArgs(1)
+	c.Args = exactly(1)
 	c.Flags().BoolVar(&o.word.Force, "force", false, "also when it is alive, its launcher is in touch, or when instances on its addresses would be taken for well again")
 	return c
 }

@@ -16,7 +16,7 @@ func newNodeDrainCmd(a *app, runF runNodeFunc) *cobra.Command {
 
 Launched instances are started elsewhere first; each goes once its substitute is ready, so that there are never fewer than are
 wanted. Instances that were published by hand take no new connections from now on. "weir node uncordon" takes it back.`
-	c.Args = cobra.ExactArgs(1)
+	c.Args = exactly(1)
 	c.Flags().StringVar(&o.word.Reason, "reason", "", "why; shown wherever its instances are listed")
 	c.Flags().BoolVar(&o.word.Force, "force", false, "also when no instance of a service would take new connections afterwards")
 	return c
@@ -27,7 +27,7 @@ func newNodeCordonCmd(a *app, runF runNodeFunc) *cobra.Command {
 		return controlcenter.PlanNodeCordon(s, f, o.word, o.now())
 	}}
 	c := o.command("cordon NODE", "Place nothing new on a node; what runs there stays", runF)
-	c.Args = cobra.ExactArgs(1)
+	c.Args = exactly(1)
 	c.Flags().StringVar(&o.word.Reason, "reason", "", "why")
 	return c
 }
@@ -37,6 +37,6 @@ func newNodeUncordonCmd(a *app, runF runNodeFunc) *cobra.Command {
 		return controlcenter.PlanNodeUncordon(s, f, o.word, o.now())
 	}}
 	c := o.command("uncordon NODE", "Take back that a node is cordoned or drained", runF)
-	c.Args = cobra.ExactArgs(1)
+	c.Args = exactly(1)
 	return c
 }

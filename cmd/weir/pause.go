@@ -29,7 +29,7 @@ func (o *pauseOptions) command(use, short string, runF func(context.Context, *pa
 		Long: short + `.
 No instance is placed, scaled, replaced on another node, moved, called or woken. Launchers go on starting anew what ends on their node.
 What load monitors say of instances that fail or died counts all the same: that is no decision, but what each node sees.`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if runF != nil {
 				return runF(c.Context(), o)

@@ -58,7 +58,7 @@ service may --leave: then they take no new connections until they come --back or
 		Example: `  weir report --fail "the database is gone"
   weir report --scale +2 "the queue is long" --for 5m
   weir report shop --instance 192.0.2.1:80 --leave`,
-		Args: cobra.MaximumNArgs(1),
+		Args: atMost(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			r, err := o.read(strings.Join(args, ""), os.Getenv)
 			if err != nil {

@@ -44,7 +44,7 @@ connections since the kernel's entry was written.
 
 With -f, print the rules of the services in a file as the text that "nft -f" loads, without a cluster and without root; with
 --driver ipt, as iptables-save and ip6tables-save list them.`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if len(o.files) > 0 {
 				return runRulesText(o)
@@ -160,7 +160,7 @@ func newRulesDiffCmd(a *app) *cobra.Command {
 		Use:   "diff",
 		Short: "Show what would have to change for this node's kernel to be as etcd says",
 		Long:  `Show what would have to change for this node's kernel to be as etcd says. Give it the flags that the agent has.`,
-		Args:  cobra.NoArgs,
+		Args:  noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return o.with(c.Context(), func(s store) error { return runRulesDiff(c.Context(), o, s) })
 		},
@@ -203,7 +203,7 @@ func newRulesCleanCmd(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "clean",
 		Short: "Remove our rules, routes and link from this node, and nothing else",
-		Args:  cobra.NoArgs,
+		Args:  noArguments,
 		RunE:  func(c *cobra.Command, _ []string) error { return runRulesClean(c.Context(), o) },
 	}
 	o.driver.register(c.Flags())

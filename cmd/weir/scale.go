@@ -26,9 +26,9 @@ func newScaleCmd(a *app, runF func(context.Context, *scaleOptions) error) *cobra
 another one is given or --auto takes it back: load does not change it, nor does publishing the service again.`,
 		Args: func(c *cobra.Command, args []string) error {
 			if o.word.Auto {
-				return cobra.ExactArgs(1)(c, args)
+				return exactly(1)(c, args)
 			}
-			if err := cobra.ExactArgs(2)(c, args); err != nil {
+			if err := exactly(2)(c, args); err != nil {
 				return errors.Join(err, errors.New("give a number, or --auto"))
 			}
 			n, err := strconv.Atoi(args[1])

@@ -42,7 +42,7 @@ With --embedded each brings an etcd member along, so that three control centers 
   weir controlcenter serve --embedded --name a --initial-cluster a=https://10.0.0.1:2380,b=https://10.0.0.2:2380,c=https://10.0.0.3:2380 ...
 
 Pages on --listen: /livez /readyz /metrics /debug/leader /debug/loads /debug/nodes /debug/state /debug/decisions /debug/problems.`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := o.check(); err != nil {
 				return err

@@ -148,7 +148,7 @@ func TestServeRefusesWhatCannotWork(t *testing.T) {
 		{"--listen " + taken.Addr().String(), 1, "choose another address with --listen"},
 		{"--log-format xml", 2, "--log-format"},
 		{"--etcd http://192.0.2.1:2379", 3, "refused as unsafe"},
-		{"now", 2, "unknown command"},
+		{"now", 2, `"now" is an argument too many: want "weir controlcenter serve": see`},
 		{"--data-dir x", 2, "add --embedded"},
 		{"--embedded --initial-cluster a=http://127.0.0.1:1,b=http://127.0.0.1:2", 2, "cc1 is not in the list of members"},
 		{"--embedded --initial-cluster cc1", 2, "--initial-cluster: "},

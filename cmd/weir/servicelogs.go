@@ -35,7 +35,7 @@ func newLogsCmd(a *app, runF func(context.Context, *serviceLogsOptions) error) *
 have ended or were stopped a short while ago. Of several instances each line begins with whose it is.
 
 Where a node does not answer, that is said, the rest is shown, and the exit code is 9.`,
-		Args: cobra.ExactArgs(1),
+		Args: exactly(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			o.ask.Service = args[0]
 			if err := o.check(c.Flags().Changed("tail")); err != nil {

@@ -163,7 +163,7 @@ func TestLogsGoOn(t *testing.T) {
 func TestLogsArguments(t *testing.T) {
 	t.Parallel()
 	for says, args := range map[string][]string{
-		"accepts 1 arg(s), received 0":   {"logs"},
+		`an argument is missing: want "weir logs SERVICE": see weir logs --help`: {"logs"},
 		"see weir get services":          {"logs", "A B"},
 		"--instance: ":                   {"logs", "a", "--instance", "../a"},
 		"--tail -2: want a number":       {"logs", "a", "--tail", "-2"},

@@ -24,7 +24,7 @@ func newSimulateCmd(a *app, runF func(context.Context, *simulateOptions) error) 
 		Long: `Simulates a service: instances with queues, connections that arrive at random, and the weights that the leader would decide
 from what load monitors would report. uniform gives all instances alike, static the true speeds, adaptive starts alike and
 follows the load. All three meet the same requests. Nothing is read from or written to etcd.`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if runF != nil {
 				return runF(c.Context(), o)

@@ -34,7 +34,7 @@ permitted by name, services, and what needs a person, each with the command that
 leader itself is asked only where its pages can be reached from here. "weir doctor" looks at more, and more closely.
 
 The exit code is 7 when something needs a person.`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if runF != nil {
 				return runF(c.Context(), o)

@@ -30,7 +30,7 @@ DRIFT the difference in points. A dash is what is not known.
 
 In a terminal the busiest services that fit are shown; q leaves, s changes the order, n shows nodes, services or both. Elsewhere
 each picture is printed whole, after the one before.`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := o.check(); err != nil {
 				return &usageError{err}

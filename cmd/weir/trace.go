@@ -43,7 +43,7 @@ asks nothing of etcd.
 Packets are marked by a table of its own, which the kernel takes away with this process, however it ends. Where the kernel has no
 such tables (before Linux 5.12), with iptables, or with --table-owner=off, the news of connection tracking are shown instead: they know the client
 and the chosen instance, but neither the path nor what was refused.`,
-		Args: cobra.ExactArgs(1),
+		Args: exactly(1),
 		RunE: func(c *cobra.Command, args []string) (err error) {
 			if o.frontend, err = cluster.ParseFrontend(args[0]); err == nil {
 				err = o.check()

@@ -19,7 +19,7 @@ func TestTraceUsage(t *testing.T) {
 		"10.10.1.1:80 --rate -1":             "--count and --rate: want at least 1",
 		"10.10.1.1:80 --timeout 0s":          "--timeout 0s: want a time to wait",
 		"10.10.1.1:80 --table-owner perhaps": "use auto or off",
-		"10.10.1.1:80 more":                  "accepts 1 arg",
+		"10.10.1.1:80 more":                  `"more" is an argument too many: want "weir trace VIP:PORT[/udp]"`,
 		"10.10.1.1:80 -o yaml":               "use one of table, json",
 	} {
 		r := weir(t, newFake(), append([]string{"trace"}, strings.Fields(args)...)...)

@@ -24,7 +24,7 @@ func newUpCmd(a *app) *cobra.Command {
 		Short: "Start Weir on this host alone: an embedded etcd and the agent",
 		Long: `Start an etcd in this process, on loopback, with its data below --state-dir, and the agent beside it. Then publish with
 "weir controlcenter publish" from another terminal. Ctrl-C ends both; rules stay, and the next start goes on from them.`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runUp(cmd.Context(), a, o) },
 	}
 	o.agent.register(cmd)

@@ -20,7 +20,7 @@ func newWithdrawCmd(a *app, runF func(context.Context, *withdrawOptions) error) 
 	c := &cobra.Command{
 		Use:   "withdraw NAME",
 		Short: "Remove a service",
-		Args:  cobra.ExactArgs(1),
+		Args:  exactly(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			o.name = args[0]
 			if runF != nil {
