@@ -31,6 +31,9 @@ func service(name string, check *cluster.Check, addresses ...netip.AddrPort) *cl
 
 var revision atomic.Int64
 
+// ports are those of servers, below what the kernel gives to whoever asks for any: this namespace is ours alone.
+var ports atomic.Uint32
+
 // world is a draft with the node n1, which has the address of host.
 func world(services ...*cluster.Service) *cluster.Draft {
 	d := cluster.NewDraft()
@@ -41,9 +44,12 @@ func world(services ...*cluster.Service) *cluster.Draft {
 	return d
 }
 
-// server listens on a free port of host, or again on the same one.
+// server listens on a port of its own, where none is given, or again on the same one: nobody else gets that meanwhile.
 func server(t *testing.T, address string) (net.Listener, netip.AddrPort) {
 	t.Helper()
+	if at := netip.MustParseAddrPort(address); at.Port() == 0 {
+		address = netip.AddrPortFrom(at.Addr(), 10_000+uint16(ports.Add(1)%20_000)).String()
+	}
 	l, err := net.Listen("tcp", address)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = l.Close() })

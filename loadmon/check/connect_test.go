@@ -30,6 +30,7 @@ func TestTryTCP(t *testing.T) {
 		require.ErrorIs(t, err, syscall.ECONNRESET, "nothing is left behind")
 		require.NoError(t, c.Close())
 		require.NoError(t, l.Close())
+		own.address = netip.AddrPortFrom(own.address.Addr(), 1) // nobody ever listens there
 		o, fd = tryTCP(t.Context(), own)
 		require.Equal(t, -1, fd)
 		require.Equal(t, Refused, o.Kind)

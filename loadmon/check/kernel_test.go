@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -172,7 +173,13 @@ func TestOneOfSeveralListeners(t *testing.T) {
 		}
 		return s.look(found)
 	}
-	closed := func(l net.Listener) { require.NoError(t, l.Close()) }
+	closed := func(l net.Listener) {
+		require.NoError(t, l.Close())
+		require.Eventually(t, func() bool { // once no child is left that another test was starting and that has it, too
+			list, err := sample.Listening()
+			return err == nil && !slices.Contains(list, netip.MustParseAddrPort(l.Addr().String()))
+		}, 20*time.Second, time.Millisecond)
+	}
 	closed(one)
 	for range 5 {
 		try, _ := look()
