@@ -58,7 +58,8 @@ func begun(id string) string { return ".new-" + id }
 func unfinished(name string) bool { return strings.HasPrefix(name, ".new-") }
 
 // lockTime is how long a lock may outlive its owner: a process that is just being forked has it until it runs its program.
-const lockTime = 500 * time.Millisecond
+// That is a moment, unless the machine stalls just then.
+const lockTime = 3 * time.Second
 
 var errLocked = errors.New("locked by another process")
 
@@ -68,13 +69,16 @@ func openLock(name string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = errLocked
-	for deadline := time.Now().Add(lockTime); errors.Is(err, errLocked) && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(lockTime); ; {
+		late := time.Now().After(deadline) // before the last try: this process may not have run since the one before
 		err = unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK})
-		if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
-			err = errLocked
-			time.Sleep(time.Millisecond)
+		if !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EACCES) {
+			break
 		}
+		if err = errLocked; late {
+			break
+		}
+		time.Sleep(time.Millisecond)
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("lock %s: %w", name, err), f.Close())

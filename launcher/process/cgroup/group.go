@@ -100,12 +100,16 @@ func (g Group) Open() (*os.File, error) {
 	return os.Open(g.Unified)
 }
 
+// leaving is how long the last member of a group may still count as one for the kernel, once it is on its way out.
+const leaving = 5 * time.Second
+
 // Remove takes the group away, which must be empty. The kernel may need a moment after the last member.
 func (g Group) Remove() error {
 	var errs []error
+	deadline := time.Now().Add(leaving)
 	for _, dir := range g.dirs() {
 		err := unix.Rmdir(dir)
-		for nap := time.Millisecond; errors.Is(err, unix.EBUSY) && nap < 500*time.Millisecond; nap *= 2 {
+		for nap := time.Millisecond; errors.Is(err, unix.EBUSY) && time.Now().Before(deadline) && len(g.Members()) == 0; nap = min(2*nap, 100*time.Millisecond) {
 			time.Sleep(nap)
 			err = unix.Rmdir(dir)
 		}
