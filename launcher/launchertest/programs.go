@@ -188,8 +188,8 @@ func leaves(_ *testing.T, s *stage) {
 
 func portBusy(_ *testing.T, s *stage) {
 	free, first := listen(s)
-	require.NoError(s, free.Close())
 	taken, second := listen(s)
+	require.NoError(s, free.Close())
 	spec := s.shell("a", "exec sleep 300")
 	spec.Host = netip.MustParseAddr("127.0.0.1")
 	spec.Ports = []cluster.Port{{Name: "admin", Port: first}, {Name: "http", Port: second}}
@@ -241,13 +241,16 @@ func environment(_ *testing.T, s *stage) {
 	spec := s.shell("a", `env | grep -v "^PWD\|^_=" | sort; echo --; . "$WEIR_ENV_FILE"; echo "$QUOTED"; id -u; id -G; grep NoNewPrivs /proc/self/status; pwd`)
 	spec.Service = "shop"
 	spec.Host = netip.MustParseAddr("127.0.0.1")
-	spec.Ports = []cluster.Port{{Name: "http", Port: 45871}, {Name: "admin-x", Port: 45872}}
+	one, http := listen(s)
+	two, admin := listen(s)
+	require.NoError(s, errors.Join(one.Close(), two.Close()))
+	spec.Ports = []cluster.Port{{Name: "http", Port: http}, {Name: "admin-x", Port: admin}}
 	spec.Env = map[string]string{"QUOTED": `it's "$HOME"`, "PATH": "/bin:/usr/bin"}
 	spec.User, spec.WorkDir = "nobody", "/usr"
 	s.ensure(spec)
 	out := s.until("a", exited).Output
 	for _, line := range []string{
-		"PORT=45871", "PORT_HTTP=45871", "PORT_ADMIN_X=45872", "HOST_IP=127.0.0.1", "APP_NAME=shop", "INSTANCE_ID=a", "LOG_ADDR=",
+		fmt.Sprint("PORT=", http), fmt.Sprint("PORT_HTTP=", http), fmt.Sprint("PORT_ADMIN_X=", admin), "HOST_IP=127.0.0.1", "APP_NAME=shop", "INSTANCE_ID=a", "LOG_ADDR=",
 		"PATH=/bin:/usr/bin", `QUOTED=it's "$HOME"`, `it's "$HOME"`, "65534", "NoNewPrivs: 1", "/usr",
 	} {
 		require.Contains(s, out, line)

@@ -30,6 +30,15 @@ func many(n int, word string) (out []launcher.Spec) {
 	return out
 }
 
+// grown waits until as many processes have a word in their environment: one that is started has none for the moment in which it
+// begins to run its program.
+func grown(t testing.TB, word string, count int) []string {
+	t.Helper()
+	var all []string
+	require.Eventually(t, func() bool { all = family(t, word); return len(all) == count }, time.Minute, time.Millisecond, "%d of them", count)
+	return all
+}
+
 // family are the processes with a word in their environment.
 func family(t testing.TB, word string) (out []string) {
 	all, err := filepath.Glob("/proc/[0-9]*/environ")
@@ -86,8 +95,7 @@ func TestLauncherKilled(t *testing.T) {
 	cmd, out := startLauncher(t, c, specs)
 	_, err := out.Read(make([]byte, 4))
 	require.NoError(t, err)
-	before := family(t, word)
-	require.Len(t, before, 3)
+	before := grown(t, word, 3)
 	_, err = process.Open(c)
 	require.ErrorIs(t, err, launcher.ErrOwned)
 	require.NoError(t, cmd.Process.Kill())
@@ -124,7 +132,7 @@ func TestLauncherKilledWhileStarting(t *testing.T) {
 		for _, s := range specs {
 			require.NoError(t, d.Ensure(t.Context(), s), "round %d", round)
 		}
-		require.Len(t, family(t, word), len(specs), "round %d", round)
+		grown(t, word, len(specs))
 		for _, s := range specs {
 			require.NoError(t, d.Stop(t.Context(), s.ID, time.Second), "round %d", round)
 		}
@@ -148,8 +156,7 @@ func TestShimKilled(t *testing.T) {
 		spec := many(1, word)[0]
 		spec.Command = []string{"/bin/sh", "-c", "(setsid sleep 300 &); exec sleep 300"}
 		require.NoError(t, d.Ensure(t.Context(), spec))
-		require.Eventually(t, func() bool { return len(family(t, word)) == 2 }, time.Minute, time.Millisecond)
-		before := family(t, word)
+		before := grown(t, word, 2)
 		killShim(t, c, spec.ID)
 
 		list, err := d.List(t.Context())
@@ -157,8 +164,7 @@ func TestShimKilled(t *testing.T) {
 		require.Equal(t, launcher.Exited, list[0].State)
 		require.Contains(t, list[0].Problems[len(list[0].Problems)-1].What, "its shim was killed")
 		require.NoError(t, d.Ensure(t.Context(), spec))
-		require.Eventually(t, func() bool { return len(family(t, word)) == 2 }, time.Minute, time.Millisecond)
-		for _, pid := range family(t, word) {
+		for _, pid := range grown(t, word, 2) {
 			require.NotContains(t, before, pid, "the old ones are gone before it is started again")
 		}
 		killShim(t, c, spec.ID)
@@ -225,7 +231,7 @@ func TestStoppedShim(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	require.ErrorIs(t, d.Stop(ctx, spec.ID, time.Hour), context.DeadlineExceeded)
-	require.Len(t, family(t, word), 1)
+	grown(t, word, 1)
 	require.NoError(t, d.Stop(t.Context(), spec.ID, 0), "a shim that does not answer is ended with its instance")
 	require.Empty(t, family(t, word))
 }

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/internal/lab"
 	"github.com/weir-lb/weir/launcher"
 	"github.com/weir-lb/weir/launcher/process"
 	"github.com/weir-lb/weir/launcher/process/shim"
@@ -420,10 +421,11 @@ func TestDeafLogServer(t *testing.T) {
 
 func TestBusy(t *testing.T) {
 	t.Parallel()
-	for _, address := range []string{"127.0.0.1:0", "[::1]:0", ":0"} {
+	for _, host := range []string{"127.0.0.1", "::1", ""} {
+		number := lab.Loopback().Port() // which no client is given
+		address := net.JoinHostPort(host, fmt.Sprint(number))
 		l, err := net.Listen("tcp", address)
 		require.NoError(t, err)
-		number := uint16(l.Addr().(*net.TCPAddr).Port)
 		busy, err := process.Busy(cluster.TCP, number)
 		require.NoError(t, err)
 		require.True(t, busy, address)

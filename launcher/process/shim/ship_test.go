@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/weir-lb/weir/internal/lab"
 	"github.com/weir-lb/weir/launcher"
 )
 
@@ -71,10 +72,7 @@ func TestShipperDrops(t *testing.T) {
 // Without a server the queue is given up at the end, in the time that was allowed.
 func TestShipperWithoutServer(t *testing.T) {
 	t.Parallel()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	require.NoError(t, l.Close())
-	s := ship(t, "tcp://"+l.Addr().String())
+	s := ship(t, "tcp://"+lab.Loopback().String())
 	go s.run()
 	for range 10 {
 		s.offer(time.Now(), "stderr", []byte("line"))
