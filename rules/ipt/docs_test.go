@@ -34,7 +34,7 @@ func TestDocs(t *testing.T) {
 	)
 	for _, v := range variants {
 		ns := rulestest.Namespace(t)
-		rulestest.Install(t, New(Options{Variant: v, NetNS: ns}), want)
+		rulestest.Install(t, open(v, ns), want)
 		page := docsPage(listed(t, ns, v, families[0]))
 		if *update && v == NFT {
 			require.NoError(t, os.WriteFile(docsFile, []byte(page), 0o644))

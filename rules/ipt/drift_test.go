@@ -30,7 +30,7 @@ const theirNAT = "|-t nat -A PREROUTING -j STRANGER|-t nat -A STRANGER -p tcp -m
 
 // as runs iptables in a namespace as somebody else would. The programs of all namespaces share one lock.
 func as(t require.TestingT, ns int, v Variant, f *family, command string) {
-	out, err := rulestest.Inside(ns, "", append([]string{f.program + "-" + string(v), "-w", "20"}, strings.Fields(command)...)...)
+	out, err := rulestest.Inside(ns, "", append([]string{f.program + "-" + string(v), "-w", "60"}, strings.Fields(command)...)...)
 	require.NoError(t, err, "%s: %s", command, out)
 }
 
@@ -75,7 +75,7 @@ func TestDrift(t *testing.T) {
 				t.Parallel()
 				ns := rulestest.Namespace(t)
 				load(t, ns, v, families[0], stranger, "--noflush")
-				d := New(Options{Variant: v, NetNS: ns})
+				d := open(v, ns)
 				rulestest.Install(t, d, want)
 				before := listed(t, ns, v, families[0])
 				for command := range strings.SplitSeq(c.commands, "|") {
@@ -102,7 +102,7 @@ func TestClean(t *testing.T) {
 		ns := rulestest.Namespace(t)
 		load(t, ns, v, families[0], stranger, "--noflush")
 		before := listed(t, ns, v, families[0])
-		d := New(Options{Variant: v, NetNS: ns})
+		d := open(v, ns)
 		rulestest.Install(t, d, story())
 		require.NotEqual(t, before, listed(t, ns, v, families[0]))
 		require.NoError(t, d.Clean(t.Context()))
@@ -119,7 +119,7 @@ func TestWatch(t *testing.T) {
 		t.Run(string(v), func(t *testing.T) {
 			t.Parallel()
 			ns := rulestest.Namespace(t)
-			d := New(Options{Variant: v, NetNS: ns})
+			d := open(v, ns)
 			told := make(chan rules.Foreign, 100)
 			ctx, cancel := context.WithCancel(t.Context())
 			ended := make(chan error)
@@ -150,7 +150,7 @@ func TestWatch(t *testing.T) {
 // Whoever looks at the sizes at the end of a write does not find what we wrote ourselves.
 func TestOurOwnSizesAreKnown(t *testing.T) {
 	t.Parallel()
-	d := New(Options{Variant: Legacy, NetNS: rulestest.Namespace(t)})
+	d := open(Legacy, rulestest.Namespace(t))
 	ctx, stop := context.WithCancel(t.Context())
 	var looking errgroup.Group
 	looking.Go(func() error {
@@ -172,7 +172,7 @@ func TestOurOwnSizesAreKnown(t *testing.T) {
 func TestWatchTellsThatNoticesWereLost(t *testing.T) {
 	t.Parallel()
 	ns := rulestest.Namespace(t)
-	d := New(Options{Variant: NFT, NetNS: ns})
+	d := open(NFT, ns)
 	d.buffer = 1 << 16 // by itself it holds more than a test can fill
 	rulestest.Install(t, d, story())
 	told, resume := make(chan rules.Foreign, 100_000), make(chan struct{})
@@ -214,7 +214,7 @@ func TestVariant(t *testing.T) {
 	mixed, err := mixedIn(t.Context(), New(Options{NetNS: ns}))
 	require.NoError(t, err)
 	require.Empty(t, mixed)
-	rulestest.Install(t, New(Options{Variant: NFT, NetNS: ns}), story())
+	rulestest.Install(t, open(NFT, ns), story())
 	mixed, err = mixedIn(t.Context(), New(Options{NetNS: ns}))
 	require.NoError(t, err)
 	require.Contains(t, mixed, "and 3 of iptables-legacy are in use at once")

@@ -28,7 +28,7 @@ func listed(t require.TestingT, ns int, v Variant, f *family) string {
 }
 
 func load(t require.TestingT, ns int, v Variant, f *family, text string, args ...string) {
-	out, err := rulestest.Inside(ns, text, append([]string{f.program + "-" + string(v) + "-restore", "-w", "20"}, args...)...)
+	out, err := rulestest.Inside(ns, text, append([]string{f.program + "-" + string(v) + "-restore", "-w", "60"}, args...)...)
 	require.NoError(t, err, "%s\n%s", out, text)
 }
 
@@ -48,7 +48,7 @@ func TestText(t *testing.T) {
 				options := rulestest.DrawOptions(rt)
 				options.NoTables = true
 				want := rules.Build(nil, clusters.Same(), options)
-				d := New(Options{Variant: v, NetNS: ns})
+				d := open(v, ns)
 				rulestest.Install(rt, d, want)
 				for _, f := range families {
 					require.Equal(rt, TextOf(f.name, want), listed(rt, ns, v, f))

@@ -9,10 +9,10 @@ import (
 func TestTraffic(t *testing.T) {
 	t.Parallel()
 	for _, v := range variants {
-		open := func(_ testing.TB, ns int) traffic.Driver { return New(Options{Variant: v, NetNS: ns}) }
+		driver := func(_ testing.TB, ns int) traffic.Driver { return open(v, ns) }
 		t.Run(string(v), func(t *testing.T) {
 			t.Parallel()
-			traffic.TestDriver(t, open, open, 5)
+			traffic.TestDriver(t, driver, driver, 5)
 		})
 	}
 }
