@@ -70,6 +70,7 @@ func (m Member) start(ctx context.Context) (*Server, error) {
 			return nil, err
 		}
 	}
+	released(ctx, m.Dir)
 	closing := new(atomic.Bool)
 	etcd, err := embed.StartEtcd(m.configure(closing))
 	switch {

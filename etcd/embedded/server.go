@@ -51,6 +51,7 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start embedded etcd: %w", err)
 	}
+	released(ctx, o.Dir)
 	etcd, err := embed.StartEtcd(config)
 	if err != nil {
 		return nil, fmt.Errorf("start embedded etcd in %s on %s: %w", o.Dir, o.Listen, err)
