@@ -22,7 +22,10 @@ func TestLaunch(t *testing.T) {
 	w.StartControlCenters(1)
 	f := w.Frontend(cluster.TCP, false)
 	three := 3
-	w.Publish(w.Launched("a", f, func(s *cluster.Service) { s.Replicas = &three }))
+	w.Publish(w.Launched("a", f, func(s *cluster.Service) {
+		s.Replicas = &three
+		s.Run.Grace = cluster.Duration(20 * time.Second) // connections to the first of those that are drained wait for the last
+	}))
 	ids := w.AwaitServing("a", 3, 20*time.Second)
 	require.Len(t, w.Serving("a"), 3, "one on each node")
 	w.AwaitAgents(3)

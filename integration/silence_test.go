@@ -31,14 +31,18 @@ func TestNothingIsStoppedBySilence(t *testing.T) {
 		w.AwaitServing(name, n, 20*time.Second)
 	}
 	pids := map[int]string{}
-	ops, err := w.Store.Operations(t.Context())
-	require.NoError(t, err)
-	for _, launched := range ops.Launched {
-		for id, l := range launched {
-			pids[l.PID] = id
+	w.Eventually(10*time.Second, "all are told of", func() bool {
+		ops, err := w.Store.Operations(t.Context())
+		require.NoError(t, err)
+		for _, launched := range ops.Launched {
+			for id, l := range launched {
+				if l.PID != 0 {
+					pids[l.PID] = id
+				}
+			}
 		}
-	}
-	require.Len(t, pids, 6)
+		return len(pids) == 6
+	})
 	running := func() (n int) {
 		for pid := range pids {
 			if syscall.Kill(pid, 0) == nil {

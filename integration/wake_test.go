@@ -56,7 +56,8 @@ func TestWakeFromZero(t *testing.T) {
 	w.StartControlCenters(1)
 	f := w.Frontend(cluster.TCP, false)
 	w.Publish(w.Launched("a", f, func(s *cluster.Service) {
-		s.Scale = &cluster.Scale{Max: 4, Idle: cluster.Duration(time.Second)}
+		// Longer than the first to get in may be ahead of the last: two nodes do not learn of an instance at the same moment.
+		s.Scale = &cluster.Scale{Max: 4, Idle: cluster.Duration(3 * time.Second)}
 	}))
 	_, err := w.enter(t.Context(), w.Client, f)
 	require.NoError(t, err, "a connection to a service whose first instance starts waits, too")

@@ -74,25 +74,28 @@ func (c *crowd) cue(name, id string) {
 	require.NoError(c.t, os.WriteFile(filepath.Join(c.Dir, name+"-"+id), nil, 0o600))
 }
 
-// launched is where an instance is, and what is told of it.
+// launched is where an instance is, and what is told of it: nodes see it a moment before its launcher tells of it.
 func (c *crowd) launched(service string) (node, id string, l cluster.Launched) {
-	ops, err := c.Store.Operations(c.t.Context())
-	require.NoError(c.t, err)
-	for node, all := range ops.Launched {
-		for id, l := range all {
-			if l.Service == service {
-				return node, id, l
+	c.Eventually(20*time.Second, "an instance of "+service+" is launched", func() bool {
+		ops, err := c.Store.Operations(c.t.Context())
+		require.NoError(c.t, err)
+		for at, all := range ops.Launched {
+			for of, one := range all {
+				if one.Service == service {
+					node, id, l = at, of, one
+					return true
+				}
 			}
 		}
-	}
-	require.FailNow(c.t, "nothing is launched", service)
-	return "", "", l
+		return false
+	})
+	return node, id, l
 }
 
 // ready is that of an instance that is ready, other than the process that is named.
 func (c *crowd) ready(service string, than int) (node, id string, l cluster.Launched) {
 	c.Eventually(20*time.Second, "an instance of "+service+" is ready", func() bool {
-		node, id, l = c.launched(service) // nodes see it a moment before its launcher tells of it
+		node, id, l = c.launched(service)
 		return l.Phase == cluster.PhaseReady && l.PID != than
 	})
 	return node, id, l
@@ -144,12 +147,15 @@ func (c *crowd) asks() {
 }
 
 func (c *crowd) fails() {
-	c.Publish(c.scripted("fails", when("fail", `$WEIR report --fail "no database"`), nil))
+	// In its next life it waits to be told, so that nobody can miss that it was out of traffic.
+	waits := `[ ! -e $DIR/lived-$INSTANCE_ID ] || while ! [ -e $DIR/again-$INSTANCE_ID ]; do sleep 0.05; done; touch $DIR/lived-$INSTANCE_ID; `
+	c.Publish(c.scripted("fails", waits+when("fail", `$WEIR report --fail "no database"`), nil))
 	id := c.AwaitServing("fails", 1, 20*time.Second)[0]
 	_, _, before := c.ready("fails", 0)
 	c.cue("fail", id)
 	begin := time.Now()
 	out := c.Eventually(time.Second+promised, "it is out of traffic", func() bool { return len(c.Serving("fails")) == 0 })
+	c.cue("again", id)
 	c.AwaitServing("fails", 1, 10*time.Second)
 	c.t.Logf("said that it fails: out after %s, back after %s", out.Round(time.Millisecond), time.Since(begin).Round(time.Millisecond))
 	_, again, after := c.ready("fails", before.PID)
