@@ -62,7 +62,7 @@ func TestDrainWait(t *testing.T) {
 			local, routed, far := w.streamTo(w.Nodes[0], f, first), w.streamTo(w.Client, f, first), w.streamTo(w.Nodes[1], f, first)
 			other := w.streamTo(w.Nodes[0], f, second)
 
-			c := w.run("controlcenter", "drain", "a", first, "--wait", "--timeout", "4s")
+			c := w.run("controlcenter", "drain", "a", first, "--wait", "--timeout", "8s")
 			require.Equal(t, 8, c.end(), c.talk.String())
 			require.Contains(t, c.talk.String(), "3 live connections on n1 (2), n2 (1)\nerror: live connections remain: a/"+first+" is drained")
 			w.Only(w.Nodes[0], f, second)
@@ -132,7 +132,12 @@ func TestKillFlows(t *testing.T) {
 			for _, s := range others {
 				w.endsWell(s)
 			}
-			require.InDelta(t, 2, w.Agents[0].Metric("weir_agent_flows_ended_total"), 1) // and perhaps the idle one
+			ended := 0.0
+			w.Eventually(promised, "both are counted", func() bool {
+				ended = w.Agents[0].Metric("weir_agent_flows_ended_total")
+				return ended >= 2
+			})
+			require.LessOrEqual(t, ended, 3.0, "and perhaps the idle one")
 		})
 	}
 }

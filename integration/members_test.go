@@ -34,8 +34,11 @@ func TestLostMember(t *testing.T) {
 		w.Only(w.Nodes[0], f, instances[(i+1)%3])
 		member.Start()
 	}
-	leader := members.Leader()
-	require.NotNil(t, leader)
+	var leader *Member
+	w.Eventually(10*time.Second, "one of them leads", func() bool {
+		leader = members.Leader()
+		return leader != nil
+	})
 	for _, member := range members.All {
 		if member != leader {
 			member.Kill()

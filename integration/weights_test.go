@@ -28,7 +28,7 @@ func TestWeightsFollowTheLoad(t *testing.T) {
 	w.Press(client, f, 80)
 	took := w.Eventually(60*time.Second, "the fast one gets more", func() bool { return w.Share(client, f, fast) > 0.6 })
 	t.Logf("three fifths after %s", took)
-	first := w.AwaitLeader(time.Second)
+	first := w.AwaitLeader(20 * time.Second)
 	told := w.lastEvent("weighed")
 	require.Equal(t, first.Name, told.By)
 	require.NotEmpty(t, told.Reason)
@@ -37,7 +37,7 @@ func TestWeightsFollowTheLoad(t *testing.T) {
 
 	// Nobody decides while it is paused, whatever happens, and whoever leads.
 	w.Weir("pause")
-	w.Eventually(10*time.Second, "the leader knows", func() bool { return w.AwaitLeader(time.Second).Paused() })
+	w.Eventually(10*time.Second, "the leader knows", func() bool { return w.AwaitLeader(20 * time.Second).Paused() })
 	_, err := lab.StartHog(w.Nodes[0].Namespace, group)
 	require.NoError(t, err)
 	before := w.weights("weighed")
