@@ -99,7 +99,7 @@ func TestKillIdle(t *testing.T) {
 			a.Start()
 			a.AwaitReady(10 * time.Second)
 			require.Zero(t, a.Metric("weir_agent_writes_total"))
-			require.Contains(t, a.Log(), "written=0")
+			a.AwaitLog("written=0", 10*time.Second)
 			o.more(100)
 			o.unharmed()
 		})
@@ -156,7 +156,7 @@ func TestFlush(t *testing.T) {
 				before := a.Metric("weir_agent_repairs_total")
 				w.NFT(w.Nodes[0], "flush ruleset")
 				if owner == "off" {
-					took := w.Eventually(time.Second, "the rules are back", func() bool { return a.Metric("weir_agent_repairs_total") > before })
+					took := w.Eventually(time.Second+promised, "the rules are back", func() bool { return a.Metric("weir_agent_repairs_total") > before })
 					slowest = max(slowest, took)
 					w.Flood(w.Client, o.f, 20) // those in use may wait a second for their next SYN
 					continue
@@ -168,7 +168,7 @@ func TestFlush(t *testing.T) {
 				require.Zero(t, a.Metric("weir_agent_repairs_total"))
 				return
 			}
-			require.Contains(t, a.Log(), "nft (pid ", "the log names who it was")
+			a.AwaitLog("nft (pid ", 10*time.Second) // it names who it was
 			r, broken := o.stop()
 			late := 0
 			for _, latency := range r.Latency {

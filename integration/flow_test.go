@@ -107,16 +107,16 @@ func TestUDPFlow(t *testing.T) {
 				w.Eventually(5*time.Second, "the first instance answers", answered(instances[0]))
 
 				publish(instances[1])
-				moved := w.Eventually(time.Second, "the flow moves", answered(instances[1]))
+				moved := w.Eventually(time.Second+promised, "the flow moves", answered(instances[1]))
 
 				publish()
-				w.Eventually(time.Second, "nobody answers", func() bool {
+				w.Eventually(time.Second+promised, "nobody answers", func() bool {
 					since := time.Now()
 					<-time.After(100 * time.Millisecond) // twenty datagrams
 					return u.answered(since) == ""
 				})
 				publish(instances[0])
-				back := w.Eventually(time.Second, "the flow comes back", answered(instances[0]))
+				back := w.Eventually(time.Second+promised, "the flow comes back", answered(instances[0]))
 				t.Logf("moved after %s, back from none after %s, both counted from the nodes' own word", moved.Round(time.Millisecond), back.Round(time.Millisecond))
 			})
 		}
@@ -179,14 +179,14 @@ func TestRoutes(t *testing.T) {
 	for _, command := range []string{"route del 10.10.0.0/16", "-6 route del fd10::/64", "route flush proto 87", "link del weir0", "link set weir0 down"} {
 		_, err := node.Output("sh", "-c", "ip "+command)
 		require.NoError(t, err, command)
-		w.Eventually(2*time.Second, "the routes are back after ip "+command, func() bool { return w.vipRoutes(node) == sound })
+		w.Eventually(2*time.Second+promised, "the routes are back after ip "+command, func() bool { return w.vipRoutes(node) == sound })
 		w.Only(node, f4, four...)
 		w.Only(node, f6, six...)
 	}
 	require.NoError(t, node.Sysctl("net.ipv4.conf.all.promote_secondaries", "1")) // the new one outlives the old
 	_, err := node.Output("sh", "-c", "ip addr add 192.168.10.60/24 dev eth0 && ip addr del 192.168.10.1/24 dev eth0 && ip -6 addr add fd00:10::60/64 dev eth0 nodad && ip -6 addr del fd00:10::1/64 dev eth0")
 	require.NoError(t, err)
-	w.Eventually(2*time.Second, "the routes have the new source", func() bool {
+	w.Eventually(2*time.Second+promised, "the routes have the new source", func() bool {
 		have := w.vipRoutes(node)
 		return have != sound && have == strings.NewReplacer(node.Addr4.String()+" ", "192.168.10.60 ", node.Addr6.String()+" ", "fd00:10::60 ").Replace(sound)
 	})

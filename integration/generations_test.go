@@ -71,7 +71,7 @@ func TestGenerations(t *testing.T) {
 		r, err := lab.Flood(t.Context(), from.Namespace, load)
 		require.NoError(t, err)
 		require.Equal(t, 1, r.Failed)
-		require.Greater(t, w.caught(beyond), before)
+		w.Eventually(promised, "it is caught", func() bool { return w.caught(beyond) > before })
 	}
 }
 

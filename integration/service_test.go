@@ -147,7 +147,7 @@ func TestRefusal(t *testing.T) {
 								if proto == cluster.UDP && from == w.Client {
 									// Redirects, which a node sends for clients beside it on one link, use up the kernel's
 									// limit of answers to a client, one a second.
-									w.Eventually(5*time.Second, "one of the datagrams is refused", func() bool {
+									w.Eventually(15*time.Second, "one of the datagrams is refused", func() bool {
 										before := w.Loopback(w.Nodes[0])
 										got := w.refused(from, f, 200*time.Millisecond)
 										require.LessOrEqual(t, w.Loopback(w.Nodes[0])-before, uint64(2), "packets on lo")

@@ -196,6 +196,6 @@ func TestMalformed(t *testing.T) {
 	require.Equal(t, bad, told.ProblemCount)
 	require.EqualValues(t, bad, w.Agents[0].Metric("weir_agent_problems"))
 	require.EqualValues(t, 1, w.Agents[0].Metric("weir_agent_etcd_connected"))
-	require.Contains(t, w.Agents[0].Log(), "msg=problem ")
+	w.Agents[0].AwaitLog("msg=problem ", 10*time.Second)
 	w.Agents[0].AwaitReady(10 * time.Second)
 }

@@ -31,7 +31,7 @@ func TestTraffic(t *testing.T) {
 						// A new datagram may come from a source port that was used before: its flow has to be gone.
 						gone := netip.MustParseAddrPort(instances[v6][0]).Addr()
 						for _, node := range w.Nodes {
-							w.Eventually(time.Second, "flows to the instance that went are gone", func() bool {
+							w.Eventually(time.Second+promised, "flows to the instance that went are gone", func() bool {
 								return proto == cluster.TCP || w.Flows(node, f, gone) == 0
 							})
 						}

@@ -58,7 +58,7 @@ func (r *run) spoil(times int, do func(w *integration.World, node *lab.Host)) {
 	p.stop()
 	slices.Sort(repairs)
 	r.figure("t_repair_p50_ms", milliseconds(repairs[len(repairs)/2]))
-	require.Contains(r, a.Log(), " (pid ", "the log names who it was")
+	a.AwaitLog(" (pid ", 10*time.Second) // it names who it was
 	w.Only(w.Nodes[0], p.tcp, p.addresses...)
 	w.Only(w.Client, p.tcp, p.addresses...)
 	require.Less(r, r.line.Repair, 1000.0) // the slowest of 20 is their p99
@@ -118,7 +118,7 @@ func (r *run) byHand(w *integration.World, script string, writes float64, sound 
 	written := a.Metric("weir_agent_writes_total") - before
 	r.figure("writes", max(r.line.Figures["writes"], written))
 	require.LessOrEqual(r, written, writes, script)
-	require.Contains(r, a.Log(), "nft (pid ", "the log names who it was")
+	a.AwaitLog("nft (pid ", 10*time.Second) // it names who it was
 	require.Less(r, r.line.Repair, 1000.0)
 }
 
@@ -193,7 +193,7 @@ func lostNotices(r *run) {
 	w.Eventually(5*time.Second, "all is compared and repaired", func() bool { return r.same(good, w.Slots(node)) })
 	r.repaired(time.Since(began))
 	r.figure("foreign_changes", 2*chains*feeds)
-	require.Contains(r, a.Log(), "cause="+cluster.RepairLost)
+	a.AwaitLog("cause="+cluster.RepairLost, 10*time.Second)
 	r.figure("drift_left", 0)
 	p.stop()
 	w.Only(w.Client, p.tcp, p.addresses...)
