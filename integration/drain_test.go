@@ -22,7 +22,7 @@ func (w *World) endsWell(s *lab.Stream) {
 	r := s.Stop()
 	require.False(w.t, r.Broken, r.Reason)
 	require.Equal(w.t, r.Sent, r.Answered)
-	require.Less(w.t, r.LongestStall, time.Second)
+	require.Less(w.t, r.LongestQuiet, time.Second)
 }
 
 // run starts a command line against the World's etcd.

@@ -123,7 +123,7 @@ func (p *probe) stop() {
 	ending.Wait()
 	p.r.line.LiveBroken += int(broken.Load())
 	p.r.line.Conns, p.r.line.ConnFailed = p.result.Connections, p.result.Failed
-	p.r.figure("udp_gap_ms", milliseconds(p.datagrams.Stop().LongestGap))
+	p.r.figure("udp_gap_ms", milliseconds(p.datagrams.Stop().LongestQuiet))
 }
 
 // unharmed stops the use and requires that nothing failed: no new connection, none of the live ones, and no datagram for

@@ -25,6 +25,7 @@ type DatagramResult struct {
 	Last           string         // the instance that answered last
 	At             time.Time      // when
 	LongestGap     time.Duration  // longest time without an answer, up to now
+	LongestQuiet   time.Duration  // the same in intervals of datagrams that were sent meanwhile: while the machine has no time for this process it stands still
 }
 
 // Datagrams is a UDP flow from one socket, as a client has that opens one for good: it goes on sending whatever happens,
@@ -39,6 +40,7 @@ type Datagrams struct {
 
 	mu     sync.Mutex
 	result DatagramResult
+	since  int // how many were sent since the last answer
 	ended  time.Time
 }
 
@@ -77,11 +79,12 @@ func (d *Datagrams) Snapshot() DatagramResult {
 	return r
 }
 
-// Forget begins a new count of the longest gap, from now on.
+// Forget begins a new count of the longest gap and quiet, from now on.
 func (d *Datagrams) Forget() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.result.LongestGap, d.result.At = 0, time.Now()
+	d.result.LongestQuiet, d.since = 0, 0
 }
 
 // Stop ends the flow and returns the result. It may be called more than once.
@@ -117,6 +120,8 @@ func (d *Datagrams) send() {
 		_, _ = d.conn.Write([]byte("x"))
 		d.mu.Lock()
 		d.result.Sent++
+		d.since++
+		d.result.LongestQuiet = max(d.result.LongestQuiet, time.Duration(d.since)*d.o.Interval)
 		d.mu.Unlock()
 	}
 }
@@ -147,5 +152,5 @@ func (d *Datagrams) answered(id string) {
 	r.Answered++
 	r.ByID[id]++
 	r.LongestGap = max(r.LongestGap, now.Sub(r.At))
-	r.Last, r.At = id, now
+	r.Last, r.At, d.since = id, now, 0
 }

@@ -26,6 +26,7 @@ type StreamResult struct {
 	Sent         int           // numbers sent
 	Answered     int           // numbers that came back, in order
 	LongestStall time.Duration // longest time without an answer, Interval included; up to now for a flow that stands still
+	LongestQuiet time.Duration // the same in intervals of numbers that were sent meanwhile: while the machine has no time for this process it stands still
 	Broken       bool          // it ended, or answered wrongly, before Stop
 	Reason       string        // why it broke, as in Result.Failures
 }
@@ -43,6 +44,7 @@ type Stream struct {
 	mu       sync.Mutex
 	sent     int
 	answered int
+	underWay int // most numbers that waited for an answer at once
 	stall    time.Duration
 	last     time.Time // of the last answer
 	ending   bool      // the end of the connection is our own doing
@@ -107,7 +109,7 @@ func (s *Stream) ID() string { return s.id }
 func (s *Stream) Snapshot() StreamResult {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	r := StreamResult{ID: s.id, Sent: s.sent, Answered: s.answered, LongestStall: s.stall}
+	r := StreamResult{ID: s.id, Sent: s.sent, Answered: s.answered, LongestStall: s.stall, LongestQuiet: time.Duration(s.underWay) * s.o.Interval}
 	if !s.ending && s.broken == nil {
 		r.LongestStall = max(r.LongestStall, time.Since(s.last))
 	}
@@ -146,6 +148,7 @@ func (s *Stream) send() {
 		}
 		s.mu.Lock()
 		s.sent++
+		s.underWay = max(s.underWay, s.sent-s.answered)
 		binary.BigEndian.PutUint64(number, uint64(s.sent))
 		s.mu.Unlock()
 		if _, err := s.conn.Write(number); err != nil {
