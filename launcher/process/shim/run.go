@@ -30,7 +30,6 @@ const Started = "started\n"
 
 const (
 	killTime   = 10 * time.Second // for the kernel to end a tree; only a hung disk takes so long
-	drainTime  = time.Second      // for the output of what has ended
 	shipTime   = 2 * time.Second  // for the log server to take the last lines
 	recordPace = 5 * time.Second  // between two records of lost output
 )
@@ -225,20 +224,6 @@ func (s *shim) finish(wanted bool, copies *sync.WaitGroup, streams child) error 
 		s.record.Group = cgroup.Group{}
 	}
 	return errors.Join(err, s.save())
-}
-
-// drain waits for the end of the output. Somebody outside of the tree may hold it open for ever.
-func drain(copies *sync.WaitGroup, streams child) {
-	done := make(chan struct{})
-	go func() { copies.Wait(); close(done) }()
-	select {
-	case <-done:
-		return
-	case <-time.After(drainTime):
-		streams.stdout.Close()
-		streams.stderr.Close()
-	}
-	<-done
 }
 
 // save writes the record with what is known of lost output.
