@@ -201,7 +201,18 @@ func (l *ledger) warnings(s *cluster.Service) (out []string) {
 		out = append(out, "all of its instances stand by: connections will be refused until a control center calls one")
 	}
 	if len(s.Instances)+len(l.registered(s.Name)) == 0 {
-		out = append(out, "it has no instance: connections will be refused until it has one")
+		out = append(out, withoutInstance(s))
 	}
 	return out
+}
+
+// withoutInstance says what becomes of connections while a service has no instance, and who is to give it one.
+func withoutInstance(s *cluster.Service) string {
+	switch {
+	case !s.Launched():
+		return "it has no instance: connections will be refused until it has one"
+	case s.Scale != nil && s.Scale.Min == 0:
+		return "it has no instance yet: connections will wait until one that Weir starts is ready"
+	}
+	return "it has no instance yet: connections will be refused until one that Weir starts is ready"
 }

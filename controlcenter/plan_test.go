@@ -295,7 +295,16 @@ func TestPlanWarns(t *testing.T) {
 	require.Contains(t, plan.String(), "warning: balance is uniform, so the weights of the instances do not count")
 	plan, err = controlcenter.PlanPublish(snapshot(t, storetest.New()), storetest.Service(t, "a", "10.10.1.128:8080"))
 	require.NoError(t, err)
-	require.Contains(t, plan.String(), "warning: it has no instance")
+	require.Contains(t, plan.String(), "warning: it has no instance: connections will be refused until it has one")
+	launched := storetest.Service(t, "a", "10.10.1.128:8080")
+	launched.Run = &cluster.Run{Command: []string{"/bin/true"}}
+	plan, err = controlcenter.PlanPublish(snapshot(t, storetest.New()), launched)
+	require.NoError(t, err)
+	require.Contains(t, plan.String(), "warning: it has no instance yet: connections will be refused until one that Weir starts is ready")
+	launched.Scale = &cluster.Scale{Max: 2, Metrics: []cluster.ScaleMetric{{Metric: "busy", Target: 0.5}}}
+	plan, err = controlcenter.PlanPublish(snapshot(t, storetest.New()), launched)
+	require.NoError(t, err)
+	require.Contains(t, plan.String(), "warning: it has no instance yet: connections will wait until one that Weir starts is ready")
 	s.Instances[0].Standby, s.Instances[1].Standby = true, true
 	plan, err = controlcenter.PlanPublish(snapshot(t, storetest.New()), s)
 	require.NoError(t, err)

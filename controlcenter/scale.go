@@ -79,6 +79,8 @@ func pinned(s cluster.Scaled, there bool) string {
 		return "as the file says"
 	case s.Pinned:
 		return fmt.Sprintf("%d by an operator", s.Replicas)
+	case s.By == "": // the load would have a word, and had none yet
+		return fmt.Sprint(s.Replicas)
 	}
 	return fmt.Sprintf("%d by %s", s.Replicas, s.By)
 }

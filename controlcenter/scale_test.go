@@ -63,6 +63,12 @@ func TestPlanScale(t *testing.T) {
 	p, err = plan(controlcenter.ScaleWord{Service: "a", Auto: true})
 	require.NoError(t, err)
 	require.Nil(t, p.Change)
+	for by, from := range map[string]string{"busy": "6 by busy", "": "6"} {
+		ops.Scaled["a"] = cluster.Scaled{Replicas: 6, By: by}
+		p, err = plan(controlcenter.ScaleWord{Service: "a", Replicas: 5})
+		require.NoError(t, err)
+		require.Equal(t, "service a: "+from+" -> 5 by an operator", p.String())
+	}
 }
 
 func TestPlanScaleOfAList(t *testing.T) {

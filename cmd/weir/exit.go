@@ -6,6 +6,7 @@ import (
 
 	"github.com/weir-lb/weir/cluster"
 	"github.com/weir-lb/weir/controlcenter"
+	"github.com/weir-lb/weir/etcd/embedded"
 	"github.com/weir-lb/weir/rules"
 )
 
@@ -46,7 +47,7 @@ func exitCode(err error) int {
 		return 6
 	case errors.Is(err, cluster.ErrUnsafe):
 		return 3
-	case errors.Is(err, cluster.ErrConflict), errors.Is(err, rules.ErrOwned), errors.Is(err, errSecondAgent):
+	case errors.Is(err, cluster.ErrConflict), errors.Is(err, rules.ErrOwned), errors.Is(err, errSecondAgent), errors.Is(err, embedded.ErrInUse):
 		return 4
 	case errors.Is(err, cluster.ErrUnreachable):
 		return 5

@@ -102,9 +102,5 @@ func (f *memberFlags) start(ctx context.Context, name string, e etcdFlags, logge
 	if n := len(m.Cluster); n > 0 && n%2 == 0 {
 		logger.Warn("an even number of etcd members survives no more losses than one less: run three", "members", n)
 	}
-	server, err := m.Start(ctx)
-	if errors.Is(err, embedded.ErrInUse) {
-		return nil, fmt.Errorf("%w: %w", cluster.ErrConflict, err)
-	}
-	return server, err
+	return m.Start(ctx)
 }
