@@ -5,12 +5,16 @@ import (
 	"flag"
 	"fmt"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -41,6 +45,42 @@ func serve(t testing.TB, dir, listen string) *embedded.Server {
 	require.NoError(t, err)
 	t.Cleanup(s.Close)
 	return s
+}
+
+// serveAgain starts an etcd where one has just ended. A child that another test is starting has that one's listener and files,
+// too, until it runs its own program.
+func serveAgain(t testing.TB, dir, listen string) (s *embedded.Server) {
+	t.Helper()
+	require.Eventually(t, func() bool { return !locked(t, dir) }, soon, 10*time.Millisecond, "the log stays locked")
+	require.Eventually(t, func() bool {
+		var err error
+		s, err = embedded.Start(t.Context(), embedded.Options{Dir: dir, Listen: listen, NoSync: true, WeakHashes: true})
+		if err != nil {
+			require.ErrorIs(t, err, syscall.EADDRINUSE)
+		}
+		return err == nil
+	}, soon, 10*time.Millisecond, "the address stays taken")
+	t.Cleanup(s.Close)
+	return s
+}
+
+// locked says whether somebody holds the log of an etcd: a server that finds it so ends the process.
+func locked(t testing.TB, dir string) bool {
+	t.Helper()
+	logs, err := filepath.Glob(filepath.Join(dir, "member", "wal", "*.wal"))
+	require.NoError(t, err)
+	for _, name := range logs {
+		f, err := os.Open(name)
+		require.NoError(t, err)
+		lock := unix.Flock_t{Type: unix.F_WRLCK}
+		err = unix.FcntlFlock(f.Fd(), unix.F_OFD_GETLK, &lock)
+		_ = f.Close()
+		require.NoError(t, err)
+		if lock.Type != unix.F_UNLCK {
+			return true
+		}
+	}
+	return false
 }
 
 func open(t testing.TB, endpoints ...string) *Store {

@@ -67,7 +67,7 @@ func TestWatchSurvivesRestartOfEtcd(t *testing.T) {
 	require.NotEmpty(t, s.Status().LastError)
 	require.True(t, has("a")(w.snapshot()), "what is known stays")
 
-	again := serve(t, dir, listen)
+	again := serveAgain(t, dir, listen)
 	publish(t, open(t, again.Endpoint()), svc("b", 2))
 	got := w.until(t, "b", has("b"))
 	require.True(t, has("a")(got))
@@ -86,7 +86,7 @@ func TestWipedStoreIsDetectedByItsRevision(t *testing.T) {
 	}
 	w.until(t, "all five", func(s *cluster.Snapshot) bool { return s.Services.Len() == 5 })
 	e.Close()
-	e = serve(t, t.TempDir(), listen)
+	e = serveAgain(t, t.TempDir(), listen)
 
 	held := w.until(t, "the loss is held", func(s *cluster.Snapshot) bool { return s.Held != nil })
 	require.Equal(t, 5, held.Services.Len())
@@ -116,9 +116,9 @@ func TestRestoredStoreBehindOpenConnections(t *testing.T) {
 	w.until(t, "ten", func(s *cluster.Snapshot) bool { return s.Services.Len() == 10 })
 	l, err := a.members.link()
 	require.NoError(t, err)
-	l.client.SetEndpoints(young.Endpoint())
-	a.members.mu.Lock()
+	a.members.mu.Lock() // nobody goes back to the old one
 	a.members.endpoints = []string{young.Endpoint()}
+	l.client.SetEndpoints(young.Endpoint())
 	a.members.mu.Unlock()
 	revision, _, err := a.revision(t.Context(), raw(t, b)) // any answer, as of a beat
 	require.NoError(t, err)
