@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 
+	"github.com/weir-lb/weir/internal/lab"
 	"github.com/weir-lb/weir/internal/leaks"
 )
 
@@ -218,7 +219,7 @@ func TestListenAddress(t *testing.T) {
 }
 
 func TestTakenAddress(t *testing.T) {
-	s, err := Listen(Options{})
+	s, err := Listen(Options{Address: lab.Loopback().String()}) // where nobody else is given the port meanwhile
 	require.NoError(t, err)
 	_, err = Listen(Options{Address: s.Addr().String()})
 	require.ErrorContains(t, err, "in use")
