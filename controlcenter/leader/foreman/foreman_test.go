@@ -1,6 +1,7 @@
 package foreman_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -20,10 +21,12 @@ func TestInstancesAreLaunchedReplacedAndMoved(t *testing.T) {
 
 	id := serving["n1"][0]
 	l.hosts["n1"].kill(t, id)
-	l.until("it is back", func(m map[string][]string) bool { // perhaps before anybody saw that it was gone
-		return total(m) == 3 && l.operations().Launched["n1"][id].Starts == 2
-	})
-	require.Contains(t, l.serving()["n1"], id, "the same one")
+	require.Eventually(t, func() bool { // perhaps before anybody saw that it was gone
+		launched := l.operations().Launched["n1"][id]
+		return launched.Starts == 2 && launched.Phase == cluster.PhaseReady
+	}, soon, 10*time.Millisecond, "it is back")
+	l.seen(l.commit(cluster.SetConfig{Config: &cluster.Config{}})) // and what nodes were shown before
+	l.until("the same one serves", func(m map[string][]string) bool { return total(m) == 3 && slices.Contains(m["n1"], id) })
 
 	// Another leader starts none twice.
 	stop()

@@ -71,7 +71,7 @@ func TestTheLoadDecidesHowMany(t *testing.T) {
 func TestAListOfMachinesScales(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
-	stop, _ := l.lead("cc1")
+	stop, report := l.lead("cc1")
 	l.publish(func(s *cluster.Service) {
 		s.Run, s.Scale = nil, &cluster.Scale{Min: 2, Max: 9, Metrics: []cluster.ScaleMetric{{Metric: "connections", Target: 100}}, Window: cluster.Duration(time.Second)}
 		for i := range 5 {
@@ -90,14 +90,15 @@ func TestAListOfMachinesScales(t *testing.T) {
 	var found cluster.Scaled
 	require.Eventually(t, func() bool { found = l.operations().Scaled["a"]; return found.Replicas > 0 }, soon, time.Millisecond)
 	require.GreaterOrEqual(t, found.Replicas, 4, "a lost number begins with as many as serve")
-	l.scale(cluster.Scaled{Replicas: 5, Pinned: true})
+	l.looked(report, l.scale(cluster.Scaled{Replicas: 5, Pinned: true}))
+	l.seen(l.commit(cluster.SetConfig{Config: &cluster.Config{}})) // not the five of before
 	l.until("five", are(5))
 
 	stop()
 	l.publish(func(s *cluster.Service) { s.Balance = cluster.BalanceUniform })
 	l.seen(l.commit(cluster.SetConfig{Config: &cluster.Config{Paused: true}}))
 	require.Equal(t, 5, total(l.serving()), "nobody leads, and it was published again")
-	_, report := l.lead("cc2")
+	_, report = l.lead("cc2")
 	stopLoad()
 	l.load(10)
 	l.looked(report, l.scale(cluster.Scaled{Replicas: 5}))
