@@ -170,6 +170,7 @@ func TestLoadMonitorAlone(t *testing.T) {
 	w.Put("ops/secret", `{"token":"`+monitorToken+`"}`)
 	start := func() *Agent {
 		l := w.NewAgent("n1", w.Nodes[0])
+		l.pages = "127.0.0.1:9649"
 		l.Args = []string{"loadmon", "--node", "n1", "--etcd", w.Endpoint(), "--load-listen", ":9647", "--insecure-etcd"}
 		l.Start()
 		t.Cleanup(l.finish)
@@ -183,6 +184,9 @@ func TestLoadMonitorAlone(t *testing.T) {
 		_, _, err := w.monitors(monitorToken).Loads(t.Context(), "n1", n1)
 		return err == nil
 	})
+	code, page := l.Get("/debug/checks")
+	require.Equal(t, http.StatusOK, code, page)
+	require.Contains(t, page, "VERDICT")
 	second := start()
 	second.AwaitEnd()
 	require.Contains(t, second.Log(), "is another load monitor running")

@@ -40,7 +40,7 @@ this beside such an agent, where the process that writes rules shall stay small.
 With --once measure over one interval, and print what it would report. An instance is listed when a process of this network
 namespace listens on its address; new connections are those that this node's rules count.
 
-Pages on --listen: /livez /readyz /metrics /debug/loads /debug/problems.`,
+Pages on --listen: /livez /readyz /metrics /debug/checks /debug/loads /debug/problems.`,
 		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := o.check(c.Flags()); err != nil {

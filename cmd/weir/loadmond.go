@@ -53,6 +53,7 @@ func serveLoadmon(ctx context.Context, o *loadmonOptions) error {
 	g, ctx := errgroup.WithContext(ctx)
 	if server != nil {
 		server.Ready("etcd", connected(store))
+		server.Page("checks", safePage(m.checker.WriteChecks))
 		server.Page("loads", safePage(m.WriteReport))
 		server.Page("problems", safePage(m.writeProblems))
 		g.Go(func() error { return server.Run(ctx) })
