@@ -15,7 +15,11 @@ type pauseOptions struct {
 
 func newPauseCmd(a *app, runF func(context.Context, *pauseOptions) error) *cobra.Command {
 	o := &pauseOptions{app: a, paused: true}
-	return o.command("pause", "Stop all automatic decisions: weights and the number of instances stay as they are, no node is declared down", runF)
+	c := o.command("pause", "Stop all automatic decisions: weights and the number of instances stay as they are, no node is declared down", runF)
+	c.Long = c.Short + `.
+No instance is placed, scaled, replaced on another node, moved, called or woken. Launchers go on starting anew what ends on their node.
+What load monitors say of instances that fail or died counts all the same: that is no decision, but what each node sees.`
+	return c
 }
 
 func newResumeCmd(a *app, runF func(context.Context, *pauseOptions) error) *cobra.Command {
@@ -26,9 +30,6 @@ func newResumeCmd(a *app, runF func(context.Context, *pauseOptions) error) *cobr
 func (o *pauseOptions) command(use, short string, runF func(context.Context, *pauseOptions) error) *cobra.Command {
 	return &cobra.Command{
 		Use: use, Short: short,
-		Long: short + `.
-No instance is placed, scaled, replaced on another node, moved, called or woken. Launchers go on starting anew what ends on their node.
-What load monitors say of instances that fail or died counts all the same: that is no decision, but what each node sees.`,
 		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if runF != nil {

@@ -47,6 +47,9 @@ func TestPauseAndResume(t *testing.T) {
 	require.NotContains(t, weir(t, f, "get", "services").err, "paused")
 	require.Contains(t, weir(t, f, "resume").err, "not paused already")
 	require.Equal(t, 2, weir(t, f, "pause", "now").code)
+	const stops = "No instance is placed"
+	require.Contains(t, weir(t, f, "pause", "--help").out, stops)
+	require.NotContains(t, weir(t, f, "resume", "--help").out, stops)
 	f.Fail(storetest.ErrUnreachable)
 	require.Equal(t, 5, weir(t, f, "pause").code)
 }
