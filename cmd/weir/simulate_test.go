@@ -57,6 +57,8 @@ func TestSimulateRefuses(t *testing.T) {
 		"--work 1us":                                  "requests are more than 5e+07: shorten it",
 		"--neighbour 1 --neighbour-leaves 0":          "a neighbour that leaves 0 is outside 0.01..1",
 		"--neighbour 1 --neighbour-at -1s":            "the neighbour's times are not negative",
+		"--neighbour 1 --for 1m":                      "the neighbour comes after 2m0s, when the 1m0s that are measured are over: give --neighbour-at",
+		"--for 0s":                                    "--work and --for are more than 0, --warmup and --keep-alive not less",
 		"--speeds " + strings.Repeat("1,", 250) + "1": "251 speeds: give 1 to 250",
 		"--load NaN":                                  "load NaN is outside",
 	} {

@@ -55,12 +55,13 @@ func (s Scenario) Validate() error {
 		check(speed >= 0.01 && speed <= 100, "speed %g is outside 0.01..100", speed)
 	}
 	check(s.Load > 0 && s.Load <= 2, "load %g is outside 0..2: 0.6 means 60 %%", s.Load)
-	check(s.Work > 0 && s.Length > 0 && s.Warmup >= 0 && s.KeepAlive >= 0, "work and length are positive, warm-up and keep-alive not negative")
+	check(s.Work > 0 && s.Length > 0 && s.Warmup >= 0 && s.KeepAlive >= 0, "--work and --for are more than 0, --warmup and --keep-alive not less")
 	check(s.Lost >= 0 && s.Lost <= 1, "lost %g is outside 0..1", s.Lost)
 	if n := s.Neighbour; n.Instance != 0 {
 		check(n.Instance > 0 && n.Instance <= len(s.Speeds), "there is no instance %d for the neighbour", n.Instance)
 		check(n.Leaves >= 0.01 && n.Leaves <= 1, "a neighbour that leaves %g is outside 0.01..1", n.Leaves)
 		check(n.At >= 0 && n.For >= 0, "the neighbour's times are not negative")
+		check(n.At < s.Length, "the neighbour comes after %s, when the %s that are measured are over: give --neighbour-at", n.At, s.Length)
 	}
 	if len(wrong) == 0 {
 		requests := s.rate() * (s.Warmup + s.Length).Seconds()
