@@ -60,6 +60,9 @@ service may --leave: then they take no new connections until they come --back or
   weir report shop --instance 192.0.2.1:80 --leave`,
 		Args: atMost(1),
 		RunE: func(c *cobra.Command, args []string) error {
+			if c.Flags().Changed("for") && o.scale == "" {
+				return &usageError{errors.New("--for is how long --scale counts: give --scale, or leave --for out")}
+			}
 			r, err := o.read(strings.Join(args, ""), os.Getenv)
 			if err != nil {
 				return &usageError{err}

@@ -48,7 +48,7 @@ func TestReport(t *testing.T) {
 	require.Equal(t, 1, r.code)
 	require.Contains(t, r.err, `404 Not Found): instance "other" of service "a": it does not run on this node`)
 	for _, wrong := range [][]string{
-		{}, {"--instance", id, "--ok", "--fail"}, {"--instance", "a b"}, {"--instance", id, "--to", "192.168.1.1:9645"}, {"--instance", id, "--to", "localhost"}, {"--instance", id, "b"},
+		{}, {"--instance", id, "--ok", "--fail"}, {"--instance", "a b"}, {"--instance", id, "--to", "192.168.1.1:9645"}, {"--instance", id, "--to", "localhost"}, {"--instance", id, "b"}, {"--instance", id, "--fail", "--for", "3m"},
 	} {
 		r := report(wrong...)
 		require.Equal(t, 2, r.code, "%v: %s", wrong, r.err)

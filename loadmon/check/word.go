@@ -26,7 +26,7 @@ const (
 )
 
 // ErrUnknown says that an instance is none of this node's.
-var ErrUnknown = errors.New("it does not run on this node")
+var ErrUnknown = errors.New("it does not run on this node: \"weir get instances -o wide\" shows ids and nodes")
 
 // Why what an instance says leads to a verdict.
 const (

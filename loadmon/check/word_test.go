@@ -143,7 +143,7 @@ func TestReports(t *testing.T) {
 		{"a name that was bent to loopback", "POST", path, `{"state":"leave"}`, "127.0.0.1:5000", "evil.example:9645", "application/json", 403, "only instances of this host"},
 		{"a form of a web page", "POST", path, `{"state":"leave"}`, "127.0.0.1:5000", "127.0.0.1:9645", "text/plain", 415, "Content-Type"},
 		{"GET", "GET", path, ``, "127.0.0.1:5000", "127.0.0.1:9645", "application/json", 405, ""},
-		{"unknown instance", "POST", ReportPath + "a/b", `{"state":"ok"}`, "127.0.0.1:5000", "127.0.0.1:9645", "application/json", 404, `"b" of service "a": it does not run on this node`},
+		{"unknown instance", "POST", ReportPath + "a/b", `{"state":"ok"}`, "127.0.0.1:5000", "127.0.0.1:9645", "application/json", 404, `"b" of service "a": it does not run on this node: "weir get instances -o wide" shows ids and nodes`},
 		{"unknown state", "POST", path, `{"state":"fine"}`, "127.0.0.1:5000", "127.0.0.1:9645", "application/json", 400, "say ok, fail, leave or back"},
 		{"no JSON", "POST", path, `state=ok`, "127.0.0.1:5000", "127.0.0.1:9645", "application/json", 400, `the report cannot be read: it is no JSON from byte 1 on: "state=ok"`},
 		{"a flood", "POST", path, `{"output":"` + strings.Repeat("x", 1<<20), "127.0.0.1:5000", "127.0.0.1:9645", "application/json", 413, "read the report"},
