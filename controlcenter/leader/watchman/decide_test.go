@@ -63,7 +63,7 @@ func TestTheFourthIsHeldMeanwhile(t *testing.T) {
 	s.kill("n4")
 	s.run(leaseTTL + 8*time.Second)
 	require.Equal(t, cluster.HeldBack, s.sight.Recorded["n4"].State)
-	require.Equal(t, "3 nodes at most may be declared down within a minute, and so many were", s.sight.Recorded["n4"].Reason)
+	require.Equal(t, "at most 3 may be declared down within a minute, and so many were", s.sight.Recorded["n4"].Reason)
 	require.Len(t, s.last.Problems, 1)
 }
 
@@ -256,7 +256,7 @@ func TestTheGuardOutlivesALeader(t *testing.T) {
 	s.revive("n1") // who could look
 	s.run(leaseTTL + goneFor + 5*time.Second)
 	require.Empty(t, s.down())
-	require.Contains(t, s.sight.Recorded["n2"].Reason, "1 nodes at most may be declared down")
+	require.Contains(t, s.sight.Recorded["n2"].Reason, "at most 1 may be declared down")
 	s.requireDownWithin(t, window, "n2")
 	require.GreaterOrEqual(t, s.declared[1].at.Sub(s.declared[0].at), window-tick)
 }

@@ -62,7 +62,7 @@ func (s State) record(t track, in Sight, g guard) (cluster.Gone, bool) {
 	case t.seen == blind:
 		return held("%s", cmp.Or(t.said, "the load monitors of other nodes could not be asked whether its instances answer"))
 	case g.left == 0:
-		return held("%d nodes at most may be declared down within a minute, and so many were", g.limit)
+		return held("at most %d may be declared down within a minute, and so many were", g.limit)
 	}
 	return cluster.Gone{}, false
 }
