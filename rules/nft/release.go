@@ -15,7 +15,7 @@ func released(netns int, portID uint32) error {
 		return fmt.Errorf("see whether the tables are given up: %w", classify(err))
 	}
 	defer func() { _ = conn.CloseLasting() }()
-	const patience, pause = time.Second, time.Millisecond
+	const patience, pause = 5 * time.Second, time.Millisecond // a child is done within a millisecond, where nothing holds it up
 	for end := time.Now().Add(patience); ; time.Sleep(pause) {
 		last := time.Now().After(end) // asked before the look: this process may be held up behind it
 		owned, err := owns(conn, portID)
