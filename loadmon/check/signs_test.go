@@ -15,32 +15,34 @@ import (
 // makes it well: since nobody is sent there any more, nothing else would.
 func TestSignsWithoutACheck(t *testing.T) {
 	t.Parallel()
-	c := New(Options{Node: "n1"})
-	c.Want(world(service("a", nil, mineAt)).Snapshot(1))
-	look := func(n uint64) cluster.Verdict {
-		c.Signs(map[netip.AddrPort]uint64{mineAt: n}, nil)
-		return verdict(c)
-	}
-	require.Equal(t, cluster.Suspect, look(1))
-	require.Equal(t, "1 new connections were not answered", c.Health()["a"][mine.Instance].Reason)
-	require.Equal(t, cluster.Suspect, look(9))
-	require.Empty(t, look(0))
-	for range 4 { // never three in a row; that it is suspect was told of late
-		require.Empty(t, look(1))
-		require.Empty(t, look(9))
+	synctest.Test(t, func(t *testing.T) { // in which no time passes: what comes soon after another is told late
+		c := New(Options{Node: "n1"})
+		c.Want(world(service("a", nil, mineAt)).Snapshot(1))
+		look := func(n uint64) cluster.Verdict {
+			c.Signs(map[netip.AddrPort]uint64{mineAt: n}, nil)
+			return verdict(c)
+		}
+		require.Equal(t, cluster.Suspect, look(1))
+		require.Equal(t, "1 new connections were not answered", c.Health()["a"][mine.Instance].Reason)
+		require.Equal(t, cluster.Suspect, look(9))
 		require.Empty(t, look(0))
-	}
-	require.Equal(t, Result{Failed: 50}, c.Results()[mine])
-	require.Empty(t, look(1))
-	require.Empty(t, look(1))
-	require.Equal(t, cluster.Failing, look(7), "not dead")
-	require.Equal(t, "7 new connections were not answered", c.Health()["a"][mine.Instance].Reason)
-	require.Equal(t, uint32(9), c.Results()[mine].FailedInRow)
-	c.Signs(map[netip.AddrPort]uint64{netip.MustParseAddrPort(host + ":81"): 0}, nil)
-	for range 5 {
-		require.Equal(t, cluster.Failing, look(0))
-	}
-	require.Empty(t, look(0))
+		for range 4 { // never three in a row; that it is suspect was told of late
+			require.Empty(t, look(1))
+			require.Empty(t, look(9))
+			require.Empty(t, look(0))
+		}
+		require.Equal(t, Result{Failed: 50}, c.Results()[mine])
+		require.Empty(t, look(1))
+		require.Empty(t, look(1))
+		require.Equal(t, cluster.Failing, look(7), "not dead")
+		require.Equal(t, "7 new connections were not answered", c.Health()["a"][mine.Instance].Reason)
+		require.Equal(t, uint32(9), c.Results()[mine].FailedInRow)
+		c.Signs(map[netip.AddrPort]uint64{netip.MustParseAddrPort(host + ":81"): 0}, nil)
+		for range 5 {
+			require.Equal(t, cluster.Failing, look(0))
+		}
+		require.Empty(t, look(0))
+	})
 }
 
 // Refused connections count as those without an answer do, but for those of an instance that is known to be dead: its checks are
