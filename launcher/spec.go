@@ -18,7 +18,7 @@ type Spec struct {
 	Command []string          `json:"command,omitempty"` // an absolute path and its arguments; no shell reads it
 	Image   string            `json:"image,omitempty"`   // of driver hook: what it is to start
 	Env     map[string]string `json:"env,omitempty"`     // the service's own environment
-	Host    netip.Addr        `json:"host,omitzero"`     // the address that it is reached at
+	Host    netip.Addr        `json:"host,omitzero"`     // the address that it is reached at; a hook may choose another
 	Ports   []cluster.Port    `json:"ports,omitempty"`   // that it is to listen on; the first is PORT
 
 	// LogAddress is where its output is sent as well, as in udp://10.0.0.9:514 or tcp://[fd00::9]:601. Empty: nowhere.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -188,6 +189,18 @@ func TestKeys(t *testing.T) {
 	require.NoError(t, d.Stop(t.Context(), "a", 0))
 	require.NoError(t, d.Ensure(t.Context(), spec("a")))
 	require.NotEqual(t, first, key())
+}
+
+// A launcher names its own node in what it asks for, and the hook may have the instance anywhere.
+func TestInstancesElsewhere(t *testing.T) {
+	t.Parallel()
+	c, url := newCloud(t)
+	d := open(t, hook.Config{Dir: filepath.Join(t.TempDir(), "notes"), URL: url, Settle: short})
+	s := spec("a")
+	s.Host = netip.MustParseAddr("192.168.1.1")
+	require.NoError(t, d.Ensure(t.Context(), s))
+	require.Equal(t, []string{"a"}, c.has())
+	require.Equal(t, "10.1.0.2", listOf(t, d)[0].Host.String())
 }
 
 func TestLists(t *testing.T) {
