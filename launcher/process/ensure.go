@@ -83,7 +83,7 @@ func (d *Driver) order(spec launcher.Spec) (shim.Order, error) {
 	return o, nil
 }
 
-// create starts an instance for the first time. Nothing of it is left when that does not work.
+// create starts an instance for the first time. Nothing of it is left when that does not work; what cannot be ended stays known.
 func (d *Driver) create(ctx context.Context, o shim.Order) error {
 	id := o.Spec.ID
 	made, dir := filepath.Join(d.config.Dir, begun(id)), filepath.Join(d.config.Dir, id)
@@ -99,6 +99,9 @@ func (d *Driver) create(ctx context.Context, o shim.Order) error {
 	}
 	if err == nil {
 		err = d.start(ctx, instance{dir: dir, order: o})
+	}
+	if errors.Is(err, errLeft) {
+		return err
 	}
 	if err != nil {
 		d.ports.free(id)

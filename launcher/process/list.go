@@ -36,7 +36,7 @@ func (d *Driver) List(ctx context.Context) ([]launcher.Status, error) {
 			errs = append(errs, fmt.Errorf("look at instance %s: %w", e.Name(), err))
 			continue
 		}
-		if i.alive && i.record.Sequence == 0 {
+		if i.alive && i.record.Starts == 0 {
 			continue // it is being started
 		}
 		out = append(out, i.status())
@@ -54,7 +54,12 @@ func (i instance) status() launcher.Status {
 	complain := func(field, what, fix string) {
 		s.Problems = append(s.Problems, cluster.Problem{Object: "instance " + spec.ID, Field: field, What: what, Fix: fix})
 	}
-	ended := r.State == launcher.Exited || r.Sequence == 0
+	starting := r.State == shim.Starting // or its shim was killed
+	never := r.Starts == 0 && !starting
+	ended := r.State == launcher.Exited || never || starting && i.alive
+	if starting {
+		s.State = launcher.Exited
+	}
 	if !ended {
 		s.PID, s.Output = r.Instance.PID, lastLines(i.dir)
 	}
@@ -65,7 +70,7 @@ func (i instance) status() launcher.Status {
 			s.PID = 0
 		}
 	}
-	if r.Sequence == 0 {
+	if never {
 		s.State = launcher.Exited
 		complain("", "it was never started: the launcher ended before", "ensure it again")
 	}

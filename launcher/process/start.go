@@ -24,7 +24,7 @@ var shimEnvironment = []string{"GOMAXPROCS=1", "GOGC=20", "GOMEMLIMIT=12MiB", "P
 func (d *Driver) start(ctx context.Context, i instance) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, d.config.StartTimeout, fmt.Errorf("it did not start within %s", d.config.StartTimeout))
 	defer cancel()
-	lock, err := openLock(filepath.Join(i.dir, shim.LockFile))
+	lock, err := openLock(filepath.Join(i.dir, shim.LockFile), lockTime)
 	if err != nil {
 		return fmt.Errorf("start instance %s: %w", i.order.Spec.ID, err)
 	}
@@ -47,10 +47,37 @@ func (d *Driver) start(ctx context.Context, i instance) error {
 	// Whatever it was doing: from here on nothing of it runs.
 	_ = process.Signal(unix.SIGKILL) // it may have ended
 	lock.Close()
-	if r, rerr := shim.ReadRecord(i.dir); rerr == nil && r.State != launcher.Exited {
-		err = errors.Join(err, shim.EndRemains(i.order, r, remainsTime))
+	if rerr := endStart(i, process); rerr != nil {
+		err = fmt.Errorf("%w; %w: %w", err, errLeft, rerr)
 	}
 	return fmt.Errorf("start instance %s: %w", i.order.Spec.ID, err)
+}
+
+var errLeft = errors.New("something of it may be left")
+
+// endStart ends what a shim leaves that was killed while it started an instance.
+func endStart(i instance, process shim.Process) error {
+	for late := time.Now().Add(remainsTime); process.Alive(); {
+		if time.Now().After(late) {
+			return fmt.Errorf("its shim, process %d, cannot be ended", process.PID)
+		}
+		if err := await(context.Background(), process, 100*time.Millisecond); err != nil {
+			return err
+		}
+	}
+	r, err := shim.ReadRecord(i.dir)
+	if shim.IsNoRecord(err) {
+		return nil // it did not come so far
+	}
+	if err != nil || r.State == launcher.Exited {
+		return err
+	}
+	lock, err := openLock(filepath.Join(i.dir, shim.LockFile), remainsTime) // what it forked has yet to run its program until then
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	return shim.EndRemains(i.order, r, remainsTime)
 }
 
 const shimLog = "shim.log"

@@ -33,6 +33,10 @@ type Record struct {
 	Problems []cluster.Problem `json:"problems,omitempty"`
 }
 
+// Starting is the state of a record that is written before an instance is forked: whether there is one it does not say, and all
+// else is from the start before.
+const Starting launcher.State = "starting"
+
 const (
 	keptExits = 5
 	slotSize  = 32 << 10 // a record is at most half of it

@@ -13,15 +13,17 @@ import (
 )
 
 // EndRemains ends what is left of an instance whose shim is gone: the members of its group, and what carries the name of
-// its environment file in its environment, which nothing else does. The caller holds the lock.
+// its environment file in its environment, which nothing else does. The caller holds the lock, or has seen it free: who is
+// forked by a shim holds it until it runs its program.
 func EndRemains(o Order, r Record, wait time.Duration) error {
-	deadline := time.Now().Add(wait)
+	begin := time.Now()
 	for nap := time.Millisecond; ; nap = min(2*nap, 50*time.Millisecond) {
+		unsure := time.Since(begin) < min(wait, execTime) && executing(r) // before the look: what is told by then is seen by it
 		left := Remains(o, r)
-		if len(left) == 0 {
+		if len(left) == 0 && !unsure {
 			return r.Group.Remove()
 		}
-		if time.Now().After(deadline) {
+		if len(left) > 0 && time.Since(begin) > wait {
 			return fmt.Errorf("%d processes of instance %s cannot be ended, as %d", len(left), o.Spec.ID, left[0].PID)
 		}
 		r.Group.Kill(0)
@@ -30,6 +32,29 @@ func EndRemains(o Order, r Record, wait time.Duration) error {
 		}
 		time.Sleep(nap)
 	}
+}
+
+// execTime is how long a program may take from the end of its shim's lock to its environment. Somebody else's process that was
+// given no environment is waited for so long.
+const execTime = time.Second
+
+// executing says whether a process may be about to run the program of a shim that was killed while it started it: where there is
+// no group, it cannot be told from others before its environment is there.
+func executing(r Record) bool {
+	if r.State != Starting || r.Boot != BootID() {
+		return false
+	}
+	all, _ := pids()
+	for _, pid := range all {
+		s, err := readStat(pid)
+		if err != nil || s.session != pid || s.start < r.Shim.Start || s.state == 'Z' || s.state == 'X' {
+			continue
+		}
+		if environ, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/environ"); err == nil && len(environ) == 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // Remains are the processes of an instance that can be found without its shim.

@@ -47,12 +47,17 @@ type shim struct {
 
 // Run is the whole life of a shim: it starts the instance that the order in the directory speaks of, and returns when
 // nothing of it is left. The launcher has handed over its descriptors.
-func Run(dir string) error {
+func Run(dir string) error { return run(dir, start) }
+
+// starter starts an instance; what it complains of does not keep the instance from running.
+type starter func(o Order, g cgroup.Group, complain func(error)) (child, error)
+
+func run(dir string, start starter) error {
 	answer := os.NewFile(answerFD, "answer")
 	keepDescriptors()
 	signals := make(chan os.Signal, 64)
 	signal.Notify(signals, unix.SIGCHLD, unix.SIGTERM, unix.SIGINT, unix.SIGHUP)
-	s, streams, err := begin(dir)
+	s, streams, err := begin(dir, start)
 	if err != nil {
 		_, werr := answer.WriteString(plain.Line(err.Error(), 1000))
 		return errors.Join(err, werr, answer.Close())
@@ -85,7 +90,7 @@ func keepDescriptors() {
 }
 
 // begin does all that can fail before there is an instance.
-func begin(dir string) (*shim, child, error) {
+func begin(dir string, start starter) (*shim, child, error) {
 	order, err := ReadOrder(dir)
 	if err != nil {
 		return nil, child{}, err
@@ -112,12 +117,12 @@ func begin(dir string) (*shim, child, error) {
 	}
 	s := &shim{dir: dir, order: order, slots: slots, ship: ship, output: newOutput(dir, order.Output, ship)}
 	s.record = Record{Service: order.Spec.Service, Boot: BootID(), Shim: self, Exits: before.Exits, Starts: before.Starts + 1}
-	streams, err := s.start()
+	streams, err := s.start(before, start)
 	return s, streams, err
 }
 
-// start makes the group and the instance; after an error nothing of either is left.
-func (s *shim) start() (child, error) {
+// start makes the group and the instance; after an error nothing of either is left, and the record is that of before.
+func (s *shim) start(before Record, start starter) (child, error) {
 	if s.order.Parent != "" {
 		mounts, err := cgroup.Find()
 		if err != nil {
@@ -132,17 +137,29 @@ func (s *shim) start() (child, error) {
 	} else if s.order.Spec.Resources != (launcher.Resources{}) {
 		s.complain("resources", "are not limited: this launcher makes no control groups", "let it, or leave the limits out")
 	}
+	if err := s.slots.save(s.starting(before)); err != nil {
+		return child{}, errors.Join(fmt.Errorf("keep a record: %w", err), s.record.Group.Remove())
+	}
 	streams, err := start(s.order, s.record.Group, func(err error) { s.complain("resources", err.Error(), "") })
 	if err != nil {
-		return child{}, errors.Join(err, s.record.Group.Remove())
+		return child{}, errors.Join(err, s.record.Group.Remove(), s.slots.save(before))
 	}
 	s.record.Instance, s.record.State, s.record.Started = streams.Process, launcher.Running, time.Now().UTC()
 	s.tree = &tree{first: streams.PID, group: s.record.Group}
 	if err := s.slots.save(s.record); err != nil {
 		s.tree.kill(killTime)
-		return child{}, errors.Join(fmt.Errorf("keep a record: %w", err), s.record.Group.Remove())
+		return child{}, errors.Join(fmt.Errorf("keep a record: %w", err), s.record.Group.Remove(), s.slots.save(before))
 	}
 	return streams, nil
+}
+
+// starting is what is known before there is an instance. It is written down first: were this process killed as soon as it has
+// forked, nobody would look for what it leaves.
+func (s *shim) starting(before Record) Record {
+	r := before
+	r.Service, r.Boot, r.Shim, r.Group = s.record.Service, s.record.Boot, s.record.Shim, s.record.Group
+	r.Instance, r.State = Process{}, Starting
+	return r
 }
 
 func (s *shim) complain(field, what, fix string) {
