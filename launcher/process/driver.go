@@ -41,7 +41,7 @@ func Open(config Config) (*Driver, error) {
 	if err := makeDir(config.EnvDir, 0o711); err != nil {
 		return nil, err
 	}
-	lock, err := openLock(filepath.Join(config.Dir, "lock"), lockTime)
+	lock, err := openLock(filepath.Join(config.Dir, "lock"))
 	if errors.Is(err, errLocked) {
 		return nil, fmt.Errorf("%s: %w: end it first, or choose another directory", config.Dir, launcher.ErrOwned)
 	}

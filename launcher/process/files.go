@@ -64,12 +64,12 @@ const lockTime = 3 * time.Second
 var errLocked = errors.New("locked by another process")
 
 // openLock opens and locks a file. The lock belongs to the open file: a process that inherits it holds it on.
-func openLock(name string, patience time.Duration) (*os.File, error) {
+func openLock(name string) (*os.File, error) {
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	for deadline := time.Now().Add(patience); ; {
+	for deadline := time.Now().Add(lockTime); ; {
 		late := time.Now().After(deadline) // before the last try: this process may not have run since the one before
 		err = unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK})
 		if !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EACCES) {

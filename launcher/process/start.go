@@ -24,7 +24,7 @@ var shimEnvironment = []string{"GOMAXPROCS=1", "GOGC=20", "GOMEMLIMIT=12MiB", "P
 func (d *Driver) start(ctx context.Context, i instance) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, d.config.StartTimeout, fmt.Errorf("it did not start within %s", d.config.StartTimeout))
 	defer cancel()
-	lock, err := openLock(filepath.Join(i.dir, shim.LockFile), lockTime)
+	lock, err := openLock(filepath.Join(i.dir, shim.LockFile))
 	if err != nil {
 		return fmt.Errorf("start instance %s: %w", i.order.Spec.ID, err)
 	}
@@ -72,7 +72,7 @@ func endStart(i instance, process shim.Process) error {
 	if err != nil || r.State == launcher.Exited {
 		return err
 	}
-	lock, err := openLock(filepath.Join(i.dir, shim.LockFile), remainsTime) // what it forked has yet to run its program until then
+	lock, err := openLock(filepath.Join(i.dir, shim.LockFile)) // what it forked has yet to run its program until then
 	if err != nil {
 		return err
 	}
