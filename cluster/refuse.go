@@ -75,6 +75,14 @@ func (c *Config) RefuseInstance(addr netip.Addr, node string) string {
 	return ""
 }
 
+// instanceFix says what to do about an instance's address that is refused.
+func (c *Config) instanceFix(addr netip.Addr) string {
+	if unroutable(addr) == "" && c != nil && len(c.InstanceNetworks) > 0 && !within(c.VIPPools, addr) && !within(c.InstanceNetworks, addr) {
+		return "use an address within them, or add its network to instance_networks (weir controlcenter config)"
+	}
+	return "use the address of a host that all nodes can reach"
+}
+
 func within(prefixes []netip.Prefix, addr netip.Addr) bool {
 	for _, p := range prefixes {
 		if p.Contains(addr) {

@@ -152,7 +152,7 @@ func (r *Resolved) refuse(in *Inputs) {
 	for i := range r.Instances {
 		s := &r.Instances[i]
 		status, why := Refused, in.Config.RefuseInstance(s.Instance.Addr, s.Instance.Node)
-		fix := "use the address of a host that all nodes can reach"
+		fix := in.Config.instanceFix(s.Instance.Addr)
 		name := s.Instance.ID
 		switch {
 		case why != "":

@@ -155,7 +155,7 @@ func (s *Service) validateInstance(c *complaint, field string, inst Instance, co
 		c.add(field+".id", why, "rename it")
 	}
 	if why := config.RefuseInstance(inst.Addr, inst.Node); why != "" {
-		c.add(field+".address", why, "use the address of a host that all nodes can reach")
+		c.add(field+".address", why, config.instanceFix(inst.Addr))
 	} else if slices.Contains(s.VIPs, inst.Addr) {
 		c.add(field+".address", fmt.Sprintf("%s is a VIP of this service: traffic would circle", inst.Addr), "use the instance's own address")
 	} else if len(s.VIPs) > 0 && !slices.ContainsFunc(s.VIPs, func(vip netip.Addr) bool {
