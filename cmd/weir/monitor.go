@@ -32,7 +32,7 @@ type monitorOptions struct {
 }
 
 func (o *monitorOptions) register(flags *pflag.FlagSet) {
-	flags.StringVar(&o.listen, "load-listen", "", fmt.Sprintf("where control centers ask the load monitor: IP:PORT or :PORT; default: port %d, on loopback unless etcd is reached with a certificate", monitorPort))
+	flags.StringVar(&o.listen, "load-listen", "", fmt.Sprintf("where control centers ask the load monitor: IP:PORT or :PORT; default: port %d, on loopback unless etcd is reached with a certificate, or with --insecure-etcd", monitorPort))
 	flags.StringVar(&o.reports, "report-listen", check.ReportAddress.String(), "where instances of this host report themselves, a loopback address; empty: nowhere")
 	flags.BoolVar(&o.allowExec, "allow-exec-checks", false, "run the programs that services give as their exec checks, as the user of this process")
 }
