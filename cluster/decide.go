@@ -38,6 +38,17 @@ var ErrAlive = fmt.Errorf("%w: the node's agent is in touch with etcd", ErrConfl
 // ErrLaunching says that a node was not forgotten, since its launcher is in touch with etcd.
 var ErrLaunching = fmt.Errorf("%w: the node's launcher is in touch with etcd", ErrConflict)
 
+// AsOf says what decisions were made from. Where the configuration, or what somebody said of the number of any service's
+// instances, was written after that, the store answers ErrStale and writes nothing of what was to be written together: the two
+// are learned by different ways, so that the later one may be seen first.
+type AsOf struct {
+	Config int64 // the configuration's own revision, Snapshot.Configured
+	Scaled int64 // up to here all words of numbers were seen
+}
+
+// ErrStale says that decisions were not written, since something was said that they do not know of.
+var ErrStale = fmt.Errorf("%w: it was decided from what is no longer so", ErrConflict)
+
 // SetGone says what the leader makes of a node whose agent is gone; nil: nothing any more.
 type SetGone struct {
 	Node string
@@ -112,4 +123,5 @@ func (SetWeights) decision() {}
 func (SetCalled) decision()  {}
 func (SetDown) decision()    {}
 func (SetGone) decision()    {}
+func (AsOf) decision()       {}
 func (SetSecret) decision()  {}

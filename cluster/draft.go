@@ -22,6 +22,7 @@ type Draft struct {
 	config     *Config
 	ready      bool
 	barrier    int64
+	configured int64 // of config
 	held       *Held
 	problems   complaints
 
@@ -163,6 +164,9 @@ func (d *Draft) Ready(ready bool) { d.ready = ready }
 // Barrier sets net/barrier; 0: none.
 func (d *Draft) Barrier(revision int64) { d.barrier = revision }
 
+// Configured is the revision of net/config, whether it can be read or not; 0: there is none.
+func (d *Draft) Configured(revision int64) { d.configured = revision }
+
 // Held marks that deletions are held back; nil: none are.
 func (d *Draft) Held(h *Held) { d.held = h }
 
@@ -184,7 +188,7 @@ func (d *Draft) Snapshot(revision int64) *Snapshot {
 	nodes := d.last.Nodes.Edit()
 	d.index.flushNodes(nodes)
 	d.last = &Snapshot{
-		Revision: revision, Ready: d.ready, Barrier: d.barrier, Config: d.config, Held: d.held,
+		Revision: revision, Ready: d.ready, Barrier: d.barrier, Config: d.config, Configured: d.configured, Held: d.held,
 		Services: services.Map(), Nodes: nodes.Map(), Down: d.down, NodeAdmin: d.nodeAdmin, Observers: d.observers,
 		Problems: d.problems.seal(),
 	}

@@ -16,6 +16,8 @@ type Snapshot struct {
 	Down      map[string]*Down      // nodes that are declared down, whether something of ours runs there or not
 	NodeAdmin map[string]*NodeAdmin // what operators say of nodes
 
+	Configured int64 // the revision that Config is of, or of what was written there since and cannot be read; 0: there is none
+
 	Observers *Observers // of instances on hosts without an agent; its pointer changes when they do
 
 	Problems []Problem // values that could not be read, sorted; they are not used, or their last good form is

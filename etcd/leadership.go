@@ -37,9 +37,13 @@ func (l *Leadership) Write(ctx context.Context, decisions ...cluster.Decision) (
 		return 0, fmt.Errorf("%s: %d decisions are more than %d: write them in parts", doing, len(decisions), maxOps/2)
 	}
 	var then []clientv3.Op
-	var absent []clientv3.Cmp
+	var absent, unsaid []clientv3.Cmp
 	for _, d := range decisions {
-		if _, event := d.(cluster.Event); event {
+		switch d := d.(type) {
+		case cluster.Event:
+			continue
+		case cluster.AsOf:
+			unsaid = append(unsaid, l.store.unsaid(d)...)
 			continue
 		}
 		op, err := l.store.decided(d)
@@ -57,7 +61,16 @@ func (l *Leadership) Write(ctx context.Context, decisions ...cluster.Decision) (
 	if err != nil {
 		return 0, fmt.Errorf("%s: %w", doing, err)
 	}
-	return l.commit(ctx, doing, absent, append(then, events...))
+	write := clientv3.OpTxn(unsaid, []clientv3.Op{clientv3.OpTxn(absent, append(then, events...), nil)}, nil)
+	return l.commit(ctx, doing, write)
+}
+
+// unsaid says that nothing was said since what a decision knows of.
+func (s *Store) unsaid(d cluster.AsOf) []clientv3.Cmp {
+	return []clientv3.Cmp{
+		clientv3.Compare(clientv3.ModRevision(s.key(Key{Kind: KindConfig})), "<", d.Config+1),
+		clientv3.Compare(clientv3.ModRevision(s.prefix+head(layouts[KindScale])+"/"), "<", d.Scaled+1).WithPrefix(),
+	}
 }
 
 // absent says that a node's agent is not in touch. In the transaction, since the agent that comes back takes the node's
@@ -66,13 +79,12 @@ func (s *Store) absent(node string) clientv3.Cmp {
 	return clientv3.Compare(clientv3.CreateRevision(s.key(Key{Kind: KindAlive, Node: node})), "=", 0)
 }
 
-// commit writes if the leadership lasts and the conditions hold. Those are asked one level further down, so that who was
-// late is told apart from who lost the election.
-func (l *Leadership) commit(ctx context.Context, doing string, conditions []clientv3.Cmp, then []clientv3.Op) (revision int64, err error) {
+// commit writes if the leadership lasts and the conditions hold. Those are asked further down, each kind on a level of its own,
+// so that who was late is told apart from who lost the election.
+func (l *Leadership) commit(ctx context.Context, doing string, write clientv3.Op) (revision int64, err error) {
 	leading := clientv3.Compare(clientv3.CreateRevision(l.key), "=", l.revision)
-	inner := clientv3.OpTxn(conditions, then, nil)
 	err = l.store.do(ctx, doing, func(ctx context.Context, c *clientv3.Client) error {
-		r, err := c.Txn(ctx).If(leading).Then(inner).Commit()
+		r, err := c.Txn(ctx).If(leading).Then(write).Commit()
 		switch {
 		case err != nil:
 			return err
@@ -81,7 +93,11 @@ func (l *Leadership) commit(ctx context.Context, doing string, conditions []clie
 		}
 		revision = r.Header.Revision
 		l.store.horizon.note(revision)
-		if !r.Responses[0].GetResponseTxn().Succeeded {
+		said := r.Responses[0].GetResponseTxn()
+		switch {
+		case !said.Succeeded:
+			return cluster.ErrStale
+		case !said.Responses[0].GetResponseTxn().Succeeded:
 			return cluster.ErrAlive
 		}
 		return nil

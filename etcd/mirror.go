@@ -99,10 +99,11 @@ func (m *mirror) follow(ctx context.Context, l *link, revision int64) (done bool
 			if err := r.Err(); err != nil {
 				return false, err
 			}
-			for _, e := range r.Events {
+			for _, e := range r.Events { // the header may be newer: where much is to be told, it comes in parts
 				m.take(e)
+				revision = e.Kv.ModRevision
 			}
-			if m.tell(r.Header.Revision) {
+			if m.tell(revision) {
 				return true, nil
 			}
 		}

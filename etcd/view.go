@@ -183,6 +183,9 @@ func (v *view) put(e entry) {
 	v.known[e.key] = now
 	k, err := ParseKey(e.key)
 	var value any
+	if k.Kind == KindConfig {
+		v.draft.Configured(e.modded)
+	}
 	if err == nil {
 		value, err = decodeValue(k, e.value)
 	}
@@ -225,6 +228,8 @@ func (v *view) remove(keys []string) {
 		switch k.Kind {
 		case KindBarrier:
 			v.draft.Barrier(0)
+		case KindConfig:
+			v.draft.Configured(0)
 		case KindGuard:
 			v.accepted = 0
 		}

@@ -2,6 +2,7 @@ package foreman
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
 	"sync"
@@ -50,6 +51,7 @@ type Foreman struct {
 	scales  map[string]*scaled
 	wrote   int64 // the revision of the last write
 	wroteOn int64 // that of the last write that a snapshot shows
+	asOf    cluster.AsOf
 
 	mu     sync.Mutex
 	ops    *cluster.Operations // nil: not told yet
@@ -112,6 +114,16 @@ func (f *Foreman) once(ctx context.Context) error {
 		f.pause(ops)
 		return nil
 	}
+	f.asOf = cluster.AsOf{Config: s.Configured, Scaled: ops.Revision}
+	err := f.decide(ctx, s, ops)
+	if errors.Is(err, cluster.ErrStale) {
+		return nil // what was said comes by itself
+	}
+	return err
+}
+
+// decide decides and writes.
+func (f *Foreman) decide(ctx context.Context, s *cluster.Snapshot, ops *cluster.Operations) error {
 	want, err := f.wants(ctx, s, ops)
 	if err != nil {
 		return err
@@ -140,12 +152,14 @@ func behind(s *cluster.Snapshot, ops *cluster.Operations) bool {
 	return false
 }
 
-// write writes decisions, and has nothing decided anew before they are seen.
+// write writes decisions, and has nothing decided anew before they are seen. What an operator said after what they were made from
+// keeps them from being written, a pause above all.
 func (f *Foreman) write(ctx context.Context, decisions ...cluster.Decision) error {
-	revision, err := f.c.Writer.Write(ctx, decisions...)
+	revision, err := f.c.Writer.Write(ctx, append(slices.Clone(decisions), f.asOf)...)
 	if err != nil {
 		return err
 	}
+	f.asOf.Scaled = max(f.asOf.Scaled, revision) // nobody but this leader said anything up to there
 	f.wrote = max(f.wrote, revision)
 	if slices.ContainsFunc(decisions, shown) {
 		f.wroteOn = max(f.wroteOn, revision)

@@ -175,9 +175,12 @@ func (f *Foreman) writeScaled(ctx context.Context, name string, d loadmon.ScaleD
 	}
 	if moved || len(asked.news) > 0 {
 		decisions = append(decisions, event)
+	}
+	err := f.write(ctx, decisions...)
+	if err == nil && (moved || len(asked.news) > 0) {
 		f.c.Logger.Info(event.What, "service", name, "from", before.Replicas, "to", d.Want, "reason", event.Reason)
 	}
-	return f.write(ctx, decisions...)
+	return err
 }
 
 // policyOf is what the service's file says. Of a list of instances there are no more than are listed, and those that do not
