@@ -57,6 +57,23 @@ func (s *Store) Launched(ctx context.Context, node, id string, l *cluster.Launch
 	return s.own(ctx, Key{Kind: KindStatus, Node: node, ID: id}, "tell how instance "+printable(id)+" is", present(l))
 }
 
+// Introduce writes how an instance of a node is of which nothing is written.
+func (s *Store) Introduce(ctx context.Context, node, id string, l cluster.Launched) error {
+	key := Key{Kind: KindStatus, Node: node, ID: id}
+	doing := "tell of instance " + printable(id)
+	op, err := s.placed(key, l)
+	if err != nil {
+		return fmt.Errorf("%s: %w", doing, err)
+	}
+	return s.do(ctx, doing, func(ctx context.Context, c *clientv3.Client) error {
+		r, err := c.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(s.key(key)), "=", 0)).Then(op).Commit()
+		if err == nil {
+			s.horizon.note(r.Header.Revision)
+		}
+		return err
+	})
+}
+
 // Register writes an instance of a node's own under net/, where every agent sees it; nil takes it back.
 func (s *Store) Register(ctx context.Context, node, service, id string, i *cluster.Instance) error {
 	return s.own(ctx, Key{Kind: KindInstance, Node: node, Service: service, ID: id}, "register instance "+printable(id), present(i))

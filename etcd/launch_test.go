@@ -105,6 +105,14 @@ func TestAssignmentsAreMadeAndTold(t *testing.T) {
 	require.Error(t, n1.Launched(t.Context(), "n1", "../x", &launched))
 	told = o.until("how it is", func(o *cluster.Operations) bool { return o.Launched["n1"]["a-1"].PID == 7 })
 	require.Equal(t, launched, told.Launched["n1"]["a-1"])
+	starting := cluster.Launched{Service: "a", Phase: cluster.PhaseStarting, Since: time.Unix(2, 0).UTC()}
+	require.NoError(t, n1.Introduce(t.Context(), "n1", "a-1", starting), "it is left as it is")
+	require.NoError(t, n1.Introduce(t.Context(), "n1", "a-4", starting))
+	require.ErrorIs(t, n1.Introduce(t.Context(), "n2", "a-4", starting), cluster.ErrDenied)
+	require.Error(t, n1.Introduce(t.Context(), "n1", "../x", starting))
+	told = o.until("the new one", func(o *cluster.Operations) bool { return len(o.Launched["n1"]) == 2 })
+	require.Equal(t, map[string]cluster.Launched{"a-1": launched, "a-4": starting}, told.Launched["n1"])
+	require.NoError(t, n1.Launched(t.Context(), "n1", "a-4", nil))
 
 	_, err = l.Write(t.Context(), cluster.Unassign{Node: "n1", ID: "a-1", Service: "a", Ports: []uint16{20000, 20002}, Busy: 20002, Since: time.Unix(3, 0).UTC(), Revision: 9})
 	require.NoError(t, err)

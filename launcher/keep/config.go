@@ -19,6 +19,8 @@ type Store interface {
 	WatchAssigned(ctx context.Context, node string, fn func(map[string]cluster.Assignment, []cluster.Problem)) error
 	// Launched tells how an instance is; nil forgets it.
 	Launched(ctx context.Context, node, id string, l *cluster.Launched) error
+	// Introduce tells how an instance is of which nothing was told so far. What was told is left as it is.
+	Introduce(ctx context.Context, node, id string, l cluster.Launched) error
 	// Register shows an instance to every node; nil takes it back.
 	Register(ctx context.Context, node, service, id string, i *cluster.Instance) error
 	// Launching shows what the node can launch, until the context ends.

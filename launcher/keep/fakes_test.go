@@ -67,6 +67,16 @@ func (s *store) Launched(_ context.Context, _, id string, l *cluster.Launched) e
 	return s.write(string(l.Phase)+" "+id, func() { s.launched[id] = *l })
 }
 
+func (s *store) Introduce(ctx context.Context, node, id string, l cluster.Launched) error {
+	s.mu.Lock()
+	_, there := s.launched[id]
+	s.mu.Unlock()
+	if there {
+		return nil
+	}
+	return s.Launched(ctx, node, id, &l)
+}
+
 func (s *store) Register(_ context.Context, node, _, id string, i *cluster.Instance) error {
 	if i == nil {
 		return s.write("hide "+id, func() { delete(s.registered, id) })

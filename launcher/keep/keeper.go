@@ -116,6 +116,7 @@ func (k *Keeper) look(ctx context.Context, name string, driver launcher.Driver) 
 	defer k.mu.Unlock()
 	if err != nil && k.looked[name] == nil {
 		k.c.Logger.Error("look at instances", "driver", name, "err", err)
+		defer k.nudge() // once it is noted
 	}
 	k.looked[name] = err
 	k.c.Metrics.looked(err)
@@ -131,6 +132,13 @@ func (k *Keeper) look(ctx context.Context, name string, driver launcher.Driver) 
 		if !seen[id] && err == nil {
 			w.see(name, nil, began)
 		}
+	}
+}
+
+// nudge has every ward look what is new; k.mu is held.
+func (k *Keeper) nudge() {
+	for _, w := range k.wards {
+		w.nudge()
 	}
 }
 

@@ -318,6 +318,39 @@ func TestADriverThatSeesNothingSaysNothing(t *testing.T) {
 	})
 }
 
+// Nobody knows whether it runs already, so it is not started, and why is told: of an instance that is new, and of no other.
+func TestADriverThatSeesNothingIsToldOf(t *testing.T) {
+	inBubble(t, func(n *node) {
+		ready := cluster.Launched{Service: "a", Phase: cluster.PhaseReady}
+		n.etcd(func(s *store) {
+			s.launched["a-1"], s.registered["a-1"] = ready, cluster.Instance{ID: "a-1"} // as the Keeper before this one told
+			s.away = true
+		})
+		n.host(func(d *driver) { d.blind = errors.New("hook list: no answer after 30s") })
+		n.assign(wanted{"a-1": assigned(20000, cluster.WantServing), "a-2": assigned(20001, cluster.WantServing)})
+		n.etcd(func(s *store) { s.away = false })
+		n.after(2 * time.Second)
+		require.Equal(t, ready, n.told("a-1"))
+		require.Equal(t, cluster.PhaseStarting, n.phase("a-2"))
+		require.Equal(t, "instance a-2: run: driver process does not say what runs: hook list: no answer after 30s: see weir logs and the launcher's log on that node", n.told("a-2").Problem.Error())
+		require.Zero(t, n.starts("a-1")+n.starts("a-2"))
+		require.Equal(t, 1, n.registered())
+
+		n.host(func(d *driver) { d.blind = nil })
+		n.after(5 * time.Second)
+		require.Equal(t, cluster.PhaseReady, n.phase("a-2"))
+		require.Nil(t, n.told("a-2").Problem)
+		require.Equal(t, 2, n.registered())
+	})
+	inBubble(t, func(n *node) {
+		n.host(func(d *driver) { d.blind = errors.New("hook list: no answer after 30s") })
+		n.assign(wanted{"a-2": assigned(20001, cluster.WantServing)})
+		require.Equal(t, cluster.PhaseStarting, n.phase("a-2"))
+		n.assign(nil)
+		require.Empty(t, n.phase("a-2"), "forgotten with what was wanted")
+	})
+}
+
 func TestNewRefuses(t *testing.T) {
 	_, err := New(Config{Node: "N 1"})
 	require.ErrorContains(t, err, "node: name")

@@ -164,7 +164,7 @@ func (w *ward) step(ctx context.Context, n news) (again time.Duration, done bool
 	case w.launched.Phase == cluster.PhaseRefused:
 		return idle, false // the leader places it elsewhere, so it must not begin to run here after all
 	case !n.looked[driver]:
-		return idle, false // it may run already
+		return w.blind(ctx, n, driver), false
 	case n.runs() && n.failed != nil:
 		return w.fail(ctx, n), false
 	case n.runs():
