@@ -21,15 +21,20 @@ type ScalePlan struct {
 	Service string         `json:"service"`
 	From    string         `json:"from"`
 	To      string         `json:"to"`
+	Warning string         `json:"warning,omitempty"`
 	Change  cluster.Change `json:"-"` // nil: it already is so
 }
 
-// String is one line.
+// String is one line, and one for the warning.
 func (p ScalePlan) String() string {
 	if p.Change == nil {
 		return fmt.Sprintf("service %s: %s already", p.Service, p.To)
 	}
-	return fmt.Sprintf("service %s: %s -> %s", p.Service, p.From, p.To)
+	s := fmt.Sprintf("service %s: %s -> %s", p.Service, p.From, p.To)
+	if p.Warning != "" {
+		s += "\n  warning: " + p.Warning
+	}
+	return s
 }
 
 // PlanScale says what an operator's word would change. A service that is not launched is refused; so is, unless forced, a
@@ -68,6 +73,9 @@ func PlanScale(s *cluster.Snapshot, ops *cluster.Operations, word ScaleWord, now
 	}
 	if err := stockOf(s, ops).halved(map[string]int{word.Service: word.Replicas}); err != nil && in.Service.Launched() && !word.Force {
 		return p, err
+	}
+	if c := in.Service.Scale; word.Replicas == 0 && (c == nil || c.Min > 0) {
+		p.Warning = "connections will be refused until it is scaled up: they wake only a service whose file permits 0 (scale: {min: 0})"
 	}
 	p.Change = cluster.SetScaled{Service: word.Service, Scaled: &after}
 	return p, nil

@@ -50,6 +50,20 @@ func TestPlanScale(t *testing.T) {
 	p, err = plan(controlcenter.ScaleWord{Service: "a", Replicas: 9, Force: true})
 	require.NoError(t, err)
 	require.NotNil(t, p.Change)
+	require.Empty(t, p.Warning)
+
+	const refused = "\n  warning: connections will be refused until it is scaled up"
+	zero := controlcenter.ScaleWord{Service: "a", Replicas: 0, Force: true}
+	p, err = plan(zero)
+	require.NoError(t, err)
+	require.Contains(t, p.String(), "service a: as the file says -> 0 by an operator"+refused)
+	sleeps := *a
+	sleeps.Scale = &cluster.Scale{Min: 0, Max: 8}
+	f.Put(t, &sleeps)
+	p, err = plan(zero)
+	require.NoError(t, err)
+	require.NotContains(t, p.String(), "warning", "whoever connects wakes it")
+	f.Put(t, a)
 
 	ops.Scaled["a"] = cluster.Scaled{Replicas: 6, Pinned: true}
 	p, err = plan(controlcenter.ScaleWord{Service: "a", Replicas: 6})

@@ -2,6 +2,7 @@ package status
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -41,10 +42,34 @@ func launching(k Known) (out []Problem) {
 	if len(lost) > 0 {
 		out = append(out, Problem{"instances run, and no launcher looks after them, on " + few(lost), "on the node: systemctl status weir-launcher"})
 	}
+	out = append(out, otherwise(k.Operations)...)
 	for _, p := range k.Operations.Problems {
 		out = append(out, Problem{p.Object + ": " + p.What, cmp.Or(p.Fix, "etcdctl get KEY")})
 	}
 	return out
+}
+
+// otherwise tells of instances that serve, and of which something is not as it was asked for, as a limit that their host cannot set.
+func otherwise(ops *cluster.Operations) []Problem {
+	var nodes []string
+	var first *cluster.Problem
+	count := 0
+	for _, node := range slices.Sorted(maps.Keys(ops.Launched)) {
+		before := count
+		for _, id := range slices.Sorted(maps.Keys(ops.Launched[node])) {
+			if l := ops.Launched[node][id]; l.Phase == cluster.PhaseReady && l.Problem != nil {
+				first = cmp.Or(first, l.Problem)
+				count++
+			}
+		}
+		if count > before {
+			nodes = append(nodes, node)
+		}
+	}
+	if count == 0 {
+		return nil
+	}
+	return []Problem{{fmt.Sprintf("%d serving instances are not as they were asked to be, on %s; the first, %s: %s", count, few(nodes), first.Object, first.Wrong()), "weir get problems"}}
 }
 
 func runs(ops *cluster.Operations, node string) bool {

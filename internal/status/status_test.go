@@ -147,6 +147,7 @@ func TestWhatNeedsAPerson(t *testing.T) {
 	k.Fleet.Gone["n3"] = cluster.Gone{State: cluster.HeldBack, Reason: "three at once", Since: noon}
 	k.Fleet.Applied["n1"] = cluster.Applied{Revision: 50, At: noon, Held: &cluster.Held{Revision: 49, Deleted: 12, Reason: "x"}, Insecure: true, Problems: []cluster.Problem{{Object: "etcd", What: "its revision fell"}}}
 	delete(k.Operations.Launchers, "n2")
+	k.Operations.Launched["n1"]["b-n1"] = cluster.Launched{Service: "b", Phase: cluster.PhaseReady, Problem: &cluster.Problem{Object: "instance b-n1", Field: "resources", What: "memory is not limited:\nno"}}
 	k.Operations.Problems = []cluster.Problem{{Object: "key ops/assign/n1/x", What: "not JSON"}}
 	s := Of(k)
 	require.Equal(t, Services{Short: 1, Zero: 1, Asleep: 1, Panic: 1}, s.Services)
@@ -156,7 +157,7 @@ func TestWhatNeedsAPerson(t *testing.T) {
 		require.NotEmpty(t, p.What)
 		require.NotEmpty(t, p.Look, p.What)
 	}
-	for _, says := range []string{"no control center leads", "connection refused", "NOSPACE", "PAUSED", "held back", "n4", `evil\nline`, "launcher", "fell back", "this command", "not JSON"} {
+	for _, says := range []string{"no control center leads", "connection refused", "NOSPACE", "PAUSED", "held back", "n4", `evil\nline`, "launcher", `1 serving instances are not as they were asked to be, on n1; the first, instance b-n1: resources: memory is not limited:\nno`, "fell back", "this command", "not JSON"} {
 		require.Contains(t, got+string(mustJSON(t, s)), says)
 	}
 	require.Less(t, strings.Count(got, "\n"), 50)

@@ -307,6 +307,23 @@ func TestACrashIsToldOfUntilItIsReadyAgain(t *testing.T) {
 	})
 }
 
+// An instance that runs otherwise than it was asked for says so: each limit that its host cannot set.
+func TestProblemsOfOneFieldAreToldTogether(t *testing.T) {
+	inBubble(t, func(n *node) {
+		n.assign(wanted{"a-1": assigned(20000, cluster.WantServing)})
+		require.Nil(t, n.told("a-1").Problem)
+		n.host(func(d *driver) {
+			st := *d.there["a-1"]
+			for _, p := range [][2]string{{"resources", "memory is not limited"}, {"resources", "processor time is not limited"}, {"log", "9 lines were lost"}} {
+				st.Problems = append(st.Problems, cluster.Problem{Object: "instance a-1", Field: p[0], What: p[1]})
+			}
+			d.there["a-1"] = &st
+		})
+		n.after(2 * time.Second)
+		require.Equal(t, "memory is not limited; processor time is not limited", n.told("a-1").Problem.What)
+	})
+}
+
 func TestADriverThatSeesNothingSaysNothing(t *testing.T) {
 	inBubble(t, func(n *node) {
 		n.assign(wanted{"a-1": assigned(20000, cluster.WantServing)})

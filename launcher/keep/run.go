@@ -155,9 +155,7 @@ func (w *ward) told(a *cluster.Assignment, n news, phase cluster.Phase, and func
 		case phase == cluster.PhaseStarting && w.launched.Phase == phase:
 			l.Output = w.launched.Output // of the life before, until this one is ready or told of as late
 		}
-		if len(st.Problems) > 0 {
-			l.Problem = &st.Problems[0]
-		}
+		l.Problem = together(st.Problems)
 	}
 	if and != nil {
 		and(&l)
@@ -247,6 +245,20 @@ func lastExit(st *launcher.Status) string {
 
 func problem(id, field string, err error) cluster.Problem {
 	return cluster.Problem{Object: "instance " + id, Field: field, What: plain.Line(err.Error(), 1000), Fix: "see weir logs and the launcher's log on that node"}
+}
+
+// together is the first problem, with what others say of the same field.
+func together(problems []cluster.Problem) *cluster.Problem {
+	if len(problems) == 0 {
+		return nil
+	}
+	out := problems[0]
+	for _, p := range problems[1:] {
+		if p.Object == out.Object && p.Field == out.Field {
+			out.What = plain.Line(out.What+"; "+p.What, 1000)
+		}
+	}
+	return &out
 }
 
 func firstProblem(err error) cluster.Problem {
