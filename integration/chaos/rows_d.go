@@ -21,8 +21,8 @@ var controlRows = []Row{{
 	Variants: one,
 	Mutation: Mutation{
 		File: "etcd/leadership.go", Why: "a write does not ask who leads", Suite: true,
-		Old: "c.Txn(ctx).If(leading).Then(inner).Commit()",
-		New: "c.Txn(ctx).If([]clientv3.Cmp{leading}[:0]...).Then(inner).Commit()",
+		Old: "c.Txn(ctx).If(leading).Then(write).Commit()",
+		New: "c.Txn(ctx).If([]clientv3.Cmp{leading}[:0]...).Then(write).Commit()",
 	},
 }, {
 	ID:       "D3",
