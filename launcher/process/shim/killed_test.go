@@ -253,9 +253,13 @@ func TestKilledWithTheLauncherBeforeTheRecord(t *testing.T) {
 				before := one(t, c)
 				d := open(t, by(c, "shim"))
 				defer d.Close()
-				list, err := d.List(t.Context())
-				require.NoError(t, err)
-				require.Len(t, list, 1)
+				var list []launcher.Status
+				require.Eventually(t, func() bool { // its shim may still be on its way out, with the lock
+					var err error
+					list, err = d.List(t.Context())
+					require.NoError(t, err)
+					return len(list) == 1
+				}, time.Minute, time.Millisecond)
 				require.Equal(t, launcher.Exited, list[0].State)
 				require.Contains(t, fmt.Sprint(list[0].Problems), "its shim was killed")
 				next(t, d, c, before)
