@@ -60,18 +60,7 @@ func (s *Store) Launched(ctx context.Context, node, id string, l *cluster.Launch
 // Introduce writes how an instance of a node is of which nothing is written.
 func (s *Store) Introduce(ctx context.Context, node, id string, l cluster.Launched) error {
 	key := Key{Kind: KindStatus, Node: node, ID: id}
-	doing := "tell of instance " + printable(id)
-	op, err := s.placed(key, l)
-	if err != nil {
-		return fmt.Errorf("%s: %w", doing, err)
-	}
-	return s.do(ctx, doing, func(ctx context.Context, c *clientv3.Client) error {
-		r, err := c.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(s.key(key)), "=", 0)).Then(op).Commit()
-		if err == nil {
-			s.horizon.note(r.Header.Revision)
-		}
-		return err
-	})
+	return s.own(ctx, key, "tell of instance "+printable(id), l, clientv3.Compare(clientv3.CreateRevision(s.key(key)), "=", 0))
 }
 
 // Register writes an instance of a node's own under net/, where every agent sees it; nil takes it back.
@@ -84,20 +73,16 @@ func (s *Store) Wake(ctx context.Context, node, service string) error {
 	return s.own(ctx, Key{Kind: KindWake, Service: service}, "wake service "+printable(service), cluster.Wake{At: time.Now().UTC(), Node: node})
 }
 
-// own writes one key that is this node's alone, or deletes it for nil.
-func (s *Store) own(ctx context.Context, key Key, doing string, v any) error {
+// own writes one key that is this node's alone, or deletes it for nil, if the conditions hold.
+func (s *Store) own(ctx context.Context, key Key, doing string, v any, conditions ...clientv3.Cmp) error {
 	op, err := s.placed(key, v)
 	if err != nil {
 		return fmt.Errorf("%s: %w", doing, err)
 	}
 	return s.do(ctx, doing, func(ctx context.Context, c *clientv3.Client) error {
-		r, err := c.Do(ctx, op)
+		r, err := c.Txn(ctx).If(conditions...).Then(op).Commit()
 		if err == nil {
-			if put := r.Put(); put != nil {
-				s.horizon.note(put.Header.Revision)
-			} else {
-				s.horizon.note(r.Del().Header.Revision)
-			}
+			s.horizon.note(r.Header.Revision)
 		}
 		return err
 	})
