@@ -3,6 +3,7 @@ package sample
 import (
 	"strings"
 	"testing"
+	"unicode"
 
 	"github.com/stretchr/testify/require"
 
@@ -54,7 +55,7 @@ func TestParseAgent(t *testing.T) {
 
 // Whatever an agent sends, what is kept of it is bounded and can be printed.
 func FuzzParseAgent(f *testing.F) {
-	for _, text := range []string{"75%\n", "up 75% # fine\r\n", "drain,maxconn:3\n", "\x1b[2J% #\xe2\x80\xae\n", strings.Repeat("9", 500) + "%\n"} {
+	for _, text := range []string{"75%\n", "up 75% # fine\r\n", "drain,maxconn:3\n", "\x1b[2J% #\xe2\x80\xae\n", "grün\n", strings.Repeat("9", 500) + "%\n"} {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
@@ -66,7 +67,7 @@ func FuzzParseAgent(f *testing.F) {
 			t.Errorf("%q: a wish of %g", text, *s.wish)
 		}
 		for _, said := range []string{s.reason, s.unknown} {
-			if strings.ContainsFunc(said, func(r rune) bool { return r < ' ' || r > '~' }) || len(said) > 2*cluster.MaxOutput+50 {
+			if strings.ContainsFunc(said, func(r rune) bool { return !unicode.IsGraphic(r) }) || len(said) > 2*cluster.MaxOutput+50 {
 				t.Errorf("%q: %q", text, said)
 			}
 		}
