@@ -38,12 +38,12 @@ var ErrAlive = fmt.Errorf("%w: the node's agent is in touch with etcd", ErrConfl
 // ErrLaunching says that a node was not forgotten, since its launcher is in touch with etcd.
 var ErrLaunching = fmt.Errorf("%w: the node's launcher is in touch with etcd", ErrConflict)
 
-// AsOf says what decisions were made from. Where the configuration, or what somebody said of the number of any service's
-// instances, was written after that, the store answers ErrStale and writes nothing of what was to be written together: the two
-// are learned by different ways, so that the later one may be seen first.
+// AsOf says what decisions were made from. Where the configuration, with a pause in it, was written after that, or what somebody
+// said of the number of any service's instances, the store answers ErrStale and writes nothing of what was to be written together:
+// the two are learned by different ways, so that the later one may be seen first.
 type AsOf struct {
 	Config int64 // the configuration's own revision, Snapshot.Configured
-	Scaled int64 // up to here all words of numbers were seen
+	Scaled int64 // up to here all words of numbers were seen; 0: they do not matter
 }
 
 // ErrStale says that decisions were not written, since something was said that they do not know of.

@@ -2,6 +2,7 @@ package etcd
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -22,6 +23,11 @@ func TestDecisionsAreOfWhatIsSo(t *testing.T) {
 		require.NoError(t, err)
 		return cluster.AsOf{Config: snapshot.Configured, Scaled: ops.Revision}
 	}
+	say := func(word cluster.Change) {
+		t.Helper()
+		_, err := s.Commit(t.Context(), word)
+		require.NoError(t, err)
+	}
 	first := asOf()
 	require.Zero(t, first.Config)
 	_, err := one.Write(t.Context(), shares(2), first)
@@ -30,15 +36,32 @@ func TestDecisionsAreOfWhatIsSo(t *testing.T) {
 		cluster.SetPaused{Paused: true}, cluster.SetScaled{Service: "a", Scaled: &cluster.Scaled{Replicas: 1}}, cluster.SetPaused{},
 	} {
 		before := asOf()
-		_, err := s.Commit(t.Context(), said)
-		require.NoError(t, err)
-		_, err = one.Write(t.Context(), shares(10+i), before)
+		say(said)
+		_, err := one.Write(t.Context(), shares(10+i), before)
 		require.ErrorIs(t, err, cluster.ErrStale, "%T", said)
 		require.NotEqual(t, 10+i, share(t, s))
 		_, err = one.Write(t.Context(), shares(20+i), asOf())
 		require.NoError(t, err, "%T", said)
 		require.Equal(t, 20+i, share(t, s))
 	}
+	read := asOf()
+	say(cluster.SetScaled{Service: "a", Scaled: &cluster.Scaled{Replicas: 2}})
+	_, err = one.Write(t.Context(), shares(40), cluster.AsOf{Config: read.Config})
+	require.NoError(t, err, "numbers do not matter to it")
+	say(cluster.SetPaused{Paused: true})
+	down := cluster.SetDown{Node: "n1", Down: &cluster.Down{Reason: "it is dead", Since: time.Now()}}
+	for _, d := range []cluster.Decision{shares(50), down} {
+		_, err = one.Write(t.Context(), d, cluster.AsOf{Config: read.Config})
+		require.ErrorIs(t, err, cluster.ErrStale, "%T", d)
+	}
+	snapshot, err := s.Snapshot(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, snapshot.Down)
+	require.Equal(t, 40, share(t, s))
+	say(down)
+	snapshot, err = s.Snapshot(t.Context())
+	require.NoError(t, err)
+	require.Contains(t, snapshot.Down, "n1", "by an operator, whom no pause stops")
 	_, err = raw(t, s).Put(t.Context(), s.prefix+"net/config", "{")
 	require.NoError(t, err)
 	_, err = one.Write(t.Context(), shares(30), asOf())

@@ -67,10 +67,11 @@ func (l *Leadership) Write(ctx context.Context, decisions ...cluster.Decision) (
 
 // unsaid says that nothing was said since what a decision knows of.
 func (s *Store) unsaid(d cluster.AsOf) []clientv3.Cmp {
-	return []clientv3.Cmp{
-		clientv3.Compare(clientv3.ModRevision(s.key(Key{Kind: KindConfig})), "<", d.Config+1),
-		clientv3.Compare(clientv3.ModRevision(s.prefix+head(layouts[KindScale])+"/"), "<", d.Scaled+1).WithPrefix(),
+	out := []clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(s.key(Key{Kind: KindConfig})), "<", d.Config+1)}
+	if d.Scaled != 0 {
+		out = append(out, clientv3.Compare(clientv3.ModRevision(s.prefix+head(layouts[KindScale])+"/"), "<", d.Scaled+1).WithPrefix())
 	}
+	return out
 }
 
 // absent says that a node's agent is not in touch. In the transaction, since the agent that comes back takes the node's

@@ -107,10 +107,10 @@ func balanceOf(s *cluster.Service) cluster.Balance {
 	return s.Balance
 }
 
-// put writes weights and their event.
+// put writes weights and their event, unless an operator said something since the round began.
 func (b *balance) put(ctx context.Context, l ledService, m *memory, w *cluster.Weights, e cluster.Event) error {
 	e.At, e.By = time.Now().UTC().Truncate(time.Millisecond), b.config.Name
-	revision, err := b.Write(ctx, cluster.SetWeights{Service: l.name(), Weights: w}, e)
+	revision, err := b.Write(ctx, cluster.SetWeights{Service: l.name(), Weights: w}, e, b.asOf)
 	if err != nil {
 		m.tried = w
 		return fmt.Errorf("write the weights of service %s: %w", l.name(), err)

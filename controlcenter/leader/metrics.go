@@ -1,11 +1,13 @@
 package leader
 
 import (
+	"errors"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
+	"github.com/weir-lb/weir/cluster"
 	"github.com/weir-lb/weir/controlcenter/leader/watchman"
 	"github.com/weir-lb/weir/loadmon"
 )
@@ -50,7 +52,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		fetch:     seconds("fetch_seconds", "How long a node takes to answer.", .001, .003, .01, .03, .1, .3, 1, 3),
 		fetches:   counter("fetches_total", "Questions to nodes for their loads, by result.", "result", "ok", "failed"),
 		decisions: counter("decisions_total", "Decisions about the weights of a service, by result.", "result", "moved", "kept"),
-		writes:    counter("writes_total", "Transactions to etcd, by result.", "result", "ok", "failed"),
+		writes:    counter("writes_total", "Transactions to etcd, by result.", "result", "ok", "failed", "refused"),
 	}
 }
 
@@ -76,7 +78,14 @@ func (m *Metrics) decided(d loadmon.Decision) {
 	}
 }
 
-func (m *Metrics) wrote(err error) { m.writes.WithLabelValues(result(err)).Inc() }
+// wrote counts a write. That somebody else said something first is nobody's fault.
+func (m *Metrics) wrote(err error) {
+	if errors.Is(err, cluster.ErrConflict) {
+		m.writes.WithLabelValues("refused").Inc()
+		return
+	}
+	m.writes.WithLabelValues(result(err)).Inc()
+}
 
 func (m *Metrics) told(r *roundReport) {
 	m.paused.Set(0)

@@ -18,6 +18,7 @@ type balance struct {
 	*term
 	remembered map[string]*memory // by service
 	failures   map[string]int     // by node: rounds in a row without an answer
+	asOf       cluster.AsOf       // what the present round decides from
 	pausing    bool
 	told       map[string]bool // problems of the round before, and whether the log knows of them
 }
@@ -98,16 +99,22 @@ func (b *balance) pause(now bool) {
 }
 
 // decideAll decides about one service after the other. That one cannot be written does not stop the others, unless
-// somebody else leads or etcd is away.
+// somebody else leads, etcd is away or the configuration was written meanwhile.
 func (b *balance) decideAll(ctx context.Context, s *cluster.Snapshot, led []ledService, answers []answer) (problems []cluster.Problem, err error) {
 	measured := merged(answers)
+	b.asOf = cluster.AsOf{Config: s.Configured}
 	var errs []error
 	seen := map[string]bool{}
 	for _, l := range led {
 		seen[l.name()] = true
 		m := b.recall(l, s.Revision)
+		last := m.last
 		more, err := b.decide(ctx, l, m, measured[l.name()])
 		problems = append(problems, more...)
+		if errors.Is(err, cluster.ErrStale) {
+			m.last = last
+			return problems, nil // a pause, it may be: the next round knows, and decides the same again if it is none
+		}
 		if errors.Is(err, cluster.ErrNotLeading) || errors.Is(err, cluster.ErrUnreachable) || ctx.Err() != nil {
 			return problems, err // the others could not be written either; the next round decides
 		}

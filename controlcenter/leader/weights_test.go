@@ -90,9 +90,7 @@ func TestANewLeaderReadsWhatIsStored(t *testing.T) {
 func TestPausedNothingIsDecided(t *testing.T) {
 	t.Parallel()
 	inWorld(t, []float64{90, 30}, func(w *world) {
-		pause := func(paused bool) {
-			w.store.change(func(d *cluster.Draft, _ int64) { d.Config(&cluster.Config{Paused: paused}) })
-		}
+		pause := func(paused bool) { w.store.configure(&cluster.Config{Paused: paused}) }
 		w.after(30 * time.Second)
 		pause(true)
 		w.after(6 * time.Second)

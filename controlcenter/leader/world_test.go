@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -31,8 +32,10 @@ type memory struct {
 	secret  string
 	events  []cluster.Event
 	writes  int
-	refuse  error // of writes
-	blind   bool  // the watch sees nothing
+	refuse  error                    // of writes
+	config  int64                    // when the configuration was written
+	late    func([]cluster.Decision) // runs between a decision and its write; nil: nothing does
+	blind   bool                     // the watch sees nothing
 	weights map[string]*cluster.Weights
 	presence
 	launchers
@@ -86,15 +89,23 @@ func (m *memory) Secret(context.Context) (string, error) {
 
 func (m *memory) Write(_ context.Context, decisions ...cluster.Decision) (revision int64, err error) {
 	m.mu.Lock()
-	refuse := m.refuse
+	refuse, late := m.refuse, m.late
 	m.mu.Unlock()
+	if late != nil {
+		late(decisions)
+	}
 	if refuse != nil {
 		return 0, refuse
 	}
 	m.change(func(d *cluster.Draft, at int64) {
 		revision = at
+		if slices.ContainsFunc(decisions, m.stale) {
+			err = cluster.ErrStale
+			return
+		}
 		for _, decision := range decisions {
 			switch w := decision.(type) {
+			case cluster.AsOf:
 			case cluster.SetWeights:
 				if w.Weights != nil && w.Weights.Usable() != nil {
 					err = w.Weights.Usable()
@@ -124,6 +135,33 @@ func (m *memory) Write(_ context.Context, decisions ...cluster.Decision) (revisi
 		}
 	})
 	return revision, err
+}
+
+// stale says whether the configuration was written after that of which something was decided.
+func (m *memory) stale(d cluster.Decision) bool {
+	of, ok := d.(cluster.AsOf)
+	return ok && of.Config < m.config
+}
+
+// configure writes the configuration.
+func (m *memory) configure(c *cluster.Config) {
+	m.change(func(d *cluster.Draft, revision int64) {
+		d.Config(c)
+		d.Configured(revision)
+		m.config = revision
+	})
+}
+
+// between has something happen once, in the last moment before a decision of a kind is written.
+func between[D cluster.Decision](m *memory, happen func()) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var once sync.Once
+	m.late = func(decisions []cluster.Decision) {
+		if slices.ContainsFunc(decisions, func(d cluster.Decision) bool { _, ok := d.(D); return ok }) {
+			once.Do(happen)
+		}
+	}
 }
 
 // written is how often weights were written.
@@ -342,8 +380,14 @@ func page(t testing.TB, write func(io.Writer) error) string {
 	return b.String()
 }
 
-// gauge is the value of one of the leader's metrics, of all labels together.
-func (w *world) metric(name string) (sum float64) {
+// metric is the value of one of the leader's metrics, of all labels together.
+func (w *world) metric(name string) float64 {
+	w.t.Helper()
+	return w.labelled(name, "")
+}
+
+// labelled is the value of one of the leader's metrics, of the label with this value; "": of all labels together.
+func (w *world) labelled(name, label string) (sum float64) {
 	w.t.Helper()
 	families, err := w.registry.Gather()
 	require.NoError(w.t, err)
@@ -354,6 +398,11 @@ func (w *world) metric(name string) (sum float64) {
 		}
 		for _, m := range f.Metric {
 			found = true
+			for _, l := range m.Label {
+				if l.GetValue() == label {
+					return m.GetGauge().GetValue() + m.GetCounter().GetValue()
+				}
+			}
 			sum += m.GetGauge().GetValue() + m.GetCounter().GetValue()
 		}
 	}

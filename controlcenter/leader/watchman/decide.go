@@ -131,3 +131,12 @@ func (s *State) declare(in Sight, g guard) (out []Verdict) {
 	}
 	return out
 }
+
+// withdraw takes one of the verdicts back that were given last. It was not written, and is no reason to wait: the next decision
+// gives it again, unless what was said meanwhile is against it.
+func (s *State) withdraw(node string) {
+	t := s.tracks[node]
+	t.declared, t.seen = time.Time{}, dead
+	s.tracks[node] = t
+	s.declared = s.declared[:len(s.declared)-1]
+}

@@ -17,6 +17,7 @@
 //   - At most max(1, 30 % of the nodes that host instances) are declared down within a minute, by one leader or several. When
 //     more than that are gone at once none is: an alarm asks the operator, who has weir node down|forget.
 //   - Without another node that can look nobody is declared down: a node that is alone never, of two the other one looks.
+//   - Nobody is declared down after a pause, also where the leader has not seen it yet.
 //   - Nothing is taken back here: that a node is down ends when its agent registers, in the same transaction.
 //
 // Decide is pure and reads no clock; Watchman carries out what it says.

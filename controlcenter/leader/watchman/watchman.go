@@ -135,7 +135,7 @@ func (w *Watchman) step(ctx context.Context) error {
 			return nil
 		})
 	}
-	return w.write(ctx, o)
+	return w.write(ctx, o, cluster.AsOf{Config: s.Configured})
 }
 
 // sight is what others have told so far; false while nothing is known of who is alive.

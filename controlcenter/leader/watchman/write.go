@@ -15,11 +15,11 @@ import (
 const batch = 30
 
 // write carries out what was decided: first what takes nodes out, then what tells of it.
-func (w *Watchman) write(ctx context.Context, o Orders) error {
+func (w *Watchman) write(ctx context.Context, o Orders, asOf cluster.AsOf) error {
 	var errs []error
 	var rest []cluster.Decision
 	for _, v := range o.Down {
-		more, err := w.declare(ctx, v)
+		more, err := w.declare(ctx, v, asOf)
 		rest = append(rest, more...)
 		errs = append(errs, err)
 	}
@@ -37,14 +37,18 @@ func (w *Watchman) write(ctx context.Context, o Orders) error {
 	return errors.Join(append(errs, w.all(ctx, rest))...)
 }
 
-// declare writes that a node is down, with the events of as many services as fit, and returns the others.
-func (w *Watchman) declare(ctx context.Context, v Verdict) (more []cluster.Decision, err error) {
+// declare writes that a node is down, with the events of as many services as fit, and returns the others. What an operator said
+// after what it was decided from, a pause above all, keeps it from being written.
+func (w *Watchman) declare(ctx context.Context, v Verdict, asOf cluster.AsOf) (more []cluster.Decision, err error) {
 	events := w.events(v.Node, cluster.EventNodeDown, fmt.Sprintf("node %s is down: %s", v.Node, v.Down.Reason))
 	n := min(len(events), batch)
-	revision, err := w.config.Writer.Write(ctx, append([]cluster.Decision{cluster.SetDown{Node: v.Node, Down: &v.Down}}, events[:n]...)...)
+	revision, err := w.config.Writer.Write(ctx, append([]cluster.Decision{asOf, cluster.SetDown{Node: v.Node, Down: &v.Down}}, events[:n]...)...)
 	switch {
 	case errors.Is(err, cluster.ErrAlive):
 		w.log.Info("node came back before it was declared down", "node", v.Node)
+		return nil, nil
+	case errors.Is(err, cluster.ErrStale):
+		w.state.withdraw(v.Node)
 		return nil, nil
 	case err != nil:
 		return nil, fmt.Errorf("declare node %s down: %w", v.Node, err)
