@@ -18,6 +18,7 @@ type Assignment struct {
 	Check   *Check            `json:"check,omitempty"` // what tells that it is ready; nil: its first TCP port accepts
 	Address netip.Addr        `json:"address,omitzero"`
 	Ports   map[string]uint16 `json:"ports,omitempty"` // by the name of the service's port; "" is the one of a service whose only port has no name
+	Fixed   bool              `json:"fixed,omitempty"` // the service has no scale: what its instances ask for is not heard
 	Wanted  Wanted            `json:"wanted"`
 	Version string            `json:"version"` // of Run: what differs is to be replaced
 	Reason  string            `json:"reason,omitempty"`

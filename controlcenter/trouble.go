@@ -27,7 +27,7 @@ func (t Trouble) compare(o Trouble) int {
 type Told struct {
 	Fleet      Fleet
 	Operations *cluster.Operations // nil: not known
-	Placing    []cluster.Problem   // what keeps instances from being placed
+	Placing    []cluster.Problem   // what keeps instances from being placed, and what they ask for in vain
 }
 
 // Troubles are all that are known, or those of one service, in order.

@@ -36,6 +36,7 @@ func TestInstancesAndOperators(t *testing.T) {
 	ids := w.AwaitServing("well", 2, 20*time.Second)
 	c.publishBad()
 	c.asks()
+	c.inVain()
 	c.fails()
 	c.ships()
 	c.elsewhere()
@@ -144,6 +145,37 @@ func (c *crowd) asks() {
 	c.AwaitServing("asks", 3, 20*time.Second)
 	c.t.Logf("asked for two more: served after %s", time.Since(begin).Round(time.Millisecond))
 	require.Contains(c.t, c.Weir("events", "asks"), "instance "+id+" asks for 3: the queue is long")
+}
+
+// inVain has an instance ask where the number is fixed: it hears why not, until its service scales.
+func (c *crowd) inVain() {
+	const asks = `(while sleep 0.05; do [ ! -e $DIR/vain-$INSTANCE_ID ] || {
+		rm $DIR/vain-$INSTANCE_ID; $WEIR report --scale +1 2>$DIR/vain-new; echo $? >>$DIR/vain-new; mv $DIR/vain-new $DIR/vain-said
+	}; done) & exec $LAB be-launched`
+	s := c.scripted("vain", asks, func(s *cluster.Service) { s.Replicas = new(1) })
+	c.Publish(s)
+	id := c.AwaitServing("vain", 1, 20*time.Second)[0]
+	ask := func() (said string) {
+		file := filepath.Join(c.Dir, "vain-said")
+		c.cue("vain", id)
+		c.Eventually(20*time.Second, "it has asked", func() bool {
+			text, err := os.ReadFile(file)
+			said = string(text)
+			return err == nil
+		})
+		require.NoError(c.t, os.Remove(file))
+		return said
+	}
+	said := ask()
+	require.Contains(c.t, said, "the launcher refuses it (409 Conflict): instance "+id+": the number of its service's instances is fixed")
+	require.Contains(c.t, said, "give service vain, in its file, scale: {min, max} in place of replicas")
+	require.True(c.t, strings.HasSuffix(said, "\n1\n"), said)
+
+	scales := *s
+	scales.Replicas, scales.Scale = nil, &cluster.Scale{Min: 1, Max: 2}
+	c.Publish(&scales)
+	c.Eventually(10*time.Second, "its launcher knows that it scales", func() bool { return ask() == "0\n" })
+	c.AwaitServing("vain", 2, 20*time.Second)
 }
 
 func (c *crowd) fails() {

@@ -47,6 +47,17 @@ func TestLaunchedWithoutSuccess(t *testing.T) {
 	require.Regexp(t, `(?m)^instance a-1 +n1 +- +user: "root" is not allowed on this node +name one of the users in the launcher's list$`, r.out)
 }
 
+// What an instance asks for in vain is told also where no leader can be asked.
+func TestUnheardAsksAreProblems(t *testing.T) {
+	t.Parallel()
+	f := cast(t)
+	f.Operate(cluster.Operations{
+		Assigned: map[string]map[string]cluster.Assignment{"n1": {"a-1": {Service: "a", Wanted: cluster.WantServing}}},
+		Launched: map[string]map[string]cluster.Launched{"n1": {"a-1": {Service: "a", Phase: cluster.PhaseReady, Ask: &cluster.Ask{More: 2, At: noon}}}},
+	})
+	require.Regexp(t, `(?m)^service a +- +- +scale: instance a-1 on node n1 asks for more, and their number is fixed +give the service scale`, weir(t, f, "get", "problems", "a").out)
+}
+
 func TestDescribeServiceFails(t *testing.T) {
 	t.Parallel()
 	for _, args := range []string{"describe", "describe service", "describe service a b", "describe node n1", "describe service a -o table"} {

@@ -48,7 +48,7 @@ func newReportCmd(a *app, runF func(context.Context, *ownReport) error) *cobra.C
 
 Inside an instance that Weir launched nothing else is needed: its environment says who it is ($APP_NAME, $INSTANCE_ID) and proves
 it to the launcher of its node ($WEIR_URL, $WEIR_TOKEN). There --fail takes it out at once, ends it and starts it anew, and
---scale asks for more instances of its service.
+--scale asks for more instances of its service. Where their number is fixed, since the service has no scale, it is refused.
 
 For others name the service and the instance. The load monitor of this host hears it, and any process here may say it: --fail
 holds until --ok. No etcd is asked in either case.

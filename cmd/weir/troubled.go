@@ -6,11 +6,12 @@ import (
 
 	"github.com/weir-lb/weir/cluster"
 	"github.com/weir-lb/weir/controlcenter"
+	"github.com/weir-lb/weir/controlcenter/leader/foreman"
 	"github.com/weir-lb/weir/controlcenter/placement"
 )
 
-// troubled is what nodes and launchers tell, and what keeps instances from being placed. That is decided here as the leader
-// decides it, from what is written, so that it is known also while nobody leads.
+// troubled is what nodes and launchers tell, what keeps instances from being placed, and what they ask for in vain. That is
+// decided here as the leader decides it, from what is written, so that it is known also while nobody leads.
 func (a *app) troubled(ctx context.Context, s store, snapshot *cluster.Snapshot) (told controlcenter.Told, err error) {
 	if told.Fleet, err = a.fleet(ctx, s); err != nil {
 		return told, err
@@ -26,5 +27,6 @@ func (a *app) troubled(ctx context.Context, s store, snapshot *cluster.Snapshot)
 	_, _, told.Placing = placement.Plan(placement.State{}, placement.Input{
 		Now: a.now(), Snapshot: snapshot, Operations: told.Operations, Want: controlcenter.AllDue(snapshot, told.Operations),
 	})
+	told.Placing = append(told.Placing, foreman.Unheard(snapshot, told.Operations)...)
 	return told, nil
 }

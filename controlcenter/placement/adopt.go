@@ -90,7 +90,8 @@ func (r *round) recognize(node, id string, a *cluster.Assignment) (claims []uint
 	if !published || in.Service.Run == nil || state == nil || state.Node != node {
 		return nil, false
 	}
-	a.Run, a.Check, a.Address, a.Ports = *in.Service.Run, in.Service.Check, state.Instance.Addr, state.Instance.Ports
+	describe(a, in.Service)
+	a.Address, a.Ports = state.Instance.Addr, state.Instance.Ports
 	if state.Instance.Port != 0 {
 		a.Ports = map[string]uint16{"": state.Instance.Port}
 	}

@@ -85,6 +85,34 @@ func TestNewVersionReplacesOneAfterTheOther(t *testing.T) {
 	}
 }
 
+// TestLaunchersKnowWhereTheNumberIsFixed: from the beginning, after the file changed, and of what was adopted.
+func TestLaunchersKnowWhereTheNumberIsFixed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 2)
+	w.publish("a", 2, func(s *cluster.Service) { s.Replicas = new(2) })
+	w.publish("b", 2, func(s *cluster.Service) { s.Scale = &cluster.Scale{Min: 1, Max: 4} })
+	known := func(why string) {
+		t.Helper()
+		w.settle(time.Minute, nil)
+		require.Equal(t, []int{2, 2}, []int{w.serving("a"), w.serving("b")}, why)
+		for _, assigned := range w.ops.Assigned {
+			for id, a := range assigned {
+				require.Equal(t, w.services[a.Service].Scale == nil, a.Fixed, "%s: %s", why, id)
+			}
+		}
+	}
+	known("placed")
+	placed, actions := w.told("placed"), w.actions
+	w.settle(time.Minute, nil)
+	require.Equal(t, actions, w.actions, "once")
+	w.publish("a", 2, func(s *cluster.Service) { s.Replicas, s.Scale = nil, &cluster.Scale{Min: 1, Max: 4} })
+	w.publish("b", 2, func(s *cluster.Service) { s.Scale = nil })
+	known("changed")
+	require.Equal(t, placed, w.told("placed"), "and none is replaced for it")
+	w.lose()
+	known("adopted")
+}
+
 func TestSickOneIsReplacedOnceItsSubstituteIsReady(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 3)

@@ -108,11 +108,18 @@ func (t *team) mismatched(node string) string {
 
 // refresh hands on what may change while an instance runs.
 func (t *team) refresh(m *member) {
-	if reflect.DeepEqual(m.assignment.Run, *t.service.Run) && reflect.DeepEqual(m.assignment.Check, t.service.Check) {
+	next := m.assignment
+	describe(&next, t.service)
+	if reflect.DeepEqual(m.assignment, next) {
 		return
 	}
-	m.assignment.Run, m.assignment.Check = *t.service.Run, t.service.Check
-	t.do("", "", "", cluster.Assign{Node: m.node, ID: m.id, Assignment: m.assignment})
+	m.assignment = next
+	t.do("", "", "", cluster.Assign{Node: m.node, ID: m.id, Assignment: next})
+}
+
+// describe fills in what the service's file says, and may change while an instance runs.
+func describe(a *cluster.Assignment, s *cluster.Service) {
+	a.Run, a.Check, a.Fixed = *s.Run, s.Check, s.Scale == nil
 }
 
 // refused looks for another place for what a node does not run. A port that somebody else listens on is not given to anybody
@@ -239,9 +246,9 @@ func (t *team) assignment(o *room, w cluster.Wanted) (a cluster.Assignment, clai
 		return a, nil, false
 	}
 	a = cluster.Assignment{
-		Service: t.service.Name, Run: *t.service.Run, Check: t.service.Check, Address: o.launcher.Address, Ports: ports,
-		Wanted: w, Version: t.version, Since: t.Now,
+		Service: t.service.Name, Address: o.launcher.Address, Ports: ports, Wanted: w, Version: t.version, Since: t.Now,
 	}
+	describe(&a, t.service)
 	t.fill(o, a)
 	return a, claims, true
 }

@@ -12,7 +12,8 @@ import (
 
 var _ words.Hearer = (*Keeper)(nil)
 
-// Ask takes up how many instances of its service an instance asks for, and tells the leader. The last word counts.
+// Ask takes up how many instances of its service an instance asks for, and tells the leader. The last word counts. Where their
+// number is fixed nobody would hear it, and it is better known at once.
 func (k *Keeper) Ask(id string, a cluster.Ask) error {
 	w, err := k.speaker(id)
 	if err != nil {
@@ -20,6 +21,9 @@ func (k *Keeper) Ask(id string, a cluster.Ask) error {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if at := w.mailbox.assignment; at != nil && at.Fixed {
+		return fmt.Errorf("%w, and nothing would follow: give service %s, in its file, scale: {min, max} in place of replicas", words.ErrFixed, at.Service)
+	}
 	if before := w.mailbox.ask; before != nil && a.At.Sub(before.At) < time.Second {
 		return words.ErrSoon
 	}

@@ -86,6 +86,32 @@ func TestItsOwnWordThatMoreAreNeeded(t *testing.T) {
 	})
 }
 
+// Where the number is fixed nobody would hear it, which is said at once; so are asks again when it is not any more.
+func TestNoMoreAreAskedForWhereTheirNumberIsFixed(t *testing.T) {
+	inBubble(t, func(n *node) {
+		ask := func() error {
+			return n.Ask("a-1", cluster.Ask{More: 2, For: cluster.DefaultAsk, At: time.Now()})
+		}
+		fixed := assigned(20000, cluster.WantServing)
+		fixed.Fixed = true
+		n.assign(wanted{"a-1": fixed})
+		writes := len(n.order())
+		err := ask()
+		require.ErrorIs(t, err, words.ErrFixed)
+		require.ErrorContains(t, err, "give service a, in its file, scale: {min, max} in place of replicas")
+		n.after(time.Second)
+		require.Nil(t, n.told("a-1").Ask)
+		require.Equal(t, writes, len(n.order()))
+		require.NoError(t, n.Fail("a-1", "no database"), "that it fails is another matter")
+		n.after(2 * time.Second)
+
+		n.assign(wanted{"a-1": assigned(20000, cluster.WantServing)})
+		require.NoError(t, ask())
+		n.after(0)
+		require.Equal(t, 2, n.told("a-1").Ask.More)
+	})
+}
+
 // What ended ran by another word than what is wanted now, as after a new version of the launcher or another grace.
 func TestWhatEndedDiffers(t *testing.T) {
 	inBubble(t, func(n *node) {

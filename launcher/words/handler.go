@@ -21,6 +21,7 @@ import (
 var (
 	ErrUnknown = errors.New("it is none of the instances that this node keeps") // or not any more
 	ErrSoon    = errors.New("it asked less than a second ago")                  // and may ask again
+	ErrFixed   = errors.New("the number of its service's instances is fixed")   // and does not follow what they ask for
 )
 
 // Hearer takes up what instances say.
@@ -50,6 +51,7 @@ const (
 	wrongToken = "wrong_token"
 	unknown    = "unknown"
 	tooSoon    = "too_soon"
+	fixed      = "fixed"
 	wrong      = "wrong" // it makes no sense
 )
 
@@ -57,7 +59,7 @@ const (
 func NewMetrics(r prometheus.Registerer) *Metrics {
 	m := &Metrics{prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "weir", Subsystem: "launcher", Name: "words_total", Help: "What instances said to the launcher, and what became of it."}, []string{"word", "result"})}
 	for _, word := range []string{"ask", "fail"} {
-		for _, result := range []string{taken, noToken, wrongToken, unknown, tooSoon, wrong} {
+		for _, result := range []string{taken, noToken, wrongToken, unknown, tooSoon, fixed, wrong} {
 			m.words.WithLabelValues(word, result) // so that 0 shows
 		}
 	}
@@ -118,6 +120,8 @@ func hear(tokens *Tokens, w http.ResponseWriter, r *http.Request, read func([]by
 		return unknown, http.StatusNotFound, fmt.Errorf("instance %s: %w", plain.Line(id, 80), err)
 	case errors.Is(err, ErrSoon):
 		return tooSoon, http.StatusTooManyRequests, fmt.Errorf("instance %s: %w: the last one counts", plain.Line(id, 80), err)
+	case errors.Is(err, ErrFixed):
+		return fixed, http.StatusConflict, fmt.Errorf("instance %s: %w", plain.Line(id, 80), err)
 	case err != nil:
 		return wrong, http.StatusBadRequest, err
 	}

@@ -2,6 +2,7 @@ package words_test
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -155,6 +156,11 @@ func TestAsk(t *testing.T) {
 	p.err = words.ErrSoon
 	code, _ = p.say(t, "a-1", token, "ask", `{"more": 1}`)
 	require.Equal(t, http.StatusTooManyRequests, code)
+	p.err = fmt.Errorf("%w: give it a scale", words.ErrFixed)
+	code, text = p.say(t, "a-1", token, "ask", `{"more": 1}`)
+	require.Equal(t, http.StatusConflict, code)
+	require.Equal(t, "instance a-1: the number of its service's instances is fixed: give it a scale\n", text)
+	require.EqualValues(t, 1, p.counted(t, "ask", "fixed"))
 	p.err = errors.New("no")
 	code, _ = p.say(t, "a-1", token, "ask", `{"more": 1}`)
 	require.Equal(t, http.StatusBadRequest, code)

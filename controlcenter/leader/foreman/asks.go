@@ -85,8 +85,8 @@ func (a asked) beside(d loadmon.ScaleDecision) string {
 	return text
 }
 
-// deaf are Problems of asks that nothing follows from.
-func deaf(s *cluster.Snapshot, ops *cluster.Operations) (out []cluster.Problem) {
+// Unheard are Problems of asks that nothing follows from, which were taken up before their launchers knew that the number is fixed.
+func Unheard(s *cluster.Snapshot, ops *cluster.Operations) (out []cluster.Problem) {
 	for _, node := range slices.Sorted(maps.Keys(ops.Launched)) {
 		for _, id := range slices.Sorted(maps.Keys(ops.Launched[node])) {
 			l := ops.Launched[node][id]

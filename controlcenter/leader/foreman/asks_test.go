@@ -75,7 +75,7 @@ func TestWhoIsNotHeard(t *testing.T) {
 
 	d := cluster.NewDraft()
 	d.Service("a", &cluster.Service{Name: "a"})
-	require.Len(t, deaf(d.Snapshot(1), asking("a-1", ask)), 1)
+	require.Len(t, Unheard(d.Snapshot(1), asking("a-1", ask)), 1)
 	d.Service("a", &cluster.Service{Name: "a", Scale: &cluster.Scale{Max: 5}})
-	require.Empty(t, deaf(d.Snapshot(2), asking("a-1", ask)))
+	require.Empty(t, Unheard(d.Snapshot(2), asking("a-1", ask)))
 }

@@ -131,7 +131,7 @@ func (f *Foreman) decide(ctx context.Context, s *cluster.Snapshot, ops *cluster.
 	next, actions, problems := placement.Plan(f.placed, placement.Input{
 		Now: time.Now(), Snapshot: s, Operations: ops, Want: counts(want), Connections: f.connections(), Hosts: f.heats(), Shares: f.shares(),
 	})
-	f.tell(s, ops, want, actions, append(problems, deaf(s, ops)...))
+	f.tell(s, ops, want, actions, append(problems, Unheard(s, ops)...))
 	f.placed = next
 	for _, a := range actions {
 		if err := f.carry(ctx, a); err != nil {
