@@ -98,8 +98,8 @@ func becomes(t *testing.T, c *Checker, id ID, want cluster.Verdict) cluster.Heal
 // checked waits until an instance was checked n times more.
 func checked(t *testing.T, c *Checker, id ID, n uint64) {
 	t.Helper()
-	from := c.Results()[id].Connections
-	require.Eventually(t, func() bool { return c.Results()[id].Connections >= from+n }, 20*time.Second, 5*time.Millisecond)
+	from := c.Results()[id].Checks
+	require.Eventually(t, func() bool { return c.Results()[id].Checks >= from+n }, 20*time.Second, 5*time.Millisecond)
 }
 
 func TestTCPServiceDiesAndComesBack(t *testing.T) {

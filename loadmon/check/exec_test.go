@@ -127,7 +127,7 @@ func TestProgramsAreBounded(t *testing.T) {
 		most = max(most, c.programs)
 		c.mu.Unlock()
 		for _, r := range c.Results() {
-			if r.Connections == 0 {
+			if r.Checks == 0 {
 				return false
 			}
 		}
@@ -135,4 +135,7 @@ func TestProgramsAreBounded(t *testing.T) {
 	}, 30*time.Second, time.Millisecond)
 	require.LessOrEqual(t, most, maxExec)
 	require.Greater(t, most, 1)
+	for _, r := range c.Results() {
+		require.Zero(t, r.Connections, "a program is no connection")
+	}
 }

@@ -1,6 +1,9 @@
 package check
 
-import "strings"
+import (
+	"net/netip"
+	"strings"
+)
 
 // ID names an instance in the whole cluster.
 type ID struct{ Service, Instance string }
@@ -17,8 +20,10 @@ func (i ID) Compare(j ID) int {
 
 // Result is what checks measured of one instance, for its node's load report.
 type Result struct {
-	LatencyMS   float64 // mean of the successful checks of the last interval; 0: not known
-	Connections uint64  // counter: connections that checks made; the kernel counts them among the instance's new ones
-	Failed      uint64  // counter: checks that failed
-	FailedInRow uint32  // of these, since the last success
+	LatencyMS   float64        // mean of the successful checks of the last interval; 0: not known
+	Checks      uint64         // counter: checks that were made
+	Connections uint64         // counter: those that connected; the kernel counts them among the new connections of where they went
+	To          netip.AddrPort // where they go; invalid: its check does not connect
+	Failed      uint64         // counter: checks that failed
+	FailedInRow uint32         // of these, since the last success
 }

@@ -32,7 +32,7 @@ func (c *Checker) WriteChecks(w io.Writer) error {
 			reason = "cannot be checked: " + s.unknown
 		}
 		r := s.result(now)
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d\t%d\t%.1f\t%s\n", id.Service, id.Instance, kind, to, word(s.health.Verdict), since, r.Connections, r.Failed, r.FailedInRow, r.LatencyMS, reason)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d\t%d\t%.1f\t%s\n", id.Service, id.Instance, kind, to, word(s.health.Verdict), since, r.Checks, r.Failed, r.FailedInRow, r.LatencyMS, reason)
 	}
 	c.mu.Unlock() // before anything is sent to a reader who may be slow
 	return t.Flush()

@@ -20,6 +20,7 @@ type subject struct {
 
 	latencies []latency
 	made      uint64
+	connected uint64 // of these
 	failed    uint64
 	inRow     uint32
 	unknown   string // why its check could not be made the last time, several times in a row
@@ -93,6 +94,9 @@ func (s *subject) see(o Outcome, now time.Duration) {
 	if o.Kind != Unknown {
 		s.judged = true
 		s.made++
+		if s.connects() {
+			s.connected++
+		}
 		s.unknown, s.unknowns = "", 0
 	} else if s.unknowns++; s.unknowns >= s.pace().Fall {
 		s.unknown = o.Reason
@@ -181,7 +185,7 @@ func (s *subject) recent(now time.Duration) {
 
 func (s *subject) result(now time.Duration) Result {
 	s.recent(now)
-	r := Result{Connections: s.made, Failed: s.failed, FailedInRow: s.inRow}
+	r := Result{Checks: s.made, Connections: s.connected, To: s.address, Failed: s.failed, FailedInRow: s.inRow}
 	if len(s.latencies) == 0 {
 		return r
 	}

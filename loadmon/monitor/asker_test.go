@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http/httptest"
+	"net/netip"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -42,9 +43,9 @@ func (a *asker) Add(loads []loadmon.Load, _ time.Time) {
 	}
 }
 
-func (a *asker) Asked() map[sample.ID]uint64 {
+func (a *asker) Asked() map[sample.ID]sample.Questions {
 	a.asked += 2
-	return map[sample.ID]uint64{{Service: "a", Instance: "192.168.1.1:80"}: a.asked}
+	return map[sample.ID]sample.Questions{{Service: "a", Instance: "192.168.1.1:80"}: {To: netip.MustParseAddrPort("192.168.1.1:80"), Count: a.asked}}
 }
 
 // What instances say of themselves is in the report, and asking them is not counted as their clients.

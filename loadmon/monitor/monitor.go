@@ -29,17 +29,17 @@ type Asker interface {
 	Run(ctx context.Context) error
 	// Add puts the figures into the loads.
 	Add(loads []loadmon.Load, now time.Time)
-	// Asked is how many connections that cost each instance: a counter.
-	Asked() map[sample.ID]uint64
+	// Asked is how many connections that cost each instance, and where.
+	Asked() map[sample.ID]sample.Questions
 }
 
 // nobody is asked.
 type nobody struct{}
 
-func (nobody) Want(*cluster.Snapshot)        {}
-func (nobody) Run(ctx context.Context) error { <-ctx.Done(); return nil }
-func (nobody) Add([]loadmon.Load, time.Time) {}
-func (nobody) Asked() map[sample.ID]uint64   { return nil }
+func (nobody) Want(*cluster.Snapshot)                {}
+func (nobody) Run(ctx context.Context) error         { <-ctx.Done(); return nil }
+func (nobody) Add([]loadmon.Load, time.Time)         {}
+func (nobody) Asked() map[sample.ID]sample.Questions { return nil }
 
 // Store is what a monitor needs of etcd.
 type Store interface {

@@ -55,7 +55,7 @@ func (m *Monitor) sample(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	m.merged.add(report.Loads, m.c.Checker.Results(), m.c.Asker.Asked())
+	m.merged.add(report.Loads, locals, m.c.Checker.Results(), m.c.Asker.Asked())
 	m.c.Asker.Add(report.Loads, begin)
 	text, err := json.Marshal(report)
 	if err != nil {

@@ -3,6 +3,7 @@ package sample
 import (
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -22,15 +23,21 @@ func (a *Asker) Add(loads []loadmon.Load, now time.Time) {
 	}
 }
 
-// Asked is how often each instance was asked by HTTP: a counter. These connections are among those that the kernel counts.
-func (a *Asker) Asked() map[ID]uint64 {
+// Questions are those that one instance was asked by HTTP.
+type Questions struct {
+	To    netip.AddrPort
+	Count uint64 // a counter
+}
+
+// Asked is how often each instance was asked by HTTP. These connections are among those that the kernel counts.
+func (a *Asker) Asked() map[ID]Questions {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	out := map[ID]uint64{}
+	out := map[ID]Questions{}
 	for _, asks := range a.services {
 		for _, k := range asks {
 			if k.path != "" {
-				out[k.ID] = a.answers[k.ID].asked
+				out[k.ID] = Questions{To: k.address, Count: a.answers[k.ID].asked}
 			}
 		}
 	}

@@ -81,7 +81,7 @@ func TestLastGoodAnswerIsKept(t *testing.T) {
 	ask()
 	require.Equal(t, "utilization 0", own(a, time.Now()))
 	require.Empty(t, a.Problems())
-	require.Equal(t, map[ID]uint64{{"a", "x"}: 6}, a.Asked())
+	require.Equal(t, map[ID]Questions{{"a", "x"}: {To: a.services["a"][0].address, Count: 6}}, a.Asked())
 }
 
 // The wall clock may jump by an hour: answers age by the one that does not.
