@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/internal/plain"
 )
 
 // ErrRemaining says that live connections were left when the time was up. The instance is drained all the same.
@@ -50,13 +51,13 @@ func (r Remaining) String() string {
 		for _, n := range r.Nodes {
 			parts = append(parts, fmt.Sprintf("%s (%d)", n.Node, n.Connections))
 		}
-		s += " on " + clip(parts)
+		s += " on " + plain.Few(parts)
 	}
 	if len(r.Uncounted) > 0 {
-		s += "; not counted yet: " + clip(r.Uncounted)
+		s += "; not counted yet: " + plain.Few(r.Uncounted)
 	}
 	if len(r.Unreachable) > 0 {
-		s += "; out of reach: " + clip(r.Unreachable)
+		s += "; out of reach: " + plain.Few(r.Unreachable)
 	}
 	return s
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/internal/plain"
 )
 
 // PlanNodeDrain says what draining a node would change: nothing new is placed there, launched instances move to other nodes as
@@ -40,7 +41,7 @@ func PlanNodeDrain(s *cluster.Snapshot, fleet Fleet, word NodeWord, now time.Tim
 		}
 	}
 	if len(last) > 0 && !word.Force {
-		return p, fmt.Errorf("%w: no instance of service %s would take new connections: give them others first, or use --force", cluster.ErrUnsafe, clip(last))
+		return p, fmt.Errorf("%w: no instance of service %s would take new connections: give them others first, or use --force", cluster.ErrUnsafe, plain.Few(last))
 	}
 	p.Change = cluster.SetNodeAdmin{Node: word.Node, Admin: &next}
 	return p, nil

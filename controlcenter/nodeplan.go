@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/internal/plain"
 )
 
 // NodePlan is what an operator's word about a node's end would change. It is printable, and nothing has been written yet.
@@ -70,7 +71,7 @@ func PlanDown(s *cluster.Snapshot, fleet Fleet, word NodeWord, now time.Time) (N
 		}
 	}
 	if len(last) > 0 && !word.Force {
-		return p, fmt.Errorf("%w: no instance of service %s would take new connections: give them others first, or use --force", cluster.ErrUnsafe, clip(last))
+		return p, fmt.Errorf("%w: no instance of service %s would take new connections: give them others first, or use --force", cluster.ErrUnsafe, plain.Few(last))
 	}
 	p.Change = cluster.SetDown{Node: word.Node, Down: down}
 	return p, nil
@@ -124,11 +125,11 @@ func PlanForget(s *cluster.Snapshot, fleet Fleet, word NodeWord, now time.Time) 
 		}
 	}
 	if len(left) > 0 {
-		p.Warnings = append(p.Warnings, "published by hand on its addresses, these instances stay, and other nodes check them: "+clip(left))
+		p.Warnings = append(p.Warnings, "published by hand on its addresses, these instances stay, and other nodes check them: "+plain.Few(left))
 	}
 	if len(left) > 0 && s.Down[word.Node] != nil && !word.Force {
 		return p, fmt.Errorf("%w: node %s is down, and these instances, published by hand on its addresses, would be taken for well again: %s: publish their services without them first, or use --force",
-			cluster.ErrUnsafe, word.Node, clip(left))
+			cluster.ErrUnsafe, word.Node, plain.Few(left))
 	}
 	p.Change = cluster.ForgetNode{Node: word.Node, Alive: word.Force}
 	return p, nil

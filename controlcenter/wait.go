@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/internal/plain"
 )
 
 // ErrTimeout says that the nodes did not apply a revision in time. The change itself stands.
@@ -45,7 +46,7 @@ func (p Progress) String() string {
 		s += ", slowest " + p.Slowest
 	}
 	if len(p.Missing) > 0 {
-		s += "; waiting for " + clip(p.Missing)
+		s += "; waiting for " + plain.Few(p.Missing)
 	}
 	return s
 }
@@ -55,14 +56,6 @@ func round(d time.Duration) string {
 		return fmt.Sprintf("%d ms", d.Milliseconds())
 	}
 	return fmt.Sprintf("%.1f s", d.Seconds())
-}
-
-func clip(names []string) string {
-	const most = 5
-	if len(names) > most {
-		return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
-	}
-	return strings.Join(names, ", ")
 }
 
 // Wait returns when every live node has applied the revision. It is an error when no node is alive, when a node reports

@@ -14,6 +14,7 @@ import (
 
 	"github.com/weir-lb/weir/agent"
 	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/internal/plain"
 	"github.com/weir-lb/weir/rules"
 )
 
@@ -287,12 +288,7 @@ func (e *explanation) panicking(r *cluster.Resolved) {
 	if len(used) == 0 {
 		return
 	}
-	const few = 5
-	names := strings.Join(used[:min(few, len(used))], ", ")
-	if more := len(used) - few; more > 0 {
-		names += fmt.Sprintf(" and %d more", more)
-	}
-	e.Notes = append(e.Notes, fmt.Sprintf("panic: %s: %s", names, reason))
+	e.Notes = append(e.Notes, fmt.Sprintf("panic: %s: %s", plain.Few(used), reason))
 }
 
 // printFlows lists a few connections and counts many.

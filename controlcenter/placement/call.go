@@ -3,10 +3,10 @@ package placement
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/internal/plain"
 	"github.com/weir-lb/weir/loadmon"
 )
 
@@ -162,14 +162,9 @@ func (r *round) announce(in *cluster.Inputs, pool []reserve, chosen map[string]b
 
 // listing names the first few.
 func listing(before string, ids []string) string {
-	const few = 5
 	if len(ids) == 0 {
 		return ""
 	}
 	slices.Sort(ids)
-	text := before + strings.Join(ids[:min(few, len(ids))], ", ")
-	if more := len(ids) - few; more > 0 {
-		text += fmt.Sprintf(" and %d more", more)
-	}
-	return text
+	return before + plain.Few(ids)
 }

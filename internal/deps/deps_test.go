@@ -23,7 +23,7 @@ var allowed = map[string][]string{
 	"rules/nft":         {"rules", "cluster", "internal/nfnetlink", "internal/underway"}, // cluster for the addresses in a Plan
 	"rules/rulestest":   {"rules", "cluster"},
 	"agent":             {"cluster", "rules", "internal/runner", "internal/conntrack"},
-	"controlcenter":     {"cluster"},
+	"controlcenter":     {"cluster", "internal/plain"},
 	"internal/plain":    {},
 	"internal/door":     {"cluster", "internal/plain", "internal/runner"},
 	"internal/runner":   {},
@@ -35,11 +35,11 @@ var allowed = map[string][]string{
 	"internal/stats":    {},
 	"internal/deps":     {},
 	"internal/hostile":  {},
-	"internal/top":      {"cluster", "controlcenter", "loadmon", "internal/plain"}, // the picture alone: it asks nobody
-	"internal/status":   {"cluster", "controlcenter", "etcd", "internal/doctor"},   // it puts together what they found
+	"internal/top":      {"cluster", "controlcenter", "loadmon", "internal/plain"},                 // the picture alone: it asks nobody
+	"internal/status":   {"cluster", "controlcenter", "etcd", "internal/doctor", "internal/plain"}, // it puts together what they found
 	"internal/describe": {"cluster", "controlcenter", "loadmon"},
 	"internal/demo":     anything,
-	"internal/doctor":   {"agent", "cluster", "controlcenter", "etcd", "rules", "rules/nft", "rules/ipt"}, // it looks at what they hold, and decides nothing for them
+	"internal/doctor":   {"agent", "cluster", "controlcenter", "etcd", "rules", "rules/nft", "rules/ipt", "internal/plain"}, // it looks at what they hold, and decides nothing for them
 	"cmd/weir":          anything,
 	"integration":       anything,
 
@@ -68,7 +68,7 @@ var allowed = map[string][]string{
 	"rules/rulestest/traffic": {"rules", "rules/rulestest", "cluster", "internal/lab", "internal/knock"},
 	"integration/chaos":       anything,
 	"integration/chaos/suite": anything,
-	"controlcenter/placement": {"cluster", "loadmon"}, // for loadmon.Victims
+	"controlcenter/placement": {"cluster", "loadmon", "internal/plain"}, // for loadmon.Victims
 
 	"controlcenter/leader/foreman": {"cluster", "controlcenter/placement", "loadmon", "internal/runner"},
 	"controlcenter/storetest":      {"controlcenter", "cluster"},

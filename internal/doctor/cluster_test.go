@@ -184,12 +184,6 @@ func TestClusterFindings(t *testing.T) {
 	}
 }
 
-func TestManyAreNotAllNamed(t *testing.T) {
-	t.Parallel()
-	require.Equal(t, "a, b", named([]string{"a", "b"}))
-	require.Equal(t, "a, b, c, d, e and 2 more", named([]string{"a", "b", "c", "d", "e", "f", "g"}))
-}
-
 func TestEndpointsAlone(t *testing.T) {
 	t.Parallel()
 	c := &Cluster{Etcd: &etcd.Diagnosis{Endpoints: []etcd.Endpoint{{URL: "x", Err: errors.New("broken")}}}}

@@ -8,17 +8,11 @@ import (
 	"time"
 
 	"github.com/weir-lb/weir/controlcenter"
+	"github.com/weir-lb/weir/internal/plain"
 )
 
-// few is how many of a kind are named.
+// few is how many of a kind are told.
 const few = 5
-
-func named(names []string) string {
-	if more := len(names) - few; more > 0 {
-		return strings.Join(names[:few], ", ") + fmt.Sprintf(" and %d more", more)
-	}
-	return strings.Join(names, ", ")
-}
 
 func confined(c *Cluster) ([]Finding, error) {
 	s, err := c.Snapshot.get()
@@ -72,10 +66,10 @@ func services(c *Cluster) (out []Finding, err error) {
 		}
 	}
 	if len(down) > 0 {
-		out = append(out, one(Warn, "their clients are refused", "weir get instances SERVICE says why for each", "no instance takes connections of %s", named(down))...)
+		out = append(out, one(Warn, "their clients are refused", "weir get instances SERVICE says why for each", "no instance takes connections of %s", plain.Few(down))...)
 	}
 	if len(faulty) > 0 {
-		out = append(out, one(Note, "a part of each is left out", "weir get services -o wide", "what is published of %s is partly wrong", named(faulty))...)
+		out = append(out, one(Note, "a part of each is left out", "weir get services -o wide", "what is published of %s is partly wrong", plain.Few(faulty))...)
 	}
 	return out, nil
 }
@@ -110,7 +104,7 @@ func guard(c *Cluster) (out []Finding, err error) {
 	}
 	slices.Sort(holding)
 	return one(Warn, "many services vanished at once, which looks like an accident: they are still served", fmt.Sprintf("weir guard says which; if it is meant: weir guard accept --revision %d", revision),
-		"deletions are held back by %s", named(holding)), nil
+		"deletions are held back by %s", plain.Few(holding)), nil
 }
 
 func nodes(c *Cluster) (out []Finding, err error) {
@@ -137,7 +131,7 @@ func nodes(c *Cluster) (out []Finding, err error) {
 		{"silent", "it may hold no rules", "its log: journalctl -u weir-agent", "alive, but never applied anything:"},
 	} {
 		if names := by[kind.state]; len(names) > 0 {
-			out = append(out, one(Warn, kind.why, strings.ReplaceAll(kind.fix, "PREFIX", c.Prefix), "%s %s", kind.seen, named(names))...)
+			out = append(out, one(Warn, kind.why, strings.ReplaceAll(kind.fix, "PREFIX", c.Prefix), "%s %s", kind.seen, plain.Few(names))...)
 		}
 	}
 	return out, nil
@@ -164,10 +158,10 @@ func lag(c *Cluster) (out []Finding, err error) {
 		}
 	}
 	if len(late) > 0 {
-		out = append(out, one(Warn, "they serve what was published before", "on the node: weir agent doctor, and its log", "asked to apply a change at once, and have not: %s", named(late))...)
+		out = append(out, one(Warn, "they serve what was published before", "on the node: weir agent doctor, and its log", "asked to apply a change at once, and have not: %s", plain.Few(late))...)
 	}
 	if len(behind) > 0 {
-		out = append(out, one(Note, "nodes that nobody waits for tell within 36 s", "ask again in a minute", "have not told yet that they applied the last change: %s", named(behind))...)
+		out = append(out, one(Note, "nodes that nobody waits for tell within 36 s", "ask again in a minute", "have not told yet that they applied the last change: %s", plain.Few(behind))...)
 	}
 	return out, nil
 }
@@ -207,7 +201,7 @@ func insecure(c *Cluster) (out []Finding, err error) {
 	}
 	slices.Sort(names)
 	return one(Warn, "whoever reaches etcd, or the way to it, decides where that node's connections go", "give etcd TLS and users, and the agent its certificate instead of --insecure-etcd",
-		"agents that accept an unsafe etcd (--insecure-etcd): %s", named(names)), nil
+		"agents that accept an unsafe etcd (--insecure-etcd): %s", plain.Few(names)), nil
 }
 
 func agents(c *Cluster) ([]Finding, error) {
@@ -226,7 +220,7 @@ func agents(c *Cluster) ([]Finding, error) {
 	}
 	var words []string
 	for version, names := range by {
-		words = append(words, version+" on "+named(names))
+		words = append(words, version+" on "+plain.Few(names))
 	}
 	slices.Sort(words)
 	return one(Note, "older agents may not know what newer ones do: finish the upgrade", "none is needed while an upgrade is under way", "agents of several versions: %s", strings.Join(words, "; ")), nil
@@ -258,10 +252,10 @@ func clocks(c *Cluster) (out []Finding, err error) {
 	slices.Sort(behind)
 	const why, fix = "times in logs and listings mislead, and certificates are judged by them; no traffic depends on it", "run chrony or systemd-timesyncd on that node, or here"
 	if len(ahead) > 0 {
-		out = append(out, one(Warn, why, fix, "clocks are ahead of this host's: %s", named(ahead))...)
+		out = append(out, one(Warn, why, fix, "clocks are ahead of this host's: %s", plain.Few(ahead))...)
 	}
 	if len(behind) > 0 {
-		out = append(out, one(Warn, why, fix, "applied the last awaited change before it was made, by their clocks: %s", named(behind))...)
+		out = append(out, one(Warn, why, fix, "applied the last awaited change before it was made, by their clocks: %s", plain.Few(behind))...)
 	}
 	return out, nil
 }

@@ -3,6 +3,8 @@ package doctor
 import (
 	"slices"
 	"strings"
+
+	"github.com/weir-lb/weir/internal/plain"
 )
 
 // loadMonitors are those of nodes whose agents are in touch. Nodes that were not asked are taken to answer.
@@ -37,7 +39,7 @@ func loadMonitors(c *Cluster) (out []Finding, err error) {
 			"on the node: weir agent doctor, and the agent's log; is its port open to this host?", "%s asked in vain: %s", plural(len(silent), "load monitor"), seen)...)
 	}
 	if len(none) > 0 {
-		out = append(out, one(Note, "its instances keep their weights, and nobody checks them", "leave --loadmon=false out, or run weir loadmon there", "no load monitor on %s", named(none))...)
+		out = append(out, one(Note, "its instances keep their weights, and nobody checks them", "leave --loadmon=false out, or run weir loadmon there", "no load monitor on %s", plain.Few(none))...)
 	}
 	return out, nil
 }

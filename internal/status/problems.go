@@ -5,10 +5,10 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/weir-lb/weir/cluster"
 	"github.com/weir-lb/weir/internal/doctor"
+	"github.com/weir-lb/weir/internal/plain"
 )
 
 // worthy are the doctor's checks whose warnings need a person soon. Others are worth a look one day: "weir doctor" has all.
@@ -40,7 +40,7 @@ func launching(k Known) (out []Problem) {
 		}
 	}
 	if len(lost) > 0 {
-		out = append(out, Problem{"instances run, and no launcher looks after them, on " + few(lost), "on the node: systemctl status weir-launcher"})
+		out = append(out, Problem{"instances run, and no launcher looks after them, on " + plain.Few(lost), "on the node: systemctl status weir-launcher"})
 	}
 	out = append(out, otherwise(k.Operations)...)
 	for _, p := range k.Operations.Problems {
@@ -69,7 +69,7 @@ func otherwise(ops *cluster.Operations) []Problem {
 	if count == 0 {
 		return nil
 	}
-	return []Problem{{fmt.Sprintf("%d serving instances are not as they were asked to be, on %s; the first, %s: %s", count, few(nodes), first.Object, first.Wrong()), "weir get problems"}}
+	return []Problem{{fmt.Sprintf("%d serving instances are not as they were asked to be, on %s; the first, %s: %s", count, plain.Few(nodes), first.Object, first.Wrong()), "weir get problems"}}
 }
 
 func runs(ops *cluster.Operations, node string) bool {
@@ -92,13 +92,4 @@ func told(p *Page) (out []Problem) {
 		out = append(out, Problem{"the leader: " + p.Error, "its log, and its page /debug/leader"})
 	}
 	return out
-}
-
-// few names some of many.
-func few(names []string) string {
-	const most = 5
-	if len(names) > most {
-		return strings.Join(names[:most], ", ") + " and more"
-	}
-	return strings.Join(names, ", ")
 }

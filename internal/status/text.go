@@ -8,6 +8,8 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"github.com/weir-lb/weir/internal/plain"
 )
 
 // shown is how many problems one screen shows; data has all.
@@ -64,7 +66,7 @@ func (l Leader) words(now time.Time) string {
 	}
 	text := fmt.Sprintf("%s since %s (%s), term %d", l.Name, l.Since.UTC().Format(time.RFC3339), now.Sub(l.Since).Round(time.Second), l.Term)
 	if len(l.Others) > 0 {
-		text += "; would follow: " + few(l.Others)
+		text += "; would follow: " + plain.Few(l.Others)
 	} else {
 		text += "; nobody would follow"
 	}
@@ -120,7 +122,7 @@ func (n Nodes) words() string {
 	for _, state := range slices.Sorted(maps.Keys(n.States)) {
 		part := fmt.Sprintf("%d %s", n.States[state], state)
 		if names := n.Names[state]; len(names) > 0 {
-			part += " (" + few(names) + ")"
+			part += " (" + plain.Few(names) + ")"
 		}
 		parts = append(parts, part)
 	}
@@ -130,7 +132,7 @@ func (n Nodes) words() string {
 func (a Agents) words() string {
 	text := fmt.Sprintf("revision %d is applied on %d of %d", a.Newest, a.Applied, a.Of)
 	if len(a.Behind) > 0 {
-		text += fmt.Sprintf("; up to %d behind: %s", a.Lag, few(a.Behind))
+		text += fmt.Sprintf("; up to %d behind: %s", a.Lag, plain.Few(a.Behind))
 	}
 	return text
 }
@@ -139,7 +141,7 @@ func (l Launchers) words() string {
 	if len(l.Nodes)+l.Assigned+l.Leaving == 0 {
 		return "none"
 	}
-	text := fmt.Sprintf("%d (%s); %d of %d instances are ready", len(l.Nodes), few(l.Nodes), l.Ready, l.Assigned)
+	text := fmt.Sprintf("%d (%s); %d of %d instances are ready", len(l.Nodes), plain.Few(l.Nodes), l.Ready, l.Assigned)
 	if l.Leaving > 0 {
 		text += fmt.Sprintf(", %d leave", l.Leaving)
 	}
@@ -150,7 +152,7 @@ func (g Guards) words() string {
 	var parts []string
 	add := func(names []string, format string) {
 		if len(names) > 0 {
-			parts = append(parts, fmt.Sprintf(format, few(names)))
+			parts = append(parts, fmt.Sprintf(format, plain.Few(names)))
 		}
 	}
 	if g.Paused {
