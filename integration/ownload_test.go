@@ -64,4 +64,9 @@ func TestAgentCheck(t *testing.T) {
 	require.Contains(t, state().Reason, "it asks for no new connections itself")
 	says.Store("ready\n")
 	w.Eventually(30*time.Second, "it is back", func() bool { return state().Takes() })
+	says.Store("0%\n")
+	w.Eventually(30*time.Second, "0 % is no connection", func() bool { return !state().Takes() })
+	require.Equal(t, "it wishes 0 % of its weight itself", state().Reason)
+	says.Store("1%\n")
+	w.Eventually(30*time.Second, "1 % is some", func() bool { return state().Takes() })
 }

@@ -95,7 +95,7 @@ func (o *monitorOptions) start(f etcdFlags, w watching) (*nodeMonitor, error) {
 	}
 	checker := check.New(check.Options{Node: w.node, AllowExec: o.allowExec, Listening: sample.Listening, Logger: w.logger.With("node", w.node)})
 	host.Failed = checker.Signs
-	asker := sample.NewAsker(sample.AskerOptions{Node: w.node, Told: heed(checker)})
+	asker := sample.NewAsker(sample.AskerOptions{Node: w.node, Told: heed(checker), Wished: grant(checker)})
 	metrics := monitor.NewMetrics(w.registry)
 	m, err := monitor.New(monitor.Config{
 		Node: w.node, Sampler: sample.NewSampler(w.node, host, runtime.NumCPU()), Checker: checker, Asker: asker, Store: w.store, Logger: w.logger, Metrics: metrics,
@@ -137,6 +137,11 @@ func heed(to check.Teller) func(sample.ID, sample.Word) {
 		// Of an instance that has gone meanwhile there is nothing to say any more.
 		_ = to.Tell(check.ID(id), check.Word{State: states[w.State], Output: w.Reason})
 	}
+}
+
+// grant hands the parts of their weights that instances wish to who takes out those that wish for nothing.
+func grant(to *check.Checker) func(sample.ID, float64) {
+	return func(id sample.ID, part float64) { _ = to.Wish(check.ID(id), part) } // as above
 }
 
 // unseen is the Problem of instances whose processes this one may not look into.

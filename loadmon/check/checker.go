@@ -277,8 +277,12 @@ func (c *Checker) ran(d due, o Outcome) {
 
 // tell settles what is said of an instance.
 func (c *Checker) tell(s *subject) {
-	if before, after := s.settle(c.now(), time.Now()); before != after {
+	told := s.health
+	before, after := s.settle(c.now(), time.Now())
+	if before != after {
 		c.o.Logger.Info("verdict", "service", s.id.Service, "instance", s.id.Instance, "verdict", word(after), "before", word(before), "reason", s.health.Reason)
+	}
+	if s.health != told {
 		signal(c.changed)
 	}
 }

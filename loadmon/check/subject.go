@@ -56,6 +56,8 @@ func (s *subject) restore(h cluster.Health, told bool) {
 	s.health, s.damper.told = h, h.Verdict
 	why := Outcome{Reason: h.Reason, Output: h.Output}
 	switch {
+	case h.Verdict == cluster.Leaving && h.Reason == wantsNone:
+		s.said.none = true
 	case h.Verdict == cluster.Leaving:
 		s.said.leaving, s.said.leave = true, h.Output
 	case h.Verdict == cluster.Failing && h.Reason == saysFail:
@@ -121,12 +123,14 @@ func (s *subject) seen() (cluster.Verdict, Outcome) {
 		return cluster.Dead, s.rung.why
 	case s.wasDead:
 		// Its process was started anew, and does not know what the one before said.
-		s.said.leaving, s.said.failing = false, false
+		s.said.leaving, s.said.failing, s.said.none = false, false, false
 	}
 	s.wasDead = false
 	switch {
 	case s.said.leaving:
 		return cluster.Leaving, Outcome{Reason: saysLeave, Output: s.said.leave}
+	case s.said.none && s.wishes:
+		return cluster.Leaving, Outcome{Reason: wantsNone}
 	case s.rung.verdict == cluster.Failing:
 		return cluster.Failing, s.rung.why
 	case s.said.failing:
@@ -139,7 +143,7 @@ func (s *subject) seen() (cluster.Verdict, Outcome) {
 func (s *subject) suspect() bool { return s.rung.suspect() && (s.check == nil || s.runs()) }
 
 // settle decides what is told, and says what was told before and what is now. Reason and output are those of the time when
-// the verdict was reached: what is told changes with the verdict only.
+// the verdict was reached: what is told changes with the verdict only, or with who wishes that it leaves.
 func (s *subject) settle(now time.Duration, clock time.Time) (before, after cluster.Verdict) {
 	before = s.health.Verdict
 	seen, why := s.seen()
@@ -149,6 +153,9 @@ func (s *subject) settle(now time.Duration, clock time.Time) (before, after clus
 		after, why = cluster.Suspect, s.rung.first
 	}
 	if after == before {
+		if after == cluster.Leaving && seen == after && why.Reason != s.health.Reason {
+			s.health.Reason, s.health.Output = why.Reason, why.Output // a restart goes on from what is told: who began it has to end it
+		}
 		return before, after
 	}
 	stamp := func(t time.Duration) time.Time { return clock.Add(t - now).Round(0).UTC().Truncate(time.Millisecond) }

@@ -15,6 +15,7 @@ type task struct {
 	address   netip.AddrPort   // where the check connects to
 	listeners []netip.AddrPort // its TCP ports
 	where     string           // its address, as it is written
+	wishes    bool             // an agent beside it says what part of its weight it wishes
 	question  []byte           // what an http or grpc check sends, the same each time; nil: not made yet
 }
 
@@ -43,7 +44,7 @@ func assign(in *cluster.Inputs, node string, observes func(instance string) bool
 		if state.Status == cluster.Refused || state.Status == cluster.Duplicate || !own && (state.Node != "" || !observes(state.Instance.ID)) {
 			continue
 		}
-		t := task{id: ID{s.Name, state.Instance.ID}, own: own, listeners: listeners(s, state.Instance), where: state.Instance.Address()}
+		t := task{id: ID{s.Name, state.Instance.ID}, own: own, listeners: listeners(s, state.Instance), where: state.Instance.Address(), wishes: s.Load != nil && s.Load.Agent != 0}
 		if s.Check != nil {
 			full := s.Check.WithDefaults()
 			t.check = &full

@@ -32,12 +32,14 @@ var ErrUnknown = errors.New("it does not run on this node: \"weir get instances 
 const (
 	saysFail  = "it says so itself"
 	saysLeave = "it asks for no new connections itself"
+	wantsNone = "it wishes 0 % of its weight itself"
 	silent    = "it was silent for longer than %s"
 )
 
 // said is what an instance last said of itself.
 type said struct {
 	failing, leaving bool
+	none             bool          // the last part of its weight that it wished was 0
 	fail, leave      string        // what it said with it
 	ok               time.Duration // when it last said how it is, or when that began to be waited for
 }
@@ -54,6 +56,20 @@ func (c *Checker) Tell(id ID, w Word) error {
 	if err := s.hear(w, c.now()); err != nil {
 		return err
 	}
+	c.tell(s)
+	return nil
+}
+
+// Wish takes up the part of its weight that an instance of this node wishes. Nothing is no connections, as with Leave, until it
+// wishes for more: no share of a service can say that.
+func (c *Checker) Wish(id ID, part float64) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.subjects[id]
+	if s == nil || !s.own {
+		return fmt.Errorf("instance %q of service %q: %w", id.Instance, id.Service, ErrUnknown)
+	}
+	s.judged, s.said.none = true, part == 0
 	c.tell(s)
 	return nil
 }

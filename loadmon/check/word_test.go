@@ -55,6 +55,46 @@ func TestWords(t *testing.T) {
 	})
 }
 
+// Who wishes for nothing leaves until it wishes for more, beside what it says in words; and no longer than it is asked.
+func TestWishForNothing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		asked := reporting(time.Hour)
+		asked.Load = &cluster.LoadSource{Agent: 7777}
+		d := world(asked)
+		c := running(t, Options{}, d.Snapshot(1))
+		wish := func(part float64) { require.NoError(t, c.Wish(mine, part)) }
+		wish(0)
+		h := c.Health()["a"][mine.Instance]
+		require.Equal(t, cluster.Health{Verdict: cluster.Leaving, Reason: "it wishes 0 % of its weight itself", Since: h.Since}, h)
+		require.NoError(t, c.Tell(mine, Word{State: Back}))
+		require.Equal(t, cluster.Leaving, verdict(c), "a word says nothing of the wish")
+		wish(0.01)
+		require.Empty(t, verdict(c))
+		require.NoError(t, c.Tell(mine, Word{State: Leave}))
+		wish(1)
+		require.Equal(t, cluster.Leaving, verdict(c), "nor the wish of the word")
+		require.NoError(t, c.Tell(mine, Word{State: Back}))
+		wish(0)
+		require.Equal(t, cluster.Leaving, verdict(c))
+
+		d.Health("n1", c.Health())
+		restarted := New(Options{Node: "n1"})
+		restarted.Want(d.Snapshot(2))
+		require.Equal(t, c.Health(), restarted.Health())
+		require.NoError(t, restarted.Wish(mine, 1))
+		require.Empty(t, restarted.Health())
+
+		unasked := reporting(time.Hour)
+		unasked.ModRevision = 9
+		d.Service("a", unasked)
+		c.Want(d.Snapshot(9))
+		time.Sleep(time.Minute) // what is better is held
+		require.Empty(t, verdict(c))
+		require.ErrorIs(t, c.Wish(ID{"a", "other"}, 0), ErrUnknown)
+	})
+}
+
 // What runs on another node cannot have said this here.
 func TestOnlyOwnInstancesAreHeard(t *testing.T) {
 	t.Parallel()

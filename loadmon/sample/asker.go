@@ -28,6 +28,8 @@ type AskerOptions struct {
 
 	// Told, if set, is told what agents say beside percentages, each time that they say it; never twice at the same time.
 	Told func(ID, Word)
+	// Wished, if set, is told the percentages in the same way, as parts of 1.
+	Wished func(ID, float64)
 }
 
 // Asker asks the instances of one node that have a load: source for their own figures.
@@ -62,6 +64,9 @@ func NewAsker(o AskerOptions) *Asker {
 	}
 	if o.Told == nil {
 		o.Told = func(ID, Word) {}
+	}
+	if o.Wished == nil {
+		o.Wished = func(ID, float64) {}
 	}
 	a := &Asker{o: o, services: map[string][]ask{}, answers: map[ID]answer{}, last: map[ID]map[bool]State{}}
 	a.loop = runner.New(a.round, runner.Options{Min: o.Interval, Max: o.Interval})
@@ -150,12 +155,15 @@ func (a *Asker) round(ctx context.Context) error {
 	return g.Wait()
 }
 
-// take keeps an answer, and tells the words in it.
+// take keeps an answer, and tells what is in it.
 func (a *Asker) take(from ask, given answer, err error, now time.Time) {
 	a.telling.Lock()
 	defer a.telling.Unlock()
 	if !a.keep(from, given, err, now) || err != nil {
 		return
+	}
+	if given.wish != nil {
+		a.o.Wished(from.ID, *given.wish)
 	}
 	for _, w := range given.words() {
 		a.o.Told(from.ID, w)

@@ -24,7 +24,11 @@ import (
 // about is an asker that asks just these, and what it was told to tell.
 func about(asks ...ask) (*Asker, func() []string) {
 	var told []string
-	a := NewAsker(AskerOptions{Node: "n1", Told: func(id ID, w Word) { told = append(told, fmt.Sprintf("%s %s %s", id.Instance, w.State, w.Reason)) }})
+	a := NewAsker(AskerOptions{
+		Node:   "n1",
+		Told:   func(id ID, w Word) { told = append(told, fmt.Sprintf("%s %s %s", id.Instance, w.State, w.Reason)) },
+		Wished: func(id ID, part float64) { told = append(told, fmt.Sprintf("%s wishes %g", id.Instance, part)) },
+	})
 	for _, k := range asks {
 		a.services[k.Service] = append(a.services[k.Service], k)
 	}
@@ -108,12 +112,12 @@ func TestWordsOfAnAgent(t *testing.T) {
 		require.NoError(t, a.round(t.Context()))
 		return told()
 	}
-	require.Empty(t, ask("75%\n"))
+	require.Equal(t, []string{"x wishes 0.75"}, ask("75%\n"))
 	require.Equal(t, "wish 0.75", own(a, time.Now()))
 	require.Equal(t, []string{"x drain going", "x up going"}, ask("up drain # going\n"))
 	require.Equal(t, []string{"x drain going", "x up going"}, ask("up drain # going\n"))
 	require.Equal(t, "wish 0.75", own(a, time.Now()), "it did not say anything else")
-	require.Equal(t, []string{"x down "}, ask("what down 50%\n"))
+	require.Equal(t, []string{"x wishes 0.5", "x down "}, ask("what down 50%\n"))
 	require.Equal(t, "wish 0.5", own(a, time.Now()))
 	require.Contains(t, a.Problems()[0].What, `the word "what" of its answer is not known`)
 	require.Empty(t, ask("stopped # but no end"), "an answer that was cut off is none")
