@@ -124,21 +124,23 @@ func (f *Foreman) once(ctx context.Context) error {
 
 // decide decides and writes.
 func (f *Foreman) decide(ctx context.Context, s *cluster.Snapshot, ops *cluster.Operations) error {
-	want, err := f.wants(ctx, s, ops)
-	if err != nil {
-		return err
+	var m misses
+	want, over := f.wants(ctx, s, ops, &m)
+	if over {
+		return m.err()
 	}
 	next, actions, problems := placement.Plan(f.placed, placement.Input{
 		Now: time.Now(), Snapshot: s, Operations: ops, Want: counts(want), Connections: f.connections(), Hosts: f.heats(), Shares: f.shares(),
 	})
 	f.tell(s, ops, want, actions, append(problems, Unheard(s, ops)...))
 	f.placed = next
+	m.of = nil // a number that is not written leaves the one of before, which actions were made from
 	for _, a := range actions {
-		if err := f.carry(ctx, a); err != nil {
-			return err
+		if about := subject(a); !m.of[about] && m.note(about, f.carry(ctx, a)) {
+			break
 		}
 	}
-	return nil
+	return m.err()
 }
 
 // behind says whether a service was withdrawn that the snapshot still shows: by it the withdrawal would be taken for that of an
@@ -160,10 +162,10 @@ func (f *Foreman) write(ctx context.Context, decisions ...cluster.Decision) erro
 		return err
 	}
 	f.asOf.Scaled = max(f.asOf.Scaled, revision) // nobody but this leader said anything up to there
-	f.wrote = max(f.wrote, revision)
 	if slices.ContainsFunc(decisions, shown) {
 		f.wroteOn = max(f.wroteOn, revision)
 	}
+	f.wrote = max(f.wrote, revision)
 	return nil
 }
 

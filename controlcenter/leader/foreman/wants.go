@@ -33,42 +33,46 @@ type scaled struct {
 	figures loadmon.State
 }
 
-// wants finds how many instances of each launched service there should be, and writes what the load made of it.
-func (f *Foreman) wants(ctx context.Context, s *cluster.Snapshot, ops *cluster.Operations) (map[string]wish, error) {
-	out := map[string]wish{}
+// wants finds how many instances of each launched service there should be, and writes what the load made of it. It says whether
+// the round is over with that.
+func (f *Foreman) wants(ctx context.Context, s *cluster.Snapshot, ops *cluster.Operations, m *misses) (out map[string]wish, over bool) {
+	out = map[string]wish{}
 	for name, in := range s.Services.All() {
-		service := in.Service
-		if !service.Launched() && !in.StandsBy() {
+		if !in.Service.Launched() && !in.StandsBy() {
 			continue
 		}
-		written, there := ops.Scaled[name]
-		if written.Withdrawn { // of one of the same name, before this
-			written, there = cluster.Scaled{ModRevision: written.ModRevision}, false
+		w, err := f.wish(ctx, in, ops)
+		if m.note(name, err) {
+			return nil, true
 		}
-		switch {
-		case there && written.Pinned:
-			out[name] = wish{written.Replicas, "operator", written.Reason}
-			if _, wake := ops.Wakes[name]; wake { // it is answered by the operator, and must not wake the service when that is over
-				if err := f.write(ctx, cluster.ClearWake{Service: name}); err != nil {
-					return nil, err
-				}
-			}
-		case service.Scale != nil:
-			w, err := f.scale(ctx, in, written, there, ops)
-			if err != nil {
-				return nil, err
-			}
-			out[name] = w
-		default:
-			out[name] = asFile(in)
-		}
+		out[name] = w
 	}
 	for name := range f.scales {
 		if in, ok := s.Services.Get(name); !ok || in.Service.Scale == nil {
 			delete(f.scales, name)
 		}
 	}
-	return out, nil
+	return out, false
+}
+
+// wish is how many instances of one service there should be, also where that could not be written.
+func (f *Foreman) wish(ctx context.Context, in *cluster.Inputs, ops *cluster.Operations) (wish, error) {
+	name := in.Service.Name
+	written, there := ops.Scaled[name]
+	if written.Withdrawn { // of one of the same name, before this
+		written, there = cluster.Scaled{ModRevision: written.ModRevision}, false
+	}
+	switch {
+	case there && written.Pinned:
+		w := wish{written.Replicas, "operator", written.Reason}
+		if _, wake := ops.Wakes[name]; wake { // it is answered by the operator, and must not wake the service when that is over
+			return w, f.write(ctx, cluster.ClearWake{Service: name})
+		}
+		return w, nil
+	case in.Service.Scale != nil:
+		return f.scale(ctx, in, written, there, ops)
+	}
+	return asFile(in), nil
 }
 
 // asFile is how many the service's file says, where the load says nothing.
@@ -83,7 +87,8 @@ func asFile(in *cluster.Inputs) wish {
 	return wish{1, "file", "nothing is said of replicas"}
 }
 
-// scale lets the load decide whenever there is something new to decide from; in between what was decided stays.
+// scale lets the load decide whenever there is something new to decide from; in between what was decided stays. A number that is not
+// written changes no memory, or what was never added would count as growth.
 func (f *Foreman) scale(ctx context.Context, in *cluster.Inputs, written cluster.Scaled, there bool, ops *cluster.Operations) (wish, error) {
 	name, now := in.Service.Name, time.Now()
 	m := f.scales[name]
@@ -100,6 +105,7 @@ func (f *Foreman) scale(ctx context.Context, in *cluster.Inputs, written cluster
 	if there && len(asked.news) == 0 && !m.due(now, heard, f.c.Interval) && !(wake && written.Replicas == 0) {
 		return wish{written.Replicas, written.By, written.Reason}, nil
 	}
+	before := *m
 	m.at, m.heard = now, heard
 	ready, measured := f.ready(in), f.c.Measured()[name]
 	m.figures, _ = loadmon.Weights(m.figures, loadmon.Input{Service: name, Now: now, Instances: candidates(ready), Measured: measured, Policy: loadmon.DefaultPolicy()})
@@ -113,7 +119,11 @@ func (f *Foreman) scale(ctx context.Context, in *cluster.Inputs, written cluster
 	if there && d.Want == written.Replicas && !wake && len(asked.news) == 0 {
 		return wish{written.Replicas, written.By, written.Reason}, nil
 	}
-	return wish{d.Want, d.By, d.Reason}, f.writeScaled(ctx, name, d, written, wake, asked)
+	if err := f.writeScaled(ctx, name, d, written, wake, asked); err != nil {
+		*m = before
+		return wish{written.Replicas, written.By, written.Reason}, err
+	}
+	return wish{d.Want, d.By, d.Reason}, nil
 }
 
 // present is how many instances of a service serve, or are about to.
