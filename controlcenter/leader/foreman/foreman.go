@@ -165,7 +165,9 @@ func (f *Foreman) write(ctx context.Context, decisions ...cluster.Decision) erro
 	if slices.ContainsFunc(decisions, shown) {
 		f.wroteOn = max(f.wroteOn, revision)
 	}
-	f.wrote = max(f.wrote, revision)
+	if slices.ContainsFunc(decisions, told) {
+		f.wrote = max(f.wrote, revision)
+	}
 	return nil
 }
 
@@ -192,6 +194,10 @@ func shown(d cluster.Decision) bool {
 	_, ok := d.(cluster.Acknowledge)
 	return ok
 }
+
+// told says whether what launchers and operators say shows a decision. Waited for in vain it would stop all work where no agent
+// answers.
+func told(d cluster.Decision) bool { return !shown(d) }
 
 // Launching are the nodes that have a launcher, in no order: how busy they are matters also where nothing of ours runs.
 func (f *Foreman) Launching() (names []string) {

@@ -167,3 +167,29 @@ func TestANumberThatWasRefusedIsDecidedAgain(t *testing.T) {
 	require.NoError(t, f.once(t.Context()))
 	require.Equal(t, []int{20, 20}, tried)
 }
+
+// While no agent is in touch nobody tells that he has seen what was asked of all. What is waited for has an end all the same.
+func TestNoAgentAnswers(t *testing.T) {
+	t.Parallel()
+	draft, ops := plant("a")
+	ops.Alive = map[string]bool{}
+	draft.Instance("n1", "a", "a-1", &cluster.Instance{Addr: netip.MustParseAddr("192.168.10.1"), Port: 20000, Weight: 1, Draining: true})
+	ops.Assigned["n1"]["a-1"] = cluster.Assignment{
+		Service: "a", Wanted: cluster.WantDrained, Since: time.Now().Add(-time.Minute), Ports: map[string]uint16{"": 20000}, Run: cluster.Run{Drain: cluster.Duration(time.Hour)},
+	}
+	ops.Launched["n1"]["a-1"] = cluster.Launched{Service: "a", Phase: cluster.PhaseReady}
+	revision, w := int64(19), &desk{revision: 20}
+	f := overseer(w, func() *cluster.Snapshot { return draft.Snapshot(revision) }, ops)
+	require.NoError(t, f.once(t.Context()))
+	require.IsType(t, cluster.Acknowledge{}, w.taken[0])
+	require.Len(t, w.taken, 2, "and what it was decided from")
+	require.NoError(t, f.once(t.Context()))
+	require.Len(t, w.taken, 2, "once")
+	revision = w.revision
+	draft.Barrier(revision)
+	require.NoError(t, f.once(t.Context()))
+	require.Greater(t, len(w.taken), 2)
+	stopped, ok := w.taken[2].(cluster.Assign)
+	require.True(t, ok)
+	require.Equal(t, cluster.WantStopped, stopped.Assignment.Wanted)
+}
