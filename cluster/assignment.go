@@ -138,8 +138,10 @@ type PortRange struct{ From, To uint16 }
 // Contains says whether a port is within it.
 func (r PortRange) Contains(port uint16) bool { return port >= r.From && port <= r.To && port != 0 }
 
+func (r PortRange) String() string { return fmt.Sprintf("%d-%d", r.From, r.To) }
+
 // MarshalText writes it for JSON.
-func (r PortRange) MarshalText() ([]byte, error) { return fmt.Appendf(nil, "%d-%d", r.From, r.To), nil }
+func (r PortRange) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
 
 // UnmarshalText reads FROM-TO.
 func (r *PortRange) UnmarshalText(text []byte) error {

@@ -56,7 +56,7 @@ func (r *round) coming(m *machine) bool {
 // newMachineRoom is a node as it will be.
 func newMachineRoom(name string, capacity cluster.Resources, labels map[string]string) *room {
 	return &room{
-		node: name, labels: labels, zone: labels[cluster.ZoneLabel], hosts: map[string]int{}, refused: map[string]bool{},
+		node: name, labels: labels, zone: labels[cluster.ZoneLabel], hosts: map[string]int{}, refused: map[string]bool{}, full: map[string]bool{},
 		launcher: cluster.Launcher{Drivers: []string{cluster.DriverProcess}, Capacity: capacity},
 	}
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/weir-lb/weir/cluster"
 )
 
-// claim finds a free port of a node for each port of a service; false where there are not so many. Ports are sought from a
+// claim finds a free port of a node for each port of a service; false, and none is taken, where there are not so many. Ports are sought from a
 // place that the service's name decides, so that one that is started again tends to find its old ones.
 func (r *round) claim(o *room, s *cluster.Service) (ports map[string]uint16, claims []uint16, ok bool) {
 	taken := r.ports[o.node]
@@ -23,9 +23,11 @@ func (r *round) claim(o *room, s *cluster.Service) (ports map[string]uint16, cla
 		if !found {
 			return nil, nil, false
 		}
-		taken[port] = true
 		ports[p.Name] = port
 		claims = append(claims, port)
+	}
+	for _, port := range claims {
+		taken[port] = true
 	}
 	return ports, claims, true
 }

@@ -69,3 +69,20 @@ func TestALeftOverClaimIsFreed(t *testing.T) {
 	w.settle(time.Minute, nil)
 	require.Empty(t, w.ops.Ports["n1"])
 }
+
+// A service that needs more ports than are free takes none from one that needs fewer, and each is told what it lacks.
+func TestTooFewPortsForOneService(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	w.equip(func(l *cluster.Launcher) { l.Ports.To = l.Ports.From + 1 }, "n1")
+	w.publish("a", 1, func(s *cluster.Service) {
+		s.Ports = []cluster.Port{{Name: "web", Port: 80, Protocol: cluster.TCP}, {Name: "admin", Port: 81, Protocol: cluster.TCP}, {Name: "data", Port: 82, Protocol: cluster.TCP}}
+	})
+	w.publish("b", 1, nil)
+	w.publish("c", 1, func(s *cluster.Service) { s.Run.Nodes = map[string]string{"zone": "moon"} })
+	w.settle(time.Minute, nil)
+	require.Equal(t, 1, w.serving("b"))
+	require.Len(t, w.problems, 2)
+	require.Contains(t, w.problems[0].Error(), "service a: run: one more instance is wanted, and none of 1 nodes has room; 1 of them: fewer than 3 of its ports are free (20000-20001, its launcher's --ports)")
+	require.Contains(t, w.problems[1].Error(), `service c: run: one more instance is wanted, and none of 1 nodes has room; 1 of them: label zone is "east", and "moon" is wanted`)
+}

@@ -18,6 +18,7 @@ type room struct {
 	taken    cluster.Resources
 	hosts    map[string]int  // instances of each service
 	refused  map[string]bool // services that it refused a short while ago
+	full     map[string]bool // services for which it has too few free ports
 	closed   string          // why nothing new is placed there; "": it is open
 	hot      bool            // it has been too busy for a while
 }
@@ -27,7 +28,7 @@ func (r *round) allRooms() map[string]*room {
 	out := map[string]*room{}
 	for node, l := range r.Operations.Launchers {
 		n, known := r.Snapshot.Nodes.Get(node)
-		o := &room{node: node, launcher: l, hosts: map[string]int{}, refused: map[string]bool{}}
+		o := &room{node: node, launcher: l, hosts: map[string]int{}, refused: map[string]bool{}, full: map[string]bool{}}
 		if known {
 			o.labels, o.zone = n.Labels, n.Labels[cluster.ZoneLabel]
 		}
@@ -89,25 +90,31 @@ func (r *round) fill(o *room, a cluster.Assignment) {
 	}
 }
 
-// fits says why an instance cannot be placed there, or "".
+// fits says why an instance cannot be placed there, or "": what will not change by itself is said first.
 func (o *room) fits(s *cluster.Service) string {
 	need, have := s.Run.Resources, o.launcher.Capacity
-	driver := cmp.Or(s.Run.Driver, cluster.DriverProcess)
+	driver, unlike := cmp.Or(s.Run.Driver, cluster.DriverProcess), o.mismatch(s)
 	switch {
 	case o.closed != "":
 		return o.closed
-	case o.refused[s.Name]:
-		return "it refused the service a short while ago"
 	case !slices.Contains(o.launcher.Drivers, driver):
 		return fmt.Sprintf("it has no driver %s", driver)
 	case len(o.launcher.Services) > 0 && !slices.Contains(o.launcher.Services, s.Name):
 		return "its owner does not permit the service"
+	case unlike != "":
+		return unlike
+	case o.refused[s.Name]:
+		return "it refused the service a short while ago"
 	case have.CPU > 0 && o.taken.CPU+need.CPU > have.CPU:
 		return fmt.Sprintf("%.3g processors are wanted, and %.3g of %.3g are taken", need.CPU, o.taken.CPU, have.CPU)
 	case have.Memory > 0 && o.taken.Memory+need.Memory > have.Memory:
 		return fmt.Sprintf("%s of memory are wanted, and %s of %s are taken", need.Memory, o.taken.Memory, have.Memory)
+	case o.full[s.Name] && len(s.Ports) == 1:
+		return fmt.Sprintf("its ports are all taken (%s, its launcher's --ports)", o.launcher.Ports)
+	case o.full[s.Name]:
+		return fmt.Sprintf("fewer than %d of its ports are free (%s, its launcher's --ports)", len(s.Ports), o.launcher.Ports)
 	}
-	return o.mismatch(s)
+	return ""
 }
 
 // mismatch says which label of the node is not as the service wants it, or "".

@@ -242,7 +242,7 @@ func (t *team) place(w cluster.Wanted, reason string) (noRoom string) {
 func (t *team) assignment(o *room, w cluster.Wanted) (a cluster.Assignment, claims []uint16, ok bool) {
 	ports, claims, ok := t.claim(o, t.service)
 	if !ok {
-		o.closed = "its ports are all taken"
+		o.full[t.service.Name] = true // another service may need fewer
 		return a, nil, false
 	}
 	a = cluster.Assignment{
