@@ -2,6 +2,7 @@ package placement
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -54,6 +55,7 @@ func TestRefusedEverywhere(t *testing.T) {
 	require.Contains(t, fmt.Sprint(problems), "node n1 refuses it: ")
 	require.Contains(t, fmt.Sprint(problems), "not permitted")
 	require.Contains(t, fmt.Sprint(problems), "2 of them: it refused the service a short while ago")
+	require.Contains(t, fmt.Sprint(problems), "the node is asked again after 5 minutes, or when its launcher was restarted")
 	w.now = w.now.Add(refusalRest / 2)
 	w.settle(time.Minute, nil)
 	require.Equal(t, 4, w.told("refused"), "and asked again when it may have changed its mind")
@@ -65,4 +67,22 @@ func TestRefusedEverywhere(t *testing.T) {
 	w.publish("a", -1, nil)
 	w.settle(3*time.Minute, nil)
 	require.Empty(t, w.ops.Assigned["n1"])
+}
+
+// Of many instances that a node refuses for one reason, the reason is told once; events name each.
+func TestRefusedIsToldOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	w.refuses["n1"] = "a"
+	w.publish("a", 3, nil)
+	w.settle(time.Minute, nil)
+	require.Equal(t, 3, w.told("refused"))
+	require.Regexp(t, `^refused instance a-\S+ on node n1: not permitted$`, w.events[len(w.events)-1])
+	var refusals []string
+	for _, p := range w.problems {
+		if strings.Contains(p.What, "refuses it") {
+			refusals = append(refusals, p.What)
+		}
+	}
+	require.Equal(t, []string{"node n1 refuses it: not permitted"}, refusals)
 }

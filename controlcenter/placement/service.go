@@ -1,6 +1,7 @@
 package placement
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -126,11 +127,14 @@ func describe(a *cluster.Assignment, s *cluster.Service) {
 // for a while; the others of the instance are free again. Otherwise the node's word stands where everybody can read it, and the node is not asked again, until it had time
 // to change its mind or something else is asked of it.
 func (t *team) refused(m *member) {
-	reason := "its node refuses it"
+	word := cluster.Problem{What: "no reason is known"}
 	if m.launched.Problem != nil {
-		reason = m.launched.Problem.Error()
+		word = *m.launched.Problem
 	}
-	told := fmt.Sprintf("instance %s on node %s: %s", m.id, m.node, reason)
+	told := fmt.Sprintf("instance %s on node %s: %s", m.id, m.node, word.Wrong())
+	if word.Fix != "" {
+		told += ": " + word.Fix
+	}
 	switch {
 	case m.launched.PortBusy != 0:
 		end := t.release(m)
@@ -143,7 +147,18 @@ func (t *team) refused(m *member) {
 		m.assignment.Wanted, m.assignment.Reason, m.assignment.Since = cluster.WantStopped, "its node refuses it", t.Now
 		t.do(cluster.EventRefused, t.service.Name, told, cluster.Assign{Node: m.node, ID: m.id, Assignment: m.assignment})
 	}
-	t.problems = append(t.problems, cluster.Problem{Object: named(t.service.Name), Field: "run", What: fmt.Sprintf("node %s refuses it: %s", m.node, reason), Fix: "see the launcher's configuration on that node"})
+	t.refusal(m, word)
+}
+
+// refusal is a node's word on a service, told once however many instances it refuses for the same reason.
+func (t *team) refusal(m *member, word cluster.Problem) {
+	p := cluster.Problem{Object: named(t.service.Name), Field: "run", What: fmt.Sprintf("node %s refuses it: %s", m.node, word.Wrong()), Fix: cmp.Or(word.Fix, "see the log of its launcher")}
+	if m.launched.PortBusy == 0 && t.machines[m.node] == nil {
+		p.Fix += fmt.Sprintf("; the node is asked again after %.0f minutes, or when its launcher was restarted, which reads its list then", refusalRest.Minutes())
+	}
+	if !slices.Contains(t.problems, p) {
+		t.problems = append(t.problems, p)
+	}
 }
 
 // cast has so many serve as are wanted, and the others stand by: who is ready serves first.

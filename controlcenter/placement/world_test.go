@@ -200,7 +200,7 @@ func (w *world) launch(node string) {
 				l = cluster.Launched{Service: a.Service, Version: a.Version, Phase: cluster.PhaseStopped, Since: w.now}
 			}
 		case !known && w.refuses[node] == a.Service:
-			l = cluster.Launched{Service: a.Service, Version: a.Version, Phase: cluster.PhaseRefused, Problem: &cluster.Problem{What: "not permitted"}, Since: w.now.Add(w.clock)}
+			l = cluster.Launched{Service: a.Service, Version: a.Version, Phase: cluster.PhaseRefused, Problem: &cluster.Problem{Object: "instance " + id, What: "not permitted"}, Since: w.now.Add(w.clock)}
 		case !known && slices.Contains(slices.Collect(maps.Values(a.Ports)), w.busy[node]):
 			l = cluster.Launched{Service: a.Service, Version: a.Version, Phase: cluster.PhaseRefused, PortBusy: w.busy[node], Since: w.now}
 		case !known:
