@@ -49,9 +49,11 @@ func PlanScale(s *cluster.Snapshot, ops *cluster.Operations, word ScaleWord, now
 		return p, fmt.Errorf("service %s is not launched by Weir, and none of its instances stands by: give its file a run, or instances with standby: true", word.Service)
 	}
 	before, there := ops.Scaled[word.Service]
-	p.From = pinned(before, there)
+	p.From = says(in.Service, before, there)
 	if word.Auto {
-		p.To = "as the load or the file says"
+		if p.To = "as the file says"; in.Service.Scale != nil {
+			p.To = "as the load says"
+		}
 		if there && before.Pinned {
 			p.Change = cluster.SetScaled{Service: word.Service, Scaled: &cluster.Scaled{Replicas: before.Replicas, By: "operator", Reason: "the number is free again", Since: now, Heard: before.Heard}}
 		}
@@ -61,8 +63,9 @@ func PlanScale(s *cluster.Snapshot, ops *cluster.Operations, word ScaleWord, now
 		return p, fmt.Errorf("%d replicas are outside 0..%d", word.Replicas, cluster.MaxInstances)
 	}
 	after := cluster.Scaled{Replicas: word.Replicas, By: "operator", Reason: word.Reason, Since: now, Pinned: true, Heard: before.Heard}
-	p.To = pinned(after, true)
-	if there && before.Pinned && before.Replicas == word.Replicas {
+	p.To = says(in.Service, after, true)
+	if there && before.Pinned && before.Replicas == word.Replicas && (word.Reason == "" || word.Reason == before.Reason) {
+		p.To = p.From
 		return p, nil
 	}
 	if c := in.Service.Scale; c != nil && !word.Force && (word.Replicas < c.Min || word.Replicas > c.Max) {
@@ -81,14 +84,17 @@ func PlanScale(s *cluster.Snapshot, ops *cluster.Operations, word ScaleWord, now
 	return p, nil
 }
 
-func pinned(s cluster.Scaled, there bool) string {
+// says is how many there are to be, and by whose word.
+func says(s *cluster.Service, scaled cluster.Scaled, there bool) string {
 	switch {
-	case !there:
+	case there && scaled.Pinned && scaled.Reason != "":
+		return fmt.Sprintf("%d by an operator (%s)", scaled.Replicas, scaled.Reason)
+	case there && scaled.Pinned:
+		return fmt.Sprintf("%d by an operator", scaled.Replicas)
+	case !there || s.Scale == nil: // what was said before and taken back counts no more
 		return "as the file says"
-	case s.Pinned:
-		return fmt.Sprintf("%d by an operator", s.Replicas)
-	case s.By == "": // the load would have a word, and had none yet
-		return fmt.Sprint(s.Replicas)
+	case scaled.By == "" || scaled.By == "operator": // the load would have a word, and had none yet
+		return fmt.Sprint(scaled.Replicas)
 	}
-	return fmt.Sprintf("%d by %s", s.Replicas, s.By)
+	return fmt.Sprintf("%d by %s", scaled.Replicas, scaled.By)
 }

@@ -35,7 +35,7 @@ func TestPlanScale(t *testing.T) {
 	p, err := plan(controlcenter.ScaleWord{Service: "a", Replicas: 6, Reason: "launch day"})
 	require.NoError(t, err)
 	require.Equal(t, cluster.SetScaled{Service: "a", Scaled: &cluster.Scaled{Replicas: 6, By: "operator", Reason: "launch day", Since: noon, Pinned: true}}, p.Change)
-	require.Equal(t, "service a: as the file says -> 6 by an operator", p.String())
+	require.Equal(t, "service a: as the file says -> 6 by an operator (launch day)", p.String())
 	for says, w := range map[string]controlcenter.ScaleWord{
 		"service b is not launched by Weir, and none of its instances stands by": {Service: "b", Replicas: 1},
 		"x":                                 {Service: "x", Replicas: 1},
@@ -69,6 +69,9 @@ func TestPlanScale(t *testing.T) {
 	p, err = plan(controlcenter.ScaleWord{Service: "a", Replicas: 6})
 	require.NoError(t, err)
 	require.Equal(t, "service a: 6 by an operator already", p.String())
+	p, err = plan(controlcenter.ScaleWord{Service: "a", Replicas: 6, Reason: "launch day"})
+	require.NoError(t, err)
+	require.Equal(t, "service a: 6 by an operator -> 6 by an operator (launch day)", p.String())
 	p, err = plan(controlcenter.ScaleWord{Service: "a", Auto: true})
 	require.NoError(t, err)
 	require.Equal(t, 6, p.Change.(cluster.SetScaled).Scaled.Replicas, "the load goes on from where it is")
@@ -77,12 +80,30 @@ func TestPlanScale(t *testing.T) {
 	p, err = plan(controlcenter.ScaleWord{Service: "a", Auto: true})
 	require.NoError(t, err)
 	require.Nil(t, p.Change)
-	for by, from := range map[string]string{"busy": "6 by busy", "": "6"} {
+	for by, from := range map[string]string{"busy": "6 by busy", "": "6", "operator": "6"} {
 		ops.Scaled["a"] = cluster.Scaled{Replicas: 6, By: by}
 		p, err = plan(controlcenter.ScaleWord{Service: "a", Replicas: 5})
 		require.NoError(t, err)
 		require.Equal(t, "service a: "+from+" -> 5 by an operator", p.String())
 	}
+}
+
+// What an operator said and took back is not what there is: the file says how many.
+func TestPlanScaleAfterAuto(t *testing.T) {
+	t.Parallel()
+	f := storetest.New()
+	a := storetest.Service(t, "a", "10.10.1.1:80")
+	a.Run = &cluster.Run{Command: []string{"/bin/a"}}
+	f.Put(t, a)
+	ops := assigned(map[string]int{"a": 5})
+	ops.Scaled["a"] = cluster.Scaled{Replicas: 5, By: "operator", Pinned: true}
+	p, err := controlcenter.PlanScale(snapshot(t, f), ops, controlcenter.ScaleWord{Service: "a", Auto: true}, noon)
+	require.NoError(t, err)
+	require.Equal(t, "service a: 5 by an operator -> as the file says", p.String())
+	ops.Scaled["a"] = *p.Change.(cluster.SetScaled).Scaled
+	p, err = controlcenter.PlanScale(snapshot(t, f), ops, controlcenter.ScaleWord{Service: "a", Replicas: 7}, noon)
+	require.NoError(t, err)
+	require.Equal(t, "service a: as the file says -> 7 by an operator", p.String())
 }
 
 func TestPlanScaleOfAList(t *testing.T) {

@@ -27,8 +27,9 @@ func newDescribeServiceCmd(a *app, runF func(context.Context, *describeOptions) 
 		Use:     "service NAME",
 		Aliases: []string{"services"},
 		Short:   "Tell all that is known of a service",
-		Long: `Tell all that is known of a service: how it is balanced and checked; each instance with its state, whose word its weight is, and
-what its node measured; who is out, why and since when; what nodes could not do; what was decided; and its file.`,
+		Long: `Tell all that is known of a service: how it is balanced and checked; how many instances are wanted and who says so; each with its
+state, whose word its weight is, and what its node measured; who is out, why and since when; of those that Weir launched how often
+they were started and how they ended last; what nodes could not do; what was decided; and its file.`,
 		Args: exactly(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			o.name = args[0]
@@ -79,6 +80,7 @@ func (o *describeOptions) known(ctx context.Context, s store) (k describe.Known,
 	if err != nil {
 		return k, err
 	}
+	k.Operations = troubled.Operations
 	if k.Troubles, err = controlcenter.Troubles(k.Snapshot, troubled, o.name); err != nil {
 		return k, err
 	}

@@ -2,8 +2,10 @@ package main
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -56,6 +58,41 @@ func TestUnheardAsksAreProblems(t *testing.T) {
 		Launched: map[string]map[string]cluster.Launched{"n1": {"a-1": {Service: "a", Phase: cluster.PhaseReady, Ask: &cluster.Ask{More: 2, At: noon}}}},
 	})
 	require.Regexp(t, `(?m)^service a +- +- +scale: instance a-1 on node n1 asks for more, and their number is fixed +give the service scale`, weir(t, f, "get", "problems", "a").out)
+}
+
+// How many are wanted and by whose word, how often each was started and how it ended last, and what is asked for in vain.
+func TestDescribeWhatIsLaunched(t *testing.T) {
+	t.Parallel()
+	f := cast(t)
+	a := storetest.Service(t, "shop", "10.10.1.9:80")
+	a.Run = &cluster.Run{Command: []string{"/bin/shop"}}
+	f.Put(t, a)
+	assigned := func(wanted cluster.Wanted) cluster.Assignment {
+		return cluster.Assignment{Service: "shop", Wanted: wanted, Address: netip.MustParseAddr("192.168.1.1"), Ports: map[string]uint16{"": 20001}}
+	}
+	f.Operate(cluster.Operations{
+		Scaled:   map[string]cluster.Scaled{"shop": {Replicas: 2, By: "operator", Reason: "launch day", Since: noon.Add(-time.Hour), Pinned: true}},
+		Assigned: map[string]map[string]cluster.Assignment{"n1": {"shop-1": assigned(cluster.WantServing), "shop-2": assigned(cluster.WantDrained)}},
+		Launched: map[string]map[string]cluster.Launched{"n1": {"shop-1": {
+			Service: "shop", Phase: cluster.PhaseReady, Starts: 3, Exit: "exit code 7", Since: noon.Add(-2 * time.Minute), Ask: &cluster.Ask{More: 2},
+		}}},
+	})
+	out := weir(t, f, "describe", "service", "shop").out
+	require.Contains(t, out, "\n  wanted     2, by an operator since 2026-01-02T11:00:00Z: launch day\n")
+	require.Contains(t, out, `
+launched
+  INSTANCE  NODE  ADDRESS            PHASE  WANTED   STARTS  SINCE   LAST END
+  shop-1    n1    192.168.1.1:20001  ready  serving  3       2m ago  exit code 7
+  shop-2    n1    192.168.1.1:20001  -      drained  0       -       -
+  service shop: run: one more instance is wanted, and no node has a launcher
+    -> start weir launcher on each node that may run instances
+  service shop: scale: instance shop-1 on node n1 asks for more, and their number is fixed
+`)
+	require.Contains(t, weir(t, f, "get", "problems", "shop").out, "asks for more, and their number is fixed")
+	one := read[describe.Service](t, weir(t, f, "describe", "service", "shop", "-o", "json"))
+	require.Equal(t, describe.Wanted{Replicas: 2, By: "operator", Reason: "launch day", Since: noon.Add(-time.Hour)}, *one.Wanted)
+	require.Equal(t, []any{3, "exit code 7"}, []any{one.Runs[0].Starts, one.Runs[0].Exit})
+	require.NotContains(t, weir(t, f, "describe", "service", "a").out, "wanted", "nobody decides how many there are of a list")
 }
 
 func TestDescribeServiceFails(t *testing.T) {

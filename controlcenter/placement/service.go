@@ -239,7 +239,11 @@ func (t *team) place(w cluster.Wanted, reason string) (noRoom string) {
 		o, why := t.best(t.service)
 		if o == nil {
 			t.cramped = true
-			t.problems = append(t.problems, cluster.Problem{Object: named(t.service.Name), Field: "run", What: "one more instance is wanted, and " + why, Fix: "add a node, free one, or lower what the service asks for"})
+			fix := "add a node, free one, or lower what the service asks for"
+			if len(t.rooms) == 0 {
+				fix = "start weir launcher on each node that may run instances"
+			}
+			t.problems = append(t.problems, cluster.Problem{Object: named(t.service.Name), Field: "run", What: "one more instance is wanted, and " + why, Fix: fix})
 			return why
 		}
 		a, claims, ok := t.assignment(o, w)

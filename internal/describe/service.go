@@ -19,6 +19,8 @@ type Known struct {
 	Notes    []string
 	Troubles []controlcenter.Trouble // of this service
 	Now      time.Time
+
+	Operations *cluster.Operations // nil: not known
 }
 
 // Service is all that is known of one service.
@@ -31,6 +33,8 @@ type Service struct {
 	Events []cluster.Event  `json:"events"`          // the newest, the oldest of them first
 	Notes  []string         `json:"notes,omitempty"`
 
+	Wanted   *Wanted                 `json:"wanted,omitempty"`   // nil: nobody decides how many there are, or it is not known
+	Runs     []Run                   `json:"runs,omitempty"`     // that launchers keep
 	Launched []controlcenter.Trouble `json:"launched,omitempty"` // what is wrong with how its instances are launched
 }
 
@@ -80,6 +84,7 @@ func Of(name string, k Known) (*Service, error) {
 	d.Launched = slices.DeleteFunc(slices.Clone(k.Troubles), func(t controlcenter.Trouble) bool {
 		return slices.Contains(d.Problems, t.Problem) || slices.ContainsFunc(k.Fleet.Applied[t.Node].Problems, func(p cluster.Problem) bool { return p == t.Problem })
 	})
+	d.Wanted, d.Runs = wantedOf(in, k), runsOf(name, k.Operations)
 	d.Nodes = concerned(in.Service, d.Problems, k)
 	return d, nil
 }

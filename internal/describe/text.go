@@ -24,7 +24,10 @@ func (d *Service) Text(w io.Writer, now time.Time, file string) error {
 			p.line("  %s", problem.Error())
 		}
 	})
-	p.section("launched", len(d.Launched) > 0, func() { d.launched(p, now) })
+	p.section("launched", len(d.Runs)+len(d.Launched) > 0, func() {
+		d.runs(p, now)
+		d.launched(p, now)
+	})
 	p.section("nodes", len(d.Nodes) > 0, func() { d.nodes(p, now) })
 	p.section("events", len(d.Events) > 0, func() {
 		for _, e := range d.Events {
@@ -85,13 +88,19 @@ func (d *Service) head(p *page) {
 	if d.Paused {
 		balance += "; automatic decisions are paused (weir resume)"
 	}
+	wanted := ""
+	if d.Wanted != nil {
+		wanted = d.Wanted.String()
+	}
 	for _, line := range [][2]string{
 		{"frontends", cmp.Or(strings.Join(d.Frontends, " "), "none")},
-		{"status", d.status()},
+		{"status", d.status()}, {"wanted", wanted},
 		{"balance", balance}, {"affinity", d.Affinity}, {"locality", d.Locality}, {"sources", d.Sources},
 		{"check", d.Check}, {"load", d.Load}, {"latency", d.Latency}, {"revision", fmt.Sprint(d.Revision)},
 	} {
-		p.line("  %-9s  %s", line[0], line[1])
+		if line[1] != "" {
+			p.line("  %-9s  %s", line[0], line[1])
+		}
 	}
 }
 
