@@ -67,6 +67,7 @@ type Launched struct {
 	NextTry  time.Time `json:"next_try,omitzero"`   // of one that crashes again and again
 	Since    time.Time `json:"since,omitzero"`      // of Phase
 	Ask      *Ask      `json:"ask,omitempty"`       // what it last asked for itself
+	Crash    *Crash    `json:"crash,omitempty"`     // how it last ended by itself
 }
 
 // Ask is an instance's own word on how many of its service there should be: Replicas at least, or More than when it is heard.

@@ -22,12 +22,17 @@ func (w *ward) start(ctx context.Context, n news) time.Duration {
 		w.ended, w.ready, w.asked = end, false, time.Time{}
 		w.crashes.ended(n.status.Started, end)
 		w.retry = end.Add(w.crashes.pause())
+		w.ran = time.Time{}
+		if !n.status.Exits[len(n.status.Exits)-1].Wanted {
+			w.crashed(end, lastExit(n.status), n.status.Output, w.own.Starts+n.status.Starts)
+		}
 		w.keeper.c.Metrics.crashes.Inc()
 		w.keeper.c.Logger.Warn("an instance ended by itself", "service", a.Service, "instance", w.id, "exit", lastExit(n.status), "next", w.crashes.pause().String())
 	}
 	if left := w.asked.Add(3 * w.keeper.c.look(orProcess(a.Run.Driver))).Sub(n.now); left > 0 {
 		return left // what is known of it may be older than its start
 	}
+	w.vanished(n)
 	if wait := w.retry.Sub(n.now); wait > 0 {
 		w.told(a, n, cluster.PhaseCrashed, func(l *cluster.Launched) { l.NextTry = w.retry.UTC() })
 		return wait
@@ -101,6 +106,7 @@ func (w *ward) outside(a *cluster.Assignment) (port uint16, is bool) {
 
 // tend looks whether an instance that runs is ready, and shows it to the nodes as it is wanted.
 func (w *ward) tend(ctx context.Context, n news) time.Duration {
+	w.ran = n.status.Started
 	if n.assignment.Kind == cluster.KindNode { // it shows itself: its agent and its launcher join
 		w.ready = true
 	}

@@ -35,6 +35,8 @@ type ward struct {
 	stuck    *cluster.Launched // why it gets on no further in its phase, as it is told as long as that lasts
 	failing  bool              // it says so, and is being ended
 	own      cluster.Launched  // what is told of it since it last failed by its own word
+	ran      time.Time         // when what was last seen running was started; zero: its end is known
+	crash    *cluster.Crash    // how it last ended by itself
 }
 
 // mailbox is what the store and the drivers said last.

@@ -108,6 +108,8 @@ func (w *ward) blame(n news, reason string) {
 	}
 	w.crashes.ended(n.status.Started, n.now)
 	w.retry = n.now.Add(w.crashes.pause())
+	w.crashed(n.now.UTC(), text, n.status.Output, w.own.Starts)
+	w.ran = time.Time{}
 	w.keeper.c.Metrics.crashes.Inc()
 	w.keeper.c.Logger.Warn("an instance fails by its own word", "service", service, "instance", w.id, "reason", reason, "next", w.crashes.pause().String())
 }
@@ -123,6 +125,10 @@ func (w *ward) begun() {
 // fill completes what is told of an instance by its own last word.
 func (w *ward) fill(l *cluster.Launched, st *launcher.Status, now time.Time) {
 	l.Ask = w.asks(now)
+	if w.crash == nil && st != nil && st.State == launcher.Running {
+		w.crash = crashBefore(st)
+	}
+	l.Crash = w.crash
 	l.Starts += w.own.Starts
 	if l.Exit == "" {
 		l.Exit = w.own.Exit
