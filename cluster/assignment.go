@@ -210,5 +210,6 @@ type Operations struct {
 	Scaled    map[string]Scaled               // by service, as the next
 	Wakes     map[string]Wake
 	Moved     map[string]Moved
+	Crashes   map[string]Crashes
 	Problems  []Problem // values that could not be read
 }

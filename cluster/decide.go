@@ -103,6 +103,12 @@ type SetMoved struct {
 	Moved   *Moved
 }
 
+// SetCrashes notes of which ends of a service's instances events tell; nil forgets it.
+type SetCrashes struct {
+	Service string
+	Crashes *Crashes
+}
+
 // ClearWake forgets that somebody connected.
 type ClearWake struct{ Service string }
 
@@ -116,6 +122,7 @@ func (Unassign) decision()    {}
 func (FreePort) decision()    {}
 func (SetScaled) decision()   {}
 func (SetMoved) decision()    {}
+func (SetCrashes) decision()  {}
 func (ForgetNode) decision()  {}
 func (ClearWake) decision()   {}
 

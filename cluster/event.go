@@ -29,6 +29,7 @@ const (
 	EventAcquired  = "acquired"   // a machine was asked for, for a service that has no room
 	EventReturned  = "returned"   // one on which nothing ran was given back
 	EventRefused   = "refused"    // a node does not run one
+	EventCrashed   = "crashed"    // one ended by itself, and is started again; where many do, one event tells of all
 	EventScaled    = "scaled"     // how many there should be
 	EventAsked     = "asked"      // an instance asks for more itself
 	EventNodesGone = "nodes-gone" // too many nodes are gone at once, so none of them was declared down; one event for each service with instances there

@@ -89,6 +89,8 @@ func (s *Store) launching(d cluster.Decision) (clientv3.Op, error) {
 		return s.forgotten(d.Node)
 	case cluster.SetMoved:
 		return s.speaks(Key{Kind: KindMoved, Service: d.Service}, present(d.Moved))
+	case cluster.SetCrashes: // also of a service that is gone, as long as its instances are there
+		return s.placed(Key{Kind: KindCrashes, Service: d.Service}, present(d.Crashes))
 	case cluster.ClearWake:
 		return s.placed(Key{Kind: KindWake, Service: d.Service}, nil)
 	}

@@ -40,6 +40,7 @@ const (
 	KindEvent
 	KindWake
 	KindMoved
+	KindCrashes
 	KindDigest
 	KindSecret
 	KindLeader
@@ -74,6 +75,7 @@ var layouts = [kinds]string{
 	KindEvent:     "ops/events/SERVICE/REVISION",
 	KindWake:      "ops/wake/SERVICE",
 	KindMoved:     "ops/moved/SERVICE",
+	KindCrashes:   "ops/crashes/SERVICE",
 	KindDigest:    "ops/digest",
 	KindSecret:    "ops/secret",
 	KindLeader:    "ops/leader/ID",

@@ -40,6 +40,7 @@ var examples = map[string]Key{
 	"ops/events/a/77":                 {Kind: KindEvent, Service: "a", Revision: 77},
 	"ops/wake/a":                      {Kind: KindWake, Service: "a"},
 	"ops/moved/a":                     {Kind: KindMoved, Service: "a"},
+	"ops/crashes/a":                   {Kind: KindCrashes, Service: "a"},
 	"ops/digest":                      {Kind: KindDigest},
 	"ops/secret":                      {Kind: KindSecret},
 	"ops/leader/694d9a1c":             {Kind: KindLeader, ID: "694d9a1c"},

@@ -176,6 +176,13 @@ func TestScaledIsWrittenByWhoKnewItLast(t *testing.T) {
 	_, err = l.Write(t.Context(), cluster.SetMoved{Service: "a", Moved: &moved}, cluster.SetMoved{Service: "b", Moved: &moved})
 	require.NoError(t, err)
 	require.Equal(t, moved, o.until("moved", func(o *cluster.Operations) bool { return len(o.Moved) == 1 }).Moved["a"])
+	crashes := cluster.Crashes{Since: moved.Since, Span: cluster.Duration(time.Minute), Told: 1, Known: map[string]cluster.ToldCrash{"a-1": {At: moved.Since, Count: 2}}}
+	_, err = l.Write(t.Context(), cluster.SetCrashes{Service: "a", Crashes: &crashes}, cluster.SetCrashes{Service: "b", Crashes: &crashes})
+	require.NoError(t, err)
+	require.Equal(t, crashes, o.until("crashed", func(o *cluster.Operations) bool { return len(o.Crashes) == 2 }).Crashes["b"], "instances of a service that is gone may be there")
+	_, err = l.Write(t.Context(), cluster.SetCrashes{Service: "b"})
+	require.NoError(t, err)
+	o.until("forgotten", func(o *cluster.Operations) bool { return len(o.Crashes) == 1 })
 	called := &cluster.Called{Instances: map[string]cluster.Call{"x": {Serving: true, Reason: "2 are wanted"}}}
 	_, err = l.Write(t.Context(), cluster.SetCalled{Service: "a", Called: called}, cluster.SetCalled{Service: "b", Called: called})
 	require.NoError(t, err)

@@ -45,6 +45,7 @@ func (o *operations) clear() {
 		Alive: map[string]bool{}, Applied: map[string]cluster.Applied{}, Launchers: map[string]cluster.Launcher{},
 		Assigned: map[string]map[string]cluster.Assignment{}, Launched: map[string]map[string]cluster.Launched{},
 		Ports: map[string]map[uint16]cluster.PortClaim{}, Scaled: map[string]cluster.Scaled{}, Wakes: map[string]cluster.Wake{}, Moved: map[string]cluster.Moved{},
+		Crashes: map[string]cluster.Crashes{},
 	}
 	o.problems = map[Key]cluster.Problem{}
 	o.changed = map[Kind]bool{}
@@ -60,7 +61,7 @@ func (o *operations) tell(revision int64) bool {
 	t.Alive, t.Applied = copied(o, KindAlive, o.now.Alive, t.Alive), copied(o, KindApplied, o.now.Applied, t.Applied)
 	t.Launchers, t.Scaled = copied(o, KindLauncher, o.now.Launchers, t.Launchers), copied(o, KindScale, o.now.Scaled, t.Scaled)
 	t.Wakes, t.Ports = copied(o, KindWake, o.now.Wakes, t.Wakes), copiedWithin(o, KindPort, o.now.Ports, t.Ports)
-	t.Moved = copied(o, KindMoved, o.now.Moved, t.Moved)
+	t.Moved, t.Crashes = copied(o, KindMoved, o.now.Moved, t.Moved), copied(o, KindCrashes, o.now.Crashes, t.Crashes)
 	t.Assigned, t.Launched = copiedWithin(o, KindAssign, o.now.Assigned, t.Assigned), copiedWithin(o, KindStatus, o.now.Launched, t.Launched)
 	for _, k := range slices.SortedFunc(maps.Keys(o.problems), func(a, b Key) int { return cmp.Compare(a.String(), b.String()) }) {
 		t.Problems = append(t.Problems, o.problems[k])
@@ -119,6 +120,8 @@ func decodeOperation(k Key, kv *mvccpb.KeyValue) (any, error) {
 		return pointed(decodeReport[cluster.Wake](kv.Value))
 	case KindMoved:
 		return pointed(decodeReport[cluster.Moved](kv.Value))
+	case KindCrashes:
+		return pointed(decodeReport[cluster.Crashes](kv.Value))
 	case KindScale:
 		scaled, err := decodeReport[cluster.Scaled](kv.Value)
 		if err == nil {
@@ -157,6 +160,8 @@ func (o *operations) set(k Key, v any) {
 		file(o.now.Scaled, k.Service, v)
 	case KindMoved:
 		file(o.now.Moved, k.Service, v)
+	case KindCrashes:
+		file(o.now.Crashes, k.Service, v)
 	case KindWake:
 		file(o.now.Wakes, k.Service, v)
 	}

@@ -9,7 +9,7 @@ import (
 )
 
 // Operations reads once what WatchOperations follows, at one revision and without what that leaves out: events may be many, and
-// who looks may not read everything.
+// who looks may not read everything. Nor does it read Crashes, which nobody needs but the leader.
 func (s *Store) Operations(ctx context.Context) (*cluster.Operations, error) {
 	var out *cluster.Operations
 	o := &operations{store: s, fn: func(told *cluster.Operations) { out = told }}
@@ -37,5 +37,5 @@ func (s *Store) Operations(ctx context.Context) (*cluster.Operations, error) {
 	return out, err
 }
 
-// operationKinds are those that decodeOperation reads.
+// operationKinds are those that decodeOperation reads, and that every role may.
 var operationKinds = []Kind{KindAlive, KindApplied, KindLauncher, KindAssign, KindStatus, KindPort, KindWake, KindMoved, KindScale}

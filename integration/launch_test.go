@@ -39,6 +39,12 @@ func TestLaunch(t *testing.T) {
 	launchers[0].AwaitReady(20 * time.Second)
 	w.Only(w.Client, f, ids...)
 
+	weir := func(args ...string) string {
+		t.Helper()
+		out, err := exec.Command(program, append(args, "--etcd", w.Endpoint())...).CombinedOutput()
+		require.NoError(t, err, string(out))
+		return string(out)
+	}
 	ops, err := w.Store.Operations(t.Context())
 	require.NoError(t, err)
 	for id, l := range ops.Launched["n1"] {
@@ -52,15 +58,14 @@ func TestLaunch(t *testing.T) {
 		})
 		w.AwaitRoutable(f, 3, promised)
 		t.Logf("killed, back in service after %s", time.Since(begin).Round(time.Millisecond))
+		w.Eventually(20*time.Second, "it is told", func() bool {
+			events := weir("events", "a")
+			return strings.Contains(events, "crashed") && strings.Contains(events, "instance "+id+" on node n1: ended by signal: killed; ") &&
+				strings.Contains(events, "started again at once; 1 end so far")
+		})
 	}
 	w.AwaitServing("a", 3, 10*time.Second)
 
-	weir := func(args ...string) string {
-		t.Helper()
-		out, err := exec.Command(program, append(args, "--etcd", w.Endpoint())...).CombinedOutput()
-		require.NoError(t, err, string(out))
-		return string(out)
-	}
 	weir("scale", "a", "5")
 	ids = w.AwaitServing("a", 5, 20*time.Second)
 	w.Eventually(10*time.Second, "rules lead to all", func() bool { return len(w.Flood(w.Client, f, 100).ByID) == 5 })

@@ -70,7 +70,7 @@ var allowed = map[string][]string{
 	"integration/chaos/suite": anything,
 	"controlcenter/placement": {"cluster", "loadmon", "internal/plain"}, // for loadmon.Victims
 
-	"controlcenter/leader/foreman": {"cluster", "controlcenter/placement", "loadmon", "internal/runner"},
+	"controlcenter/leader/foreman": {"cluster", "controlcenter/placement", "loadmon", "internal/runner", "internal/plain"},
 	"controlcenter/storetest":      {"controlcenter", "cluster"},
 	"internal/conntrack":           {"internal/netdump", "internal/nfnetlink"},
 	"internal/netdump":             {},

@@ -110,12 +110,16 @@ func (f *Foreman) once(ctx context.Context) error {
 	if behind(s, ops) {
 		return nil
 	}
+	f.asOf = cluster.AsOf{Config: s.Configured, Scaled: ops.Revision}
+	var err error
 	if s.Config != nil && s.Config.Paused {
 		f.pause(ops)
-		return nil
+	} else {
+		err = f.decide(ctx, s, ops)
 	}
-	f.asOf = cluster.AsOf{Config: s.Configured, Scaled: ops.Revision}
-	err := f.decide(ctx, s, ops)
+	if err == nil {
+		err = f.tellCrashes(ctx, ops)
+	}
 	if errors.Is(err, cluster.ErrStale) {
 		return nil // what was said comes by itself
 	}

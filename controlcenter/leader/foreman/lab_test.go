@@ -235,6 +235,17 @@ func (l *lab) events() []cluster.Event {
 	return events
 }
 
+// crashed is what events tell of ends.
+func (l *lab) crashed() (reasons []string) {
+	l.t.Helper()
+	for _, e := range l.events() {
+		if e.What == cluster.EventCrashed {
+			reasons = append(reasons, e.Reason)
+		}
+	}
+	return reasons
+}
+
 // serving are the instances that take new connections, by node.
 func (l *lab) serving() map[string][]string {
 	l.mu.Lock()
