@@ -22,7 +22,8 @@ type Decision struct {
 // Change is one instance's part of a Decision that is worth a write.
 type Change struct {
 	Instance  string  `json:"instance"`
-	From      int     `json:"from"` // share before, of Whole; 0: it is new
+	Measured  bool    `json:"measured"` // its node told of it of late: of others rate, active, busy, failed and latency are not known
+	From      int     `json:"from"`     // share before, of Whole; 0: it is new
 	To        int     `json:"to"`
 	Rate      float64 `json:"rate"` // new connections/s over the last report
 	Active    float64 `json:"active"`
@@ -44,9 +45,10 @@ func (s State) changes(prev State, shares map[string]int, in Input) []Change {
 	out := make([]Change, 0, len(in.Instances))
 	for _, i := range in.Instances {
 		t := s.tracks[i.ID]
-		c := Change{Instance: i.ID, From: prev.written[i.ID], To: shares[i.ID], LatencyMS: t.latency}
-		if w := t.latest; w.seconds > 0 {
-			c.Rate, c.Active, c.Busy, c.Failed = w.opened/w.seconds, w.active, w.busy, w.failed
+		c := Change{Instance: i.ID, From: prev.written[i.ID], To: shares[i.ID]}
+		if w := t.latest; w.seconds > 0 && t.fresh() {
+			c.Measured = true
+			c.Rate, c.Active, c.Busy, c.Failed, c.LatencyMS = w.opened/w.seconds, w.active, w.busy, w.failed, t.latency
 		}
 		if in.Policy.Wishes && t.wish.known {
 			c.Wish = t.wish.part

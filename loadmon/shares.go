@@ -35,20 +35,33 @@ func (t track) ramp() float64 {
 	return min(max(t.age.Seconds()/slowStart.Seconds(), rampFloor), 1)
 }
 
-// starting names the instances that get but a part of their share since they have just come, or "".
-func (s State) starting(in Input) string {
+// starting names the instances that get but a part of their share since they have just come, and those that get all of it from
+// now on, or "".
+func (s State) starting(prev State, in Input) string {
 	var parts []string
 	more := 0
 	for _, c := range in.Instances {
-		switch t := s.tracks[c.ID]; {
-		case t.ramp() == 1 || t.ejected():
+		t := s.tracks[c.ID]
+		before, known := prev.tracks[c.ID]
+		switch {
+		case t.ejected() || t.ramp() == 1 && (!known || before.ramp() == 1):
 		case len(parts) == few:
 			more++
+		case t.ramp() == 1:
+			parts = append(parts, fmt.Sprintf("instance %s has all of its share from now on", c.ID))
 		default:
 			parts = append(parts, fmt.Sprintf("instance %s begins with %.0f %% of its share", c.ID, 100*t.ramp()))
 		}
 	}
 	return inWords(parts, more)
+}
+
+// newBlend says that an operator mixes the weights in another way, or "".
+func (s State) newBlend(prev State) string {
+	if prev.at.IsZero() || prev.blend == s.blend {
+		return ""
+	}
+	return fmt.Sprintf("blend is %d, it was %d", s.blend, prev.blend)
 }
 
 // inWords are parts of a reason, of which only the first are told one by one.

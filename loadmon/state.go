@@ -16,6 +16,7 @@ type State struct {
 	tracks  map[string]track
 	written map[string]int // the shares of the last decision that was worth a write
 	resumed bool           // weights are the shares that another leader wrote, with all that is in them
+	blend   int            // of the last decision
 }
 
 // track is what is remembered of one instance.

@@ -50,7 +50,8 @@ func Weights(prev State, in Input) (State, Decision) {
 	next = next.learn(in)
 	before := next.weights(in)
 	reason := next.move(in)
-	for _, why := range []string{next.starting(in), next.newWishes(in)} {
+	next.blend = in.Policy.Blend
+	for _, why := range []string{next.starting(prev, in), next.newWishes(in), next.newBlend(prev)} {
 		if why != "" {
 			reason = why + "; " + reason
 		}

@@ -31,6 +31,20 @@ func TestFollowsCapacity(t *testing.T) {
 	require.LessOrEqual(t, writes, 1, "nothing changes any more")
 }
 
+// Of an instance that nobody measures no figures are told: noughts would say that it has nothing to do.
+func TestWhatIsNotKnownIsNotTold(t *testing.T) {
+	t.Parallel()
+	s := newService(map[string]float64{"a": 200, "b": 100})
+	s.decide()
+	s.steps(2)
+	candidates := append(s.candidates(), Candidate{ID: "elsewhere", Weight: 1})
+	_, d := Weights(s.state, Input{Service: "a", Now: s.now.Add(Interval), Instances: candidates, Measured: s.loads, Policy: s.policy})
+	require.True(t, d.Changes[0].Measured)
+	require.Equal(t, Change{Instance: "elsewhere", To: d.Shares["elsewhere"]}, d.Changes[2])
+	_, d = Weights(s.state, Input{Service: "a", Now: s.now.Add(fresh), Instances: candidates, Measured: s.loads, Policy: s.policy})
+	require.False(t, d.Changes[0].Measured, "what was known is old")
+}
+
 // A capacity that halves is answered in a few steps, none of them above a quarter.
 func TestFollowsAChange(t *testing.T) {
 	t.Parallel()

@@ -10,11 +10,15 @@ import (
 	"github.com/weir-lb/weir/loadmon"
 )
 
-// event tells of a decision: why, from which numbers, and what came out. Shares are in percent.
+// event tells of a decision: why, from which numbers, and what came out. Shares are in percent. Figures that nobody knows are left
+// out: a 0 would say that the instance has nothing to do.
 func event(l ledService, before *cluster.Weights, d loadmon.Decision) cluster.Event {
 	e := cluster.Event{Service: l.name(), What: cluster.EventWeights, Reason: reason(before, d), In: cluster.Figures{}, Out: cluster.Figures{}}
 	for _, c := range d.Changes {
-		in := map[string]float64{"rate": c.Rate, "active": c.Active, "busy": c.Busy}
+		in := map[string]float64{}
+		if c.Measured {
+			in["rate"], in["active"], in["busy"] = c.Rate, c.Active, c.Busy
+		}
 		for name, v := range map[string]float64{
 			"share": percent(c.From), "failed": c.Failed, "latency-ms": c.LatencyMS, "capacity": c.Capacity, "error": c.Error, "wish": c.Wish,
 		} {

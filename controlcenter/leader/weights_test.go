@@ -2,6 +2,9 @@ package leader_test
 
 import (
 	"errors"
+	"maps"
+	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -153,6 +156,9 @@ func TestANewInstanceStartsSlowly(t *testing.T) {
 		require.Contains(t, w.store.told()[0].Reason, "instance 192.168.0.3:80 begins with 10 % of its share; ")
 		w.after(time.Minute)
 		require.InDeltaSlice(t, []float64{1. / 3, 1. / 3, 1. / 3}, w.shares(), 0.03)
+		require.True(t, slices.ContainsFunc(w.store.told(), func(e cluster.Event) bool {
+			return strings.HasPrefix(e.Reason, "instance 192.168.0.3:80 has all of its share from now on; ")
+		}), "the end of it is told as such")
 	})
 }
 
@@ -190,6 +196,15 @@ func TestTheFileIsReplacedBeforeAnythingMoved(t *testing.T) {
 
 func TestBlendAndLimitsAreTheServices(t *testing.T) {
 	t.Parallel()
+	inWorld(t, []float64{90, 30}, func(w *world) {
+		w.after(3 * time.Minute)
+		none := 0
+		w.publish(func(s *cluster.Service) { s.Blend = &none })
+		w.after(6 * time.Second)
+		require.InDeltaSlice(t, []float64{0.5, 0.5}, w.shares(), 0.001)
+		events := w.store.told()
+		require.Equal(t, "blend is 0, it was 100; every weight is near its target", events[len(events)-1].Reason)
+	})
 	inWorld(t, []float64{90, 30}, func(w *world) {
 		blend := 50
 		w.publish(func(s *cluster.Service) { s.Blend = &blend })
@@ -392,5 +407,19 @@ func TestAnInstanceThatFlaps(t *testing.T) {
 		require.LessOrEqual(t, w.store.written(), 121)
 		shares := w.shares()
 		require.InDelta(t, shares[0], shares[1], 0.02)
+	})
+}
+
+// The event of a decision has the figures that were known, and no others.
+func TestAnEventHasWhatIsKnown(t *testing.T) {
+	t.Parallel()
+	inWorld(t, []float64{90, 30}, func(w *world) {
+		w.from(func(s *cluster.Service) {
+			s.Instances = append(s.Instances, cluster.Instance{ID: "elsewhere", Addr: netip.MustParseAddr("192.168.9.9"), Port: 80, Weight: 1})
+		})
+		w.after(time.Minute)
+		events := w.store.told()
+		require.Contains(t, events[0].In[id(1)], "busy")
+		require.Equal(t, []string{"share"}, slices.Collect(maps.Keys(events[0].In["elsewhere"])))
 	})
 }
