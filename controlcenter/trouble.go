@@ -14,7 +14,8 @@ import (
 type Trouble struct {
 	cluster.Problem
 	Service string    `json:"service,omitempty"` // that it harms; "": none, or all
-	Node    string    `json:"node,omitempty"`    // that tells of it; "": everybody can see it
+	Node    string    `json:"node,omitempty"`    // that tells of it, of several the first; "": everybody can see it
+	Nodes   []string  `json:"nodes,omitempty"`   // all that tell of it, where several do
 	Since   time.Time `json:"since,omitzero"`
 	Output  []string  `json:"output,omitempty"` // the last lines of an instance
 }
@@ -45,12 +46,15 @@ func Troubles(s *cluster.Snapshot, told Told, service string) ([]Trouble, error)
 	for _, p := range append(slices.Clone(s.Problems), told.Placing...) {
 		out = append(out, Trouble{Problem: p, Service: serviceOf(p)})
 	}
-	for node, applied := range told.Fleet.Applied {
-		for _, p := range applied.Problems {
-			if !slices.ContainsFunc(out, func(t Trouble) bool { return t.Problem == p }) {
-				out = append(out, Trouble{Problem: p, Service: serviceOf(p), Node: node})
-			}
+	for _, p := range NodeProblems(told.Fleet.Applied) {
+		if slices.ContainsFunc(out, func(t Trouble) bool { return t.Problem == p.Problem }) {
+			continue
 		}
+		t := Trouble{Problem: p.Problem, Service: serviceOf(p.Problem), Node: p.Nodes[0]}
+		if len(p.Nodes) > 1 {
+			t.Nodes = p.Nodes
+		}
+		out = append(out, t)
 	}
 	out = append(out, ofLaunched(told.Operations)...)
 	out = slices.DeleteFunc(out, func(t Trouble) bool { return service != "" && t.Service != service })

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/controlcenter"
 	"github.com/weir-lb/weir/controlcenter/storetest"
 	"github.com/weir-lb/weir/internal/describe"
 )
@@ -47,6 +48,24 @@ func TestLaunchedWithoutSuccess(t *testing.T) {
 	r := weir(t, f, "get", "problems", "a")
 	require.Regexp(t, `(?m)^OBJECT +NODE +AGE +WHAT +FIX$`, r.out)
 	require.Regexp(t, `(?m)^instance a-1 +n1 +- +user: "root" is not allowed on this node +name one of the users in the launcher's list$`, r.out)
+}
+
+// What several nodes tell of is one row: with the first of their names, and as data with all.
+func TestGetProblemsOfSeveralNodes(t *testing.T) {
+	t.Parallel()
+	f := cast(t)
+	var all []string
+	for i := range 7 {
+		all = append(all, fmt.Sprintf("m%d", i))
+		f.Tell(all[i], true, cluster.Applied{Revision: 104, Problems: []cluster.Problem{{Object: "service a", What: "bad", Fix: "mend it"}}})
+	}
+	r := weir(t, f, "get", "problems", "a")
+	require.Equal(t, 1, strings.Count(r.out, "service a"))
+	require.Regexp(t, `(?m)^service a +m0, m1, m2, m3, m4 and 2 more +- +bad +mend it$`, r.out)
+	got := read[[]controlcenter.Trouble](t, weir(t, f, "get", "problems", "a", "-o", "json"))
+	require.Len(t, got, 1)
+	require.Equal(t, "m0", got[0].Node)
+	require.Equal(t, all, got[0].Nodes)
 }
 
 // What an instance asks for in vain is told also where no leader can be asked.

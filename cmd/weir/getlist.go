@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"strings"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/weir-lb/weir/cluster"
 	"github.com/weir-lb/weir/controlcenter"
+	"github.com/weir-lb/weir/internal/plain"
 )
 
 func servicesListing(rows []controlcenter.ServiceRow) listing {
@@ -89,7 +91,7 @@ func troublesListing(rows []controlcenter.Trouble, now time.Time) listing {
 			age = ago(now.Sub(r.Since))
 		}
 		l.names = append(l.names, r.Object)
-		l.rows = append(l.rows, []string{r.Object, r.Node, age, r.Wrong(), r.Fix, r.Service, strings.Join(r.Output, " | ")})
+		l.rows = append(l.rows, []string{r.Object, cmp.Or(plain.Few(r.Nodes), r.Node), age, r.Wrong(), r.Fix, r.Service, strings.Join(r.Output, " | ")})
 	}
 	return l
 }

@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"testing"
 	"time"
@@ -162,7 +163,12 @@ func TestClusterFindings(t *testing.T) {
 		}, OK, ""},
 		"a node's problem": {"problems", applied(func(a *cluster.Applied) {
 			a.Problems, a.ProblemCount = []cluster.Problem{{Object: "service a", What: "bad"}}, 9
-		}), Warn, "node n1: service a: bad (and 8 more)"},
+		}), Warn, "node n1: service a: bad"},
+		"a problem of many nodes": {"problems", func(c *Cluster) {
+			for i := range 7 {
+				c.Fleet.value.Applied[fmt.Sprintf("n%d", i+1)] = cluster.Applied{Problems: []cluster.Problem{{Object: "service a", Field: "vips", What: "bad"}}}
+			}
+		}, Warn, "7 nodes (n1, n2, n3, n4, n5 and 2 more): service a: vips: bad"},
 		"an agent that accepts all": {"insecure", applied(func(a *cluster.Applied) { a.Insecure = true }), Warn, "--insecure-etcd): n1"},
 		"two versions": {"versions", func(c *Cluster) {
 			draft(func(d *cluster.Draft) { d.Node("n2", &cluster.Node{Version: "2"}) })(c)
@@ -182,6 +188,31 @@ func TestClusterFindings(t *testing.T) {
 			noWorse(t, found, ClusterEntries())
 		})
 	}
+}
+
+// Of many problems the first are told, and of all how many there are: those also that nodes have no place to tell of.
+func TestManyProblemsOfNodesAreCounted(t *testing.T) {
+	t.Parallel()
+	c := sound(t)
+	var all []cluster.Problem
+	for i := range few + 2 {
+		all = append(all, cluster.Problem{Object: fmt.Sprintf("service a%d", i), What: "bad"})
+	}
+	seen := func() (out []string) {
+		found, err := problems(c)
+		require.NoError(t, err)
+		for _, f := range found {
+			out = append(out, f.Seen)
+		}
+		return out
+	}
+	c.Fleet.value.Applied["n1"] = cluster.Applied{Problems: all[:few]}
+	want := []string{"node n1: service a0: bad", "node n1: service a1: bad", "node n1: service a2: bad", "node n1: service a3: bad", "node n1: service a4: bad"}
+	require.Equal(t, want, seen())
+	c.Fleet.value.Applied["n1"] = cluster.Applied{Problems: all, ProblemCount: few + 10}
+	require.Equal(t, append(want, "10 more problems"), seen())
+	c.Fleet.value.Applied["n1"] = cluster.Applied{Problems: all[:1], ProblemCount: 2}
+	require.Equal(t, []string{want[0], "1 more problem"}, seen())
 }
 
 func TestEndpointsAlone(t *testing.T) {

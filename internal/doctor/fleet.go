@@ -167,20 +167,19 @@ func lag(c *Cluster) (out []Finding, err error) {
 }
 
 func problems(c *Cluster) (out []Finding, err error) {
-	rows, err := c.told()
+	fleet, err := c.Fleet.get()
 	if err != nil {
 		return nil, err
 	}
-	for _, r := range rows {
-		if r.ProblemCount == 0 || len(r.Problems) == 0 {
-			continue
-		}
-		p := r.Problems[0]
-		seen := fmt.Sprintf("node %s: %s: %s", r.Name, p.Object, p.What)
-		if r.ProblemCount > 1 {
-			seen += fmt.Sprintf(" (and %d more)", r.ProblemCount-1)
-		}
-		out = append(out, one(Warn, "what it names is not served there as published", cmp.Or(p.Fix, "weir get nodes -o json has the others"), "%s", seen)...)
+	all, untold := controlcenter.NodeProblems(fleet.Applied), 0
+	for _, p := range all[:min(few, len(all))] {
+		out = append(out, one(Warn, "what it names is not served there as published", cmp.Or(p.Fix, "weir get problems"), "%s: %s: %s", p.Who(), p.Object, p.Wrong())...)
+	}
+	for _, a := range fleet.Applied {
+		untold = max(untold, a.ProblemCount-len(a.Problems)) // other nodes' may be the same ones
+	}
+	if more := max(0, len(all)-few) + untold; more > 0 {
+		out = append(out, one(Warn, "what they name is not served there as published", "weir get problems; a node's page /debug/problems has all of its own", "%s", plural(more, "more problem"))...)
 	}
 	return out, nil
 }

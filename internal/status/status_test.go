@@ -181,6 +181,17 @@ func TestTheLeadersOwnWord(t *testing.T) {
 	require.Contains(t, text(t, Of(k)), "not asked itself (127.0.0.1:9648)")
 }
 
+// What every node tells of one service needs one person once.
+func TestAProblemOfManyNodesIsToldOnce(t *testing.T) {
+	t.Parallel()
+	k := well(t)
+	for node, a := range k.Fleet.Applied {
+		a.Problems = []cluster.Problem{{Object: "service a", What: "its VIP is an address of this host", Fix: "give it another"}}
+		k.Fleet.Applied[node] = a
+	}
+	require.Equal(t, []Problem{{"3 nodes (n1, n2, n3): service a: its VIP is an address of this host", "give it another"}}, Of(k).Problems)
+}
+
 func TestManyProblemsFitOneScreen(t *testing.T) {
 	t.Parallel()
 	k := well(t)
