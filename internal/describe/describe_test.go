@@ -87,7 +87,7 @@ func full(t *testing.T) Known {
 			Repairs: map[string]cluster.Repairs{"n1": {Count: 3, Newest: []cluster.Repair{{At: noon.Add(-2 * time.Hour), What: "table ip weir: element deleted"}}}},
 		},
 		Loads: map[string]loadmon.Load{
-			"192.168.1.1:80": {Active: 12, Busy: 0.512, LatencyMS: 1.25, QuotaCPUs: 0.5, MemoryBytes: 300 << 20, MemoryLimitBytes: 2 << 30, OpenFiles: 40, OpenFilesLimit: 1024},
+			"192.168.1.1:80": {Active: 12, Busy: 0.512, LatencyMS: 1.25, QuotaCPUs: 0.5, MemoryBytes: 300 << 20, MemoryLimitBytes: 2 << 30, OpenFiles: 40, OpenFilesLimit: 1024, Utilization: new(0.625)},
 			"192.168.1.2:80": {Active: 1, Busy: 0.02, MemoryBytes: 100},
 		},
 		Events: []cluster.Event{{At: noon.Add(-time.Minute), Service: "web", What: cluster.EventWeights, Reason: "its load"}},
@@ -139,6 +139,14 @@ func TestTextEndsWithItsReader(t *testing.T) {
 	got, err := Of("web", full(t))
 	require.NoError(t, err)
 	require.ErrorContains(t, got.Text(gone{}, noon, ""), "broken pipe")
+}
+
+func TestWhatAnApplicationSays(t *testing.T) {
+	t.Parallel()
+	for want, load := range map[string]*loadmon.Load{"": {}, "0%": {Utilization: new(0.)}, "wishes 75%": {Wish: new(0.75)}} {
+		require.Equal(t, want, says(Instance{Load: load}))
+	}
+	require.Empty(t, says(Instance{}))
 }
 
 func TestPassed(t *testing.T) {

@@ -106,10 +106,19 @@ func (d *Service) head(p *page) {
 
 func (d *Service) instances(p *page) {
 	t := tabwriter.NewWriter(writer{p}, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "  INSTANCE\tNODE\tZONE\tSTATE\tWEIGHT\tBY\tSHARE\tACTIVE\tBUSY\tLATENCY\tCPUS\tMEMORY\tFILES")
+	columns := "  INSTANCE\tNODE\tZONE\tSTATE\tWEIGHT\tBY\tSHARE\tACTIVE\tBUSY\tLATENCY\tCPUS\tMEMORY\tFILES"
+	asked := d.File.Load != nil
+	if asked {
+		columns += "\tSAYS"
+	}
+	fmt.Fprintln(t, columns)
 	for _, i := range d.Rows {
 		cells := []string{i.ID, i.Node, i.Zone, string(i.State), fmt.Sprint(i.Weight), string(i.By), fmt.Sprintf("%.1f%%", i.Share)}
-		for n, text := range append(cells, measured(i)...) {
+		cells = append(cells, measured(i)...)
+		if asked {
+			cells = append(cells, says(i))
+		}
+		for n, text := range cells {
 			if n == 0 {
 				fmt.Fprint(t, "  ")
 			} else {
@@ -151,6 +160,18 @@ func measured(i Instance) []string {
 	out[4] = ofLimit(bytes(l.MemoryBytes), l.MemoryBytes, bytes(l.MemoryLimitBytes), l.MemoryLimitBytes)
 	out[5] = ofLimit(fmt.Sprint(l.OpenFiles), l.OpenFiles, fmt.Sprint(l.OpenFilesLimit), l.OpenFilesLimit)
 	return out
+}
+
+// says is what an instance's application says of itself, by the service's load; "" where nothing of the last seconds is known.
+func says(i Instance) string {
+	switch l := i.Load; {
+	case l == nil:
+	case l.Utilization != nil:
+		return fmt.Sprintf("%.0f%%", 100**l.Utilization)
+	case l.Wish != nil:
+		return fmt.Sprintf("wishes %.0f%%", 100**l.Wish)
+	}
+	return ""
 }
 
 // ofLimit is "12 of 20", without a limit that is not known.
