@@ -57,7 +57,11 @@ func runPause(ctx context.Context, o *pauseOptions) error {
 		}
 		word := pauseWord(o.paused)
 		if now := snapshot.Config != nil && snapshot.Config.Paused; now == o.paused {
-			o.say("automatic decisions are %s already", word)
+			if o.paused {
+				o.say("automatic decisions are paused already")
+			} else {
+				o.say("automatic decisions were not paused")
+			}
 			return nil
 		}
 		revision, err := o.commit(ctx, s, cluster.SetPaused{Paused: o.paused})

@@ -45,7 +45,7 @@ func TestPauseAndResume(t *testing.T) {
 	require.Contains(t, weir(t, f, "controlcenter", "resume").err, "not paused, written")
 	require.Equal(t, "vip_pools:\n- 10.10.0.0/16\n", weir(t, f, "controlcenter", "config").out)
 	require.NotContains(t, weir(t, f, "get", "services").err, "paused")
-	require.Contains(t, weir(t, f, "resume").err, "not paused already")
+	require.Contains(t, weir(t, f, "resume").err, "automatic decisions were not paused\n")
 	require.Equal(t, 2, weir(t, f, "pause", "now").code)
 	const stops = "No instance is placed"
 	require.Contains(t, weir(t, f, "pause", "--help").out, stops)

@@ -92,13 +92,26 @@ func TestExecIsOffByDefault(t *testing.T) {
 	require.NoFileExists(t, trace)
 	require.Empty(t, c.Health())
 	require.Equal(t, []cluster.Problem{{
-		Object: "service a", Field: "check.exec", What: "node n1 does not run it, so the service's instances there are only watched by the kernel's signs",
+		Object: "service a", Field: "check.exec", What: "node n1 runs no programs for checks, so the service's instances there are only watched by the kernel's signs",
 		Fix: "start the node's agent with --allow-exec-checks, or use another kind of check",
 	}}, c.Problems())
 
 	allowed := running(t, Options{AllowExec: true}, s)
 	require.Eventually(t, func() bool { _, err := os.Stat(trace); return err == nil }, 20*time.Second, 10*time.Millisecond)
 	require.Empty(t, allowed.Problems())
+}
+
+// Another kind of check that is not made has other reasons.
+func TestOnlyExecIsNotAllowed(t *testing.T) {
+	t.Parallel()
+	s := service("a", tcp())
+	s.Ports = []cluster.Port{{Name: "web", Port: 80, Protocol: cluster.TCP}, {Name: "other", Port: 81, Protocol: cluster.TCP}}
+	s.Check.Port = "other"
+	s.Instances = []cluster.Instance{{ID: "x", Addr: netip.MustParseAddr(host), Ports: map[string]uint16{"web": 80}, Weight: 1}}
+	c := New(Options{Node: "n1"})
+	c.Want(world(s).Snapshot(1))
+	require.Contains(t, c.Results(), ID{"a", "x"})
+	require.Empty(t, c.Problems())
 }
 
 // A program that cannot be started says nothing of the instance, and the operator is told.

@@ -54,7 +54,7 @@ func assign(in *cluster.Inputs, node string, observes func(instance string) bool
 		if t.check == nil && !own {
 			continue // the kernel here shows nothing of it
 		}
-		if s.Check != nil && t.check == nil {
+		if s.Check != nil && s.Check.Exec != nil && t.check == nil {
 			problems = []cluster.Problem{notRun(s, node)}
 		}
 		tasks = append(tasks, t)
@@ -128,8 +128,8 @@ func hosts(in *cluster.Inputs, node string) bool {
 
 func notRun(s *cluster.Service, node string) cluster.Problem {
 	return cluster.Problem{
-		Object: "service " + s.Name, Field: "check." + s.Check.Kind(),
-		What: "node " + node + " does not run it, so the service's instances there are only watched by the kernel's signs",
+		Object: "service " + s.Name, Field: "check.exec",
+		What: "node " + node + " runs no programs for checks, so the service's instances there are only watched by the kernel's signs",
 		Fix:  "start the node's agent with --allow-exec-checks, or use another kind of check",
 	}
 }

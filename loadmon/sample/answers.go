@@ -68,7 +68,7 @@ func (a *Asker) Problems() (out []cluster.Problem) {
 		}
 		out = append(out, cluster.Problem{
 			Object: "service " + id.Service, Field: "load", What: fmt.Sprintf("instance %s does not tell its load: %s", id.Instance, what),
-			Fix: "look at the instance, or at the service's load:",
+			Fix: "look at what the instance answers, or at load in the service's file",
 		})
 	}
 	if more > 0 {
