@@ -25,10 +25,13 @@ func (l *ledger) allocate(s *cluster.Service) ([]netip.Addr, *cluster.Problem) {
 		}
 		vip := l.lowestFree(family.is)
 		if !vip.IsValid() {
+			what := "no VIP is given, and there is no pool of VIPs"
+			if pools := l.pools(); len(pools) > 0 {
+				what = fmt.Sprintf("no VIP is given, and the VIP pools %v have no free %s address", pools, family.name)
+			}
 			return nil, &cluster.Problem{
-				Object: "service " + s.Name, Field: "vips",
-				What: fmt.Sprintf("no VIP is given, and the VIP pools %v have no free %s address", l.pools(), family.name),
-				Fix:  "give one under vips, or add a pool with weir controlcenter config",
+				Object: "service " + s.Name, Field: "vips", What: what,
+				Fix: "give one under vips, or add a pool with weir controlcenter config",
 			}
 		}
 		vips = append(vips, vip)

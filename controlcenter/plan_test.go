@@ -185,7 +185,7 @@ func TestPlanAllocatesTheLowestFreeVIP(t *testing.T) {
 		{"the next pool when one is full", "10.10.9.1/32 10.10.8.0/30", []string{"192.168.1.1:80"}, []string{"10.10.8.1"}, ""},
 		{"never the broadcast address", "192.168.0.0/30", []string{"172.16.0.1:80"}, nil, "have no free IPv4 address"},
 		{"no pool of the family", "10.10.0.0/24", []string{"[fd00:1::1]:80"}, nil, "have no free IPv6 address: give one under vips, or add a pool"},
-		{"no pool", "", []string{"192.168.1.1:80"}, nil, "no VIP is given, and the VIP pools [] have no free IPv4 address"},
+		{"no pool", "", []string{"192.168.1.1:80"}, nil, "no VIP is given, and there is no pool of VIPs: give one under vips, or add a pool"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

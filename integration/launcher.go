@@ -37,7 +37,7 @@ func (w *World) StartLaunchers(args ...string) (all []*Launcher) {
 		l.Program = "setpriv" // as its unit does: a launcher has no business with the network
 		l.Args = []string{
 			"--bounding-set=-net_admin", "--inh-caps=-net_admin", w.o.Program, "launcher", "--node", name, "--list", list, "--state-dir", l.StateDir, "--node-ip", host.Addr4.String(), "--etcd", w.Endpoint(), "--insecure-etcd",
-			"--cgroup", "", "--user", "root", "--ports", "20000-20199",
+			"--cgroup", "", "--user", "root", "--ports", "20000-20199", "--logs-listen", ":9651",
 		}
 		l.Args = append(l.Args, args...)
 		all = append(all, l)

@@ -35,7 +35,7 @@ func TestLauncherRefuses(t *testing.T) {
 		{[]string{"--cpus", "-1"}, 2, "--cpus -1 is negative"},
 		{[]string{"--etcd", "http://127.0.0.1:2379"}, 3, "does not ask who writes there"},
 		{[]string{"--etcd", "https://192.0.2.1:2379", "--insecure-etcd"}, 3, "only for an etcd on loopback --insecure-etcd permits it"},
-		{[]string{"--insecure-etcd", "--list", filepath.Join(dir, "none.yaml")}, 3, "none.yaml"},
+		{[]string{"--insecure-etcd", "--list", filepath.Join(dir, "none", "none.yaml")}, 3, "none.yaml: file does not exist: its owner writes there what may be launched on this node: drivers, users, paths, services"},
 		{[]string{"--insecure-etcd", "--list", open}, 3, "chmod go-w"},
 		{[]string{"--insecure-etcd", "--list", hook, "--node-ip", "192.0.2.1", "--state-dir", dir}, 2, "allows driver hook: give --hook"},
 		{[]string{"--insecure-etcd", "--list", hook, "--node-ip", "192.0.2.1", "--state-dir", dir, "--hook", "x"}, 1, `"x" is not an absolute path`},
@@ -44,6 +44,24 @@ func TestLauncherRefuses(t *testing.T) {
 		r := weir(t, newFake(), append([]string{"launcher"}, test.args...)...)
 		require.Equal(t, test.code, r.code, r.err)
 		require.Contains(t, r.err, test.says)
+	}
+}
+
+// With an etcd of its own host a launcher has --insecure-etcd for want of users there: what instances write is not open to the
+// network for that.
+func TestWhereLogsAreAsked(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		endpoint, listen, want string
+	}{
+		{"http://127.0.0.1:2379", "", "127.0.0.1:9651"},
+		{"unix:///run/etcd", "", "127.0.0.1:9651"},
+		{"http://127.0.0.1:2379", ":9651", "[::]:9651"},
+		{"http://192.0.2.1:2379", "", "[::]:9651"},
+	} {
+		p, err := (&launcherDoors{logs: test.listen}).place(etcdFlags{endpoints: []string{test.endpoint}, insecure: true})
+		require.NoError(t, err)
+		require.Equal(t, test.want, p.address.String(), test)
 	}
 }
 

@@ -30,7 +30,7 @@ type launcherDoors struct {
 }
 
 func (d *launcherDoors) register(flags *pflag.FlagSet) {
-	flags.StringVar(&d.logs, "logs-listen", "", fmt.Sprintf("where weir logs asks for what instances wrote: IP:PORT or :PORT; default: port %d, on loopback unless etcd is reached with a certificate", logsPort))
+	flags.StringVar(&d.logs, "logs-listen", "", fmt.Sprintf("where weir logs asks for what instances wrote: IP:PORT or :PORT; default: port %d, on loopback unless etcd is reached with a certificate, or on another host with --insecure-etcd", logsPort))
 	flags.StringVar(&d.reports, "report-listen", "127.0.0.1:9652", "where launched instances of this host report themselves, a loopback address; empty: nowhere")
 }
 
@@ -46,8 +46,14 @@ func (d *launcherDoors) reportAddress() (netip.AddrPort, error) {
 	return ownHost("--report-listen", d.reports, "and tokens could be tried there from elsewhere")
 }
 
+// place is where weir logs asks. On one host a launcher is given --insecure-etcd for want of anybody who asks who writes to
+// etcd, which says nothing of the network: there it is loopback, as etcd is.
 func (d *launcherDoors) place(f etcdFlags) (doorPlace, error) {
-	return f.place("--logs-listen", d.logs, logsPort)
+	p, err := f.place("--logs-listen", d.logs, logsPort)
+	if d.logs == "" && p.tls == nil && (etcd.Config{Endpoints: f.endpoints}).Local() {
+		p.address = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), logsPort)
+	}
+	return p, err
 }
 
 // shown hands out what is on the shelf.

@@ -3,6 +3,7 @@ package demo
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"time"
@@ -39,6 +40,7 @@ func (s *stage) startLauncher(i int) error {
 	return s.start(launcherName(i), host, []string{
 		"launcher", "--node", nodeName(i), "--list", s.allowed(), "--state-dir", filepath.Join(s.dir, launcherName(i)),
 		"--node-ip", host.Addr4.String(), "--etcd", s.endpoint(), insecure, "--cgroup", "", "--listen", "127.0.0.1:9650",
+		"--logs-listen", netip.AddrPortFrom(host.Addr4, 9651).String(),
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -26,6 +27,9 @@ func Read(file string) (*List, error) {
 	file, err := filepath.Abs(file)
 	if err != nil {
 		return nil, err
+	}
+	if _, err := os.Lstat(file); errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("read the launcher's list: %s: %w: its owner writes there what may be launched on this node: drivers, users, paths, services", file, fs.ErrNotExist)
 	}
 	if err := checkAbove(filepath.Dir(file)); err != nil {
 		return nil, fmt.Errorf("read the launcher's list: %w", err)
