@@ -12,6 +12,7 @@ import (
 
 	"github.com/weir-lb/weir/launcher"
 	"github.com/weir-lb/weir/launcher/internal/turns"
+	"github.com/weir-lb/weir/launcher/process/shim"
 )
 
 // Driver runs programs of this host.
@@ -69,8 +70,11 @@ func (d *Driver) find() error {
 		return err
 	}
 	for _, e := range entries {
-		if unfinished(e.Name()) {
-			if err := os.RemoveAll(filepath.Join(d.config.Dir, e.Name())); err != nil {
+		if dir := filepath.Join(d.config.Dir, e.Name()); unfinished(e.Name()) { // no shim of it is left, or was started
+			if o, err := shim.ReadOrder(dir); err == nil {
+				shim.SweepGroup(o)
+			}
+			if err := os.RemoveAll(dir); err != nil {
 				return err
 			}
 			continue

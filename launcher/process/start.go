@@ -66,11 +66,12 @@ func endStart(i instance, process shim.Process) error {
 		}
 	}
 	r, err := shim.ReadRecord(i.dir)
-	if shim.IsNoRecord(err) {
-		return nil // it did not come so far
-	}
-	if err != nil || r.State == launcher.Exited {
+	if err != nil && !shim.IsNoRecord(err) {
 		return err
+	}
+	if err != nil || r.State == launcher.Exited { // it did not come so far as to fork
+		shim.SweepGroup(i.order)
+		return nil
 	}
 	lock, err := openLock(filepath.Join(i.dir, shim.LockFile)) // what it forked has yet to run its program until then
 	if err != nil {

@@ -48,6 +48,7 @@ func (d *Driver) Stop(ctx context.Context, id string, grace time.Duration) error
 			return fmt.Errorf("stop instance %s: %w", id, err)
 		}
 	}
+	shim.SweepGroup(i.order)
 	d.ports.free(id)
 	return errors.Join(remove(i.order.EnvFile), d.bury(i))
 }

@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -35,7 +37,7 @@ func (m Mounts) Make(parent, name string, limits Limits) (Group, []string) {
 		}
 	}
 	if m.Unified != "" {
-		dir := filepath.Join(m.Unified, parent, "i-"+name) // no name of ours is one of the kernel's files
+		dir := dirOf(m.Unified, parent, name)
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			complain(fmt.Errorf("no control group: %w", err))
 		} else {
@@ -46,7 +48,7 @@ func (m Mounts) Make(parent, name string, limits Limits) (Group, []string) {
 		if !limits.need(controller) {
 			continue
 		}
-		dir := filepath.Join(mount, parent, "i-"+name)
+		dir := dirOf(mount, parent, name)
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			complain(fmt.Errorf("no control group: %w", err))
 			continue
@@ -56,6 +58,18 @@ func (m Mounts) Make(parent, name string, limits Limits) (Group, []string) {
 	complain(m.limitMemory(g, limits.Memory))
 	complain(m.limitCPU(g, limits.CPU))
 	return g, complaints
+}
+
+// dirOf is where a group is in one hierarchy. No name of ours is one of the kernel's files.
+func dirOf(mount, parent, name string) string { return filepath.Join(mount, parent, "i-"+name) }
+
+// Sweep removes the group NAME below PARENT, of which there may be no record, where it is there and nobody is in it.
+func (m Mounts) Sweep(parent, name string) {
+	for _, mount := range append(slices.Collect(maps.Values(m.Legacy)), m.Unified) {
+		if mount != "" {
+			_ = unix.Rmdir(dirOf(mount, parent, name)) // the kernel refuses to remove one with members
+		}
+	}
 }
 
 // need says whether a group of version 1 is worth having.

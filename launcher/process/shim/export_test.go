@@ -22,3 +22,24 @@ func RunKilled(dir string, others ...int) error {
 		select {}
 	})
 }
+
+// RunMaking is Run of a shim that is killed when it has made the group of its instance, before its first record; after others, if any.
+func RunMaking(dir string, others ...int) error {
+	o, err := ReadOrder(dir)
+	if err != nil {
+		return err
+	}
+	if o.Parent != "" {
+		mounts, err := cgroup.Find()
+		if err != nil {
+			return err
+		}
+		mounts.Make(o.Parent, o.Spec.ID, cgroup.Limits{})
+	}
+	for _, pid := range append(others, os.Getpid()) {
+		if err := unix.Kill(pid, unix.SIGKILL); err != nil {
+			return err
+		}
+	}
+	select {}
+}

@@ -4,9 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -17,10 +19,11 @@ import (
 
 	"github.com/weir-lb/weir/launcher"
 	"github.com/weir-lb/weir/launcher/process"
+	"github.com/weir-lb/weir/launcher/process/cgroup"
 	"github.com/weir-lb/weir/launcher/process/shim"
 )
 
-// This program is a shim, a shim that is killed, alone, with its launcher or with its lock in other hands, and a launcher.
+// This program is a shim, a shim that is killed sooner or later, alone, with its launcher or with its lock in other hands, and a launcher.
 func TestMain(m *testing.M) {
 	var err error
 	switch word := append(os.Args, "")[1]; word {
@@ -30,6 +33,10 @@ func TestMain(m *testing.M) {
 		err = shim.RunKilled(os.Args[2])
 	case "forsaken":
 		err = shim.RunKilled(os.Args[2], os.Getppid())
+	case "making":
+		err = shim.RunMaking(os.Args[2])
+	case "makingForsaken":
+		err = shim.RunMaking(os.Args[2], os.Getppid())
 	case "held":
 		if err = hold(os.Args[2]); err == nil {
 			err = shim.RunKilled(os.Args[2])
@@ -263,6 +270,74 @@ func TestKilledWithTheLauncherBeforeTheRecord(t *testing.T) {
 				require.Equal(t, launcher.Exited, list[0].State)
 				require.Contains(t, fmt.Sprint(list[0].Problems), "its shim was killed")
 				next(t, d, c, before)
+			})
+		})
+	}
+}
+
+// groups are the control groups that are there of a place's instances.
+func groups(t *testing.T, c process.Config) (out []string) {
+	if c.Group == "" {
+		return nil
+	}
+	mounts, err := cgroup.Find()
+	require.NoError(t, err)
+	for _, mount := range append(slices.Collect(maps.Values(mounts.Legacy)), mounts.Unified) {
+		if mount != "" {
+			there, err := filepath.Glob(filepath.Join(mount, c.Group, "i-*"))
+			require.NoError(t, err)
+			out = append(out, there...)
+		}
+	}
+	return out
+}
+
+// A shim that is killed when it has made a group, before it has written so, leaves it to its launcher to remove.
+func TestKilledBeforeTheFirstRecord(t *testing.T) {
+	t.Parallel()
+	killed(t, func(t *testing.T, c process.Config) {
+		d := open(t, by(c, "making"))
+		defer d.Close()
+		before, err := d.List(t.Context())
+		require.NoError(t, err)
+		require.ErrorContains(t, d.Ensure(t.Context(), spec(c)), "its shim ended")
+		require.Empty(t, groups(t, c))
+		after, err := d.List(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, before, after)
+	})
+}
+
+// Where the launcher ended as well, the next one has it for its start, or removes it with the instance.
+func TestKilledWithTheLauncherBeforeTheFirstRecord(t *testing.T) {
+	t.Parallel()
+	for name, next := range map[string]func(*testing.T, process.Config){
+		"ensured": func(t *testing.T, c process.Config) {
+			d := open(t, by(c, "shim"))
+			defer d.Close()
+			require.NoError(t, d.Ensure(t.Context(), spec(c)))
+			one(t, c)
+			require.NoError(t, d.Stop(t.Context(), "a", time.Second))
+		},
+		"stopped": func(t *testing.T, c process.Config) {
+			d := open(t, by(c, "shim"))
+			defer d.Close()
+			require.NoError(t, d.Stop(t.Context(), "a", time.Second))
+		},
+		"half removed": func(t *testing.T, c process.Config) {
+			require.NoError(t, os.Rename(filepath.Join(c.Dir, "a"), filepath.Join(c.Dir, ".new-a")))
+			require.NoError(t, open(t, by(c, "shim")).Close())
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			killed(t, func(t *testing.T, c process.Config) {
+				config, err := json.Marshal(by(c, "makingForsaken"))
+				require.NoError(t, err)
+				require.ErrorContains(t, exec.CommandContext(t.Context(), os.Args[0], "launch", string(config)).Run(), "killed")
+				require.Equal(t, c.Group != "", len(groups(t, c)) > 0)
+				next(t, c)
+				require.Empty(t, groups(t, c))
 			})
 		})
 	}

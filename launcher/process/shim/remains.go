@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/weir-lb/weir/launcher"
+	"github.com/weir-lb/weir/launcher/process/cgroup"
 )
 
 // EndRemains ends what is left of an instance whose shim is gone: the members of its group, and what carries the name of
@@ -31,6 +32,17 @@ func EndRemains(o Order, r Record, wait time.Duration) error {
 			_ = p.Signal(unix.SIGKILL) // it may have ended meanwhile
 		}
 		time.Sleep(nap)
+	}
+}
+
+// SweepGroup removes the group of an instance of which nothing is left. A shim that is killed between making it and the first
+// record leaves it, and no record names it. The caller keeps others from starting the instance meanwhile.
+func SweepGroup(o Order) {
+	if o.Parent == "" {
+		return
+	}
+	if mounts, err := cgroup.Find(); err == nil { // else nobody made any
+		mounts.Sweep(o.Parent, o.Spec.ID)
 	}
 }
 
