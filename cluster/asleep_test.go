@@ -7,6 +7,16 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+func TestSleeps(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		scale *Scale
+		want  bool
+	}{{nil, false}, {&Scale{Max: 3}, true}, {&Scale{Min: 1, Max: 3}, false}} {
+		require.Equal(t, c.want, (&Service{Scale: c.scale}).Sleeps(), "%+v", c.scale)
+	}
+}
+
 // TestAsleep says when a service waits for somebody to connect, and when it refuses though nobody serves.
 func TestAsleep(t *testing.T) {
 	t.Parallel()

@@ -211,7 +211,7 @@ func withoutInstance(s *cluster.Service) string {
 	switch {
 	case !s.Launched():
 		return "it has no instance: connections will be refused until it has one"
-	case s.Scale != nil && s.Scale.Min == 0:
+	case s.Sleeps():
 		return "it has no instance yet: connections will wait until one that Weir starts is ready"
 	}
 	return "it has no instance yet: connections will be refused until one that Weir starts is ready"

@@ -50,7 +50,7 @@ func Scale(s *cluster.Service) string {
 		text += fmt.Sprintf(" %s %g", m.Metric, m.Target)
 	}
 	text += fmt.Sprintf(" window %s", cmp.Or(c.Window, cluster.DefaultWindow))
-	if c.Min == 0 || c.Idle != 0 {
+	if s.Sleeps() || c.Idle != 0 {
 		text += fmt.Sprintf(" idle %s", cmp.Or(c.Idle, cluster.DefaultIdle))
 	}
 	return text

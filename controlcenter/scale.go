@@ -77,7 +77,7 @@ func PlanScale(s *cluster.Snapshot, ops *cluster.Operations, word ScaleWord, now
 	if err := stockOf(s, ops).halved(map[string]int{word.Service: word.Replicas}); err != nil && in.Service.Launched() && !word.Force {
 		return p, err
 	}
-	if c := in.Service.Scale; word.Replicas == 0 && (c == nil || c.Min > 0) {
+	if word.Replicas == 0 && !in.Service.Sleeps() {
 		p.Warning = "connections will be refused until it is scaled up: they wake only a service whose file permits 0 (scale: {min: 0})"
 	}
 	p.Change = cluster.SetScaled{Service: word.Service, Scaled: &after}
