@@ -44,18 +44,29 @@ func reason(before *cluster.Weights, d loadmon.Decision) string {
 	if before == nil {
 		before = &cluster.Weights{}
 	}
-	var parts []string
+	var out, back []string
 	for _, id := range slices.Sorted(maps.Keys(d.Ejected)) {
 		if _, was := before.Ejected[id]; !was {
-			parts = append(parts, fmt.Sprintf("%s is ejected: %s", id, d.Ejected[id].Reason))
+			out = append(out, fmt.Sprintf("%s is ejected: %s", id, d.Ejected[id].Reason))
 		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(before.Ejected)) {
 		if _, is := d.Ejected[id]; !is {
-			parts = append(parts, id+" is taken back after its ejection")
+			back = append(back, id+" is taken back after its ejection")
 		}
 	}
-	return strings.Join(append(parts, d.Reason), "; ")
+	return strings.Join(slices.Concat(few(out), few(back), []string{d.Reason}), "; ")
+}
+
+// fewNamed is how many instances a reason names that were ejected, or taken back: an event with a third of a large service in it
+// would be too long to be written, and the weights with it.
+const fewNamed = 5
+
+func few(parts []string) []string {
+	if more := len(parts) - fewNamed; more > 0 {
+		return append(parts[:fewNamed], fmt.Sprintf("and so on for %d more", more))
+	}
+	return parts
 }
 
 // taken tells that the weights of a service were taken back.

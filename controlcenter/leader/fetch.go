@@ -3,6 +3,7 @@ package leader
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -29,7 +30,7 @@ type answer struct {
 }
 
 // fetch asks nodes for their loads, at most for half an interval each and four fifths of it all together. Those that did
-// not answer last time come last, so that they take no time from the others.
+// not answer last time come last, so that they take no time from the others. For whom no time was left is none of these.
 func (b *balance) fetch(ctx context.Context, s *cluster.Snapshot, nodes []string) []answer {
 	ctx, cancel := context.WithTimeout(ctx, b.config.Interval*4/5)
 	defer cancel()
@@ -51,15 +52,22 @@ func (b *balance) fetch(ctx context.Context, s *cluster.Snapshot, nodes []string
 func (b *balance) countFailures(answers []answer) {
 	failures := map[string]int{}
 	for _, a := range answers {
-		if a.err != nil {
+		switch {
+		case errors.Is(a.err, errNoTime):
+			failures[a.node] = b.failures[a.node]
+		case a.err != nil:
 			failures[a.node] = b.failures[a.node] + 1
 		}
 	}
 	b.failures = failures
 }
 
+// errNoTime says that a node was not asked, since those before it took all the time of the round.
+var errNoTime = errors.New("there was no time left to ask it")
+
 // ask fetches the loads of one node and takes of them what that node may speak of.
 func (b *balance) ask(ctx context.Context, s *cluster.Snapshot, name string) (a answer) {
+	over := ctx.Err() != nil
 	ctx, cancel := context.WithTimeout(ctx, b.config.Interval/2)
 	defer cancel()
 	a = answer{node: name, at: time.Now()}
@@ -67,6 +75,11 @@ func (b *balance) ask(ctx context.Context, s *cluster.Snapshot, name string) (a 
 	if !ok || n.Monitor == "" {
 		a.err = fmt.Errorf("no load monitor is known there")
 		a.problem("", "it tells no load monitor, so its instances keep their weights", "start its agent without --loadmon=false, or \"weir loadmon\" beside it")
+		return a
+	}
+	if over {
+		a.err = errNoTime
+		a.problem("", "its load monitor was not asked, so its instances keep their weights: others took all the time", "look for nodes whose load monitors do not answer")
 		return a
 	}
 	report, problems, err := b.config.Loads.Loads(ctx, name, n)

@@ -1,6 +1,7 @@
 package leader_test
 
 import (
+	"encoding/json"
 	"errors"
 	"maps"
 	"net/netip"
@@ -324,6 +325,35 @@ func TestARoundThatHangs(t *testing.T) {
 		close(release)
 		w.after(10 * time.Second)
 		require.NoError(t, w.leader.Live())
+	})
+}
+
+// A rack of nodes from which nothing comes back takes all the time of one round, and not that of the next: whom it kept from being
+// asked comes before it.
+func TestARackThatIsDark(t *testing.T) {
+	t.Parallel()
+	inWorld(t, speeds(100), func(w *world) {
+		w.after(6 * time.Second)
+		require.NotContains(t, page(t, w.leader.WriteLoads), `"error"`)
+		all := slices.SortedFunc(slices.Values(w.instances), func(a, b *instance) int { return strings.Compare(a.node, b.node) })
+		dark, lit := all[:70], all[70:]
+		for _, i := range dark {
+			i.set(func(i *instance) { i.dark = true })
+		}
+		w.after(8500 * time.Millisecond) // until the next round is over
+		require.Contains(t, page(t, w.leader.WriteProblems), "node "+lit[0].node+": its load monitor was not asked, so its instances keep their weights")
+		w.after(5 * time.Second)
+		var loads []struct{ Node, Error string }
+		require.NoError(t, json.Unmarshal([]byte(page(t, w.leader.WriteLoads)), &loads))
+		silent := 0
+		for _, l := range loads {
+			if l.Error == "" {
+				continue
+			}
+			silent++
+			require.False(t, slices.ContainsFunc(lit, func(i *instance) bool { return i.node == l.Node }), l)
+		}
+		require.Equal(t, len(dark), silent)
 	})
 }
 

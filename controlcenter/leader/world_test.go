@@ -248,6 +248,7 @@ type instance struct {
 	opened  float64
 	load    loadmon.Load
 	falsify func(*loadmon.Report) error // what it says in place of the truth
+	dark    bool                        // its node says nothing at all, and nothing comes back from there
 }
 
 const rate = 40.0 // connections a second to the service
@@ -318,9 +319,13 @@ func (w *world) publish(edit func(*cluster.Service)) {
 	})
 }
 
-func (w *world) Loads(_ context.Context, node string, _ *cluster.Node) (loadmon.Report, []cluster.Problem, error) {
+func (w *world) Loads(ctx context.Context, node string, _ *cluster.Node) (loadmon.Report, []cluster.Problem, error) {
 	for _, i := range w.instances {
 		if i.node == node {
+			if i.isDark() {
+				<-ctx.Done()
+				return loadmon.Report{}, nil, ctx.Err()
+			}
 			r, err := i.report(rate * w.store.share(i.id))
 			return r, nil, err
 		}
@@ -351,6 +356,12 @@ func (i *instance) lies(falsify func(*loadmon.Report) error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.falsify = falsify
+}
+
+func (i *instance) isDark() bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.dark
 }
 
 func (i *instance) set(edit func(*instance)) {
