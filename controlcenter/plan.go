@@ -198,7 +198,7 @@ func (l *ledger) warnings(s *cluster.Service) (out []string) {
 		out = append(out, "balance is uniform, so the weights of the instances do not count: use static to make them count")
 	}
 	if len(s.Instances) > 0 && !slices.ContainsFunc(s.Instances, func(i cluster.Instance) bool { return !i.Standby }) {
-		out = append(out, "all of its instances stand by: connections will be refused until a control center calls one")
+		out = append(out, fmt.Sprintf("all of its instances stand by: connections will %s until a control center calls one", meanwhile(s)))
 	}
 	if len(s.Instances)+len(l.registered(s.Name)) == 0 {
 		out = append(out, withoutInstance(s))
@@ -208,11 +208,16 @@ func (l *ledger) warnings(s *cluster.Service) (out []string) {
 
 // withoutInstance says what becomes of connections while a service has no instance, and who is to give it one.
 func withoutInstance(s *cluster.Service) string {
-	switch {
-	case !s.Launched():
+	if !s.Launched() {
 		return "it has no instance: connections will be refused until it has one"
-	case s.Sleeps():
-		return "it has no instance yet: connections will wait until one that Weir starts is ready"
 	}
-	return "it has no instance yet: connections will be refused until one that Weir starts is ready"
+	return fmt.Sprintf("it has no instance yet: connections will %s until one that Weir starts is ready", meanwhile(s))
+}
+
+// meanwhile is what becomes of connections while nobody serves, and somebody is about to.
+func meanwhile(s *cluster.Service) string {
+	if s.Sleeps() {
+		return "wait"
+	}
+	return "be refused"
 }

@@ -308,8 +308,12 @@ func TestPlanWarns(t *testing.T) {
 	s.Instances[0].Standby, s.Instances[1].Standby = true, true
 	plan, err = controlcenter.PlanPublish(snapshot(t, storetest.New()), s)
 	require.NoError(t, err)
-	require.Contains(t, plan.String(), "warning: all of its instances stand by")
+	require.Contains(t, plan.String(), "warning: all of its instances stand by: connections will be refused until a control center calls one")
 	require.Contains(t, plan.String(), "weight 5, standby")
+	s.Scale = &cluster.Scale{Max: 2, Metrics: []cluster.ScaleMetric{{Metric: "busy", Target: 0.5}}}
+	plan, err = controlcenter.PlanPublish(snapshot(t, storetest.New()), s)
+	require.NoError(t, err)
+	require.Contains(t, plan.String(), "warning: all of its instances stand by: connections will wait until a control center calls one")
 }
 
 func TestPlanWithdraw(t *testing.T) {
