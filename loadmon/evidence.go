@@ -53,6 +53,9 @@ func (t *track) hear(m Measured, now time.Time) (why string) {
 	return ""
 }
 
+// early says whether its clock is ahead of ours.
+func (m Measured) early(now time.Time) bool { return m.At.After(now.Add(ahead)) }
+
 // implausible says why figures, or the time that they are of, cannot be true whatever came before, or "".
 func (m Measured) implausible(now time.Time) string {
 	if why := m.Load.implausible(); why != "" {
@@ -61,7 +64,7 @@ func (m Measured) implausible(now time.Time) string {
 	switch {
 	case m.Uptime < 0 || m.Uptime > maxUptime:
 		return "the time since its monitor started cannot be"
-	case m.At.After(now.Add(ahead)):
+	case m.early(now):
 		return fmt.Sprintf("its figures are %s from the future", m.At.Sub(now).Round(time.Second))
 	}
 	return ""

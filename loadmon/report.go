@@ -66,7 +66,10 @@ func ReadReport(r io.Reader) (Report, []cluster.Problem, error) {
 	return report, complaint.list(), nil
 }
 
-const updateMonitor = "look at the load monitor's log on that node; is its version the same?"
+const (
+	updateMonitor = "look at the load monitor's log on that node; is its version the same?"
+	setClocks     = "set the clocks of that node and of the leader's host"
+)
 
 // Accept takes from a node's report what that node may speak of, hosts says whether an instance runs there, and what can be
 // true whatever came before. It says what it leaves out; of that, the last good figures stay. Whether the counters can be

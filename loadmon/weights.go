@@ -102,7 +102,11 @@ func (s State) hear(in Input) []cluster.Problem {
 		}
 		t := s.tracks[c.ID]
 		if why := t.hear(m, in.Now); why != "" {
-			complaint.add("instance "+c.ID, fmt.Sprintf("the load monitor of node %s is not believed: %s; the last good figures stay", m.Node, why), updateMonitor)
+			fix := updateMonitor
+			if m.early(in.Now) {
+				fix = setClocks
+			}
+			complaint.add("instance "+c.ID, fmt.Sprintf("the load monitor of node %s is not believed: %s; the last good figures stay", m.Node, why), fix)
 		}
 		if t.heard {
 			t.life.add(t.latest)

@@ -95,7 +95,7 @@ var badReports = []struct {
 }{
 	{"busy is negative", figures(`"busy":-1,"wish":0.1`), "busy -1 is outside 0..1; the last good figures stay"},
 	{"busy is beyond all bounds", figures(`"busy":1e308,"wish":0.1`), "busy 1e+308 is outside 0..1"},
-	{"busy is no number", figures(`"busy":NaN,"wish":0.1`), "node n3: its load monitor does not answer"},
+	{"busy is no number", figures(`"busy":NaN,"wish":0.1`), "node n3: its load monitor gives no report"},
 	{"busy is a text", figures(`"busy":"NaN","wish":0.1`), "it cannot be read"},
 	{"a number that no float holds", figures(`"busy":1e999,"wish":0.1`), "it cannot be read"},
 	{"the counter is negative", figures(`"connections":-5,"wish":0.1`), "it cannot be read"},
@@ -108,8 +108,8 @@ var badReports = []struct {
 	{"by another name", reporting("n9", nil, bad), `its load monitor reports for node "n9"`},
 	{"for another's instance", reporting("n3", nil, loadmon.Load{Service: "a", Instance: id(1), Wish: part(0.01)}), `"192.168.0.1:80" of service "a" does not run on this node`},
 	{"twice", reporting("n3", nil, loadmon.Load{Service: "a", Instance: id(3), Wish: part(0.5)}, bad), "is reported twice: the first counts"},
-	{"no report", written("<html>"), "its load monitor does not answer, so its instances keep their weights"},
-	{"nothing", written(""), "its load monitor does not answer"},
+	{"no report", written("<html>"), "its load monitor gives no report, so its instances keep their weights"},
+	{"nothing", written(""), "its load monitor gives no report"},
 	{"refused", func(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, "no \x1b[2J\n"+strings.Repeat("x", 1<<20), http.StatusUnauthorized)
 	}, "401 Unauthorized"},
@@ -123,23 +123,23 @@ var badReports = []struct {
 				return
 			}
 		}
-	}, "its load monitor does not answer"},
+	}, "its load monitor gives no report"},
 	{"a bomb", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Encoding", "gzip")
 		_, _ = w.Write(bomb())
-	}, "its load monitor does not answer"},
-	{"never", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, "its load monitor does not answer"},
+	}, "its load monitor gives no report"},
+	{"never", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, "its load monitor gives no report"},
 	{"a byte at a time", func(w http.ResponseWriter, r *http.Request) {
 		for r.Context().Err() == nil {
 			_, _ = io.WriteString(w, " ")
 			w.(http.Flusher).Flush()
 			time.Sleep(10 * time.Millisecond)
 		}
-	}, "its load monitor does not answer"},
+	}, "its load monitor gives no report"},
 	{"cut off", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Length", "1000")
 		_, _ = io.WriteString(w, `{"node":"n3"`)
-	}, "its load monitor does not answer"},
+	}, "its load monitor gives no report"},
 }
 
 // bomb is 8 MiB of nothing, in some KiB.
@@ -254,7 +254,7 @@ func TestANodeThatVanishes(t *testing.T) {
 	eventually(t, "weights", func() bool { return stored()[id(1)] == 333_333 })
 	n.set("n1", nil)
 	eventually(t, "a problem", func() bool {
-		return strings.Contains(page(t, l.WriteProblems), "node n1: its load monitor does not answer, so its instances keep their weights: connection refused: see that it runs there")
+		return strings.Contains(page(t, l.WriteProblems), "node n1: its load monitor gives no report, so its instances keep their weights: connection refused: see that it runs there")
 	})
 	_, err := s.Commit(t.Context(), cluster.ForgetNode{Node: "n1", Alive: true})
 	require.NoError(t, err)

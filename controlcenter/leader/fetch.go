@@ -87,7 +87,7 @@ func (b *balance) ask(ctx context.Context, s *cluster.Snapshot, name string) (a 
 	b.metrics.fetched(a.took, err)
 	if err != nil {
 		a.err = err
-		a.problem("", fmt.Sprintf("its load monitor does not answer, so its instances keep their weights: %v", err), "see that it runs there, and that this host reaches "+n.Monitor)
+		a.problem("", fmt.Sprintf("its load monitor gives no report, so its instances keep their weights: %v", err), "see that it runs there, and that this host reaches "+n.Monitor)
 		return a
 	}
 	a.report, a.problems = report, problems

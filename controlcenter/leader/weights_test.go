@@ -391,7 +391,7 @@ func TestNothingToShare(t *testing.T) {
 func TestClocksThatJump(t *testing.T) {
 	t.Parallel()
 	for by, want := range map[time.Duration]string{
-		time.Hour:  "its figures are 1h0m0s from the future; the last good figures stay",
+		time.Hour:  "its figures are 1h0m0s from the future; the last good figures stay: set the clocks of that node and of the leader's host",
 		-time.Hour: "its figures are 1h0m0s old and do not count: set the clocks of that node and of this host",
 	} {
 		inWorld(t, []float64{90, 30}, func(w *world) {
