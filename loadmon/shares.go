@@ -3,6 +3,7 @@ package loadmon
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 )
@@ -50,7 +51,7 @@ func (s State) starting(prev State, in Input) string {
 		case t.ramp() == 1:
 			parts = append(parts, fmt.Sprintf("instance %s has all of its share from now on", c.ID))
 		default:
-			parts = append(parts, fmt.Sprintf("instance %s begins with %.0f %% of its share", c.ID, 100*t.ramp()))
+			parts = append(parts, fmt.Sprintf("instance %s begins with %.0f %% of its share", c.ID, math.Floor(100*t.ramp()+1e-9))) // 100 % would be all of it
 		}
 	}
 	return inWords(parts, more)

@@ -2,6 +2,7 @@ package loadmon
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
@@ -26,6 +27,21 @@ func TestBlend(t *testing.T) {
 		s.steps(60)
 		require.InEpsilon(t, want, float64(s.decision.Shares["a"])/float64(s.decision.Shares["b"]), 0.08, "blend %d", blend)
 	}
+}
+
+// What is told of a slow start is never all of the share before it is.
+func TestSlowStartInWords(t *testing.T) {
+	t.Parallel()
+	in := Input{Instances: []Candidate{{"a", 1}}}
+	for age, want := range map[time.Duration]string{
+		0: "instance a begins with 10 % of its share", 3 * time.Second: "instance a begins with 10 % of its share", 9 * time.Second: "instance a begins with 30 % of its share",
+		slowStart - 1: "instance a begins with 99 % of its share", slowStart: "instance a has all of its share from now on",
+	} {
+		s, prev := State{tracks: map[string]track{"a": {age: age}}}, State{tracks: map[string]track{"a": {}}}
+		require.Equal(t, want, s.starting(prev, in))
+	}
+	whole := State{tracks: map[string]track{"a": {age: slowStart}}}
+	require.Empty(t, whole.starting(whole, in))
 }
 
 func TestApportion(t *testing.T) {
