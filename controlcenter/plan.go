@@ -19,6 +19,7 @@ type Plan struct {
 	Steps    []Step           `json:"steps"`             // none: nothing would change
 	Warnings []string         `json:"warnings,omitempty"`
 
+	refused   bool // it was not carried out, and String says what it would have done
 	allocated bool // its VIPs were chosen here, so when somebody else takes them others will do
 }
 
@@ -35,16 +36,7 @@ func (p Plan) Change() cluster.Change {
 
 // String is one line for the service and one for each step and warning.
 func (p Plan) String() string {
-	verb := "changes"
-	switch {
-	case p.Nothing():
-		verb = "is already as wanted"
-	case p.Service == nil:
-		verb = "is withdrawn"
-	case p.Previous == nil:
-		verb = "is created"
-	}
-	lines := []string{fmt.Sprintf("service %s %s", p.Name, verb)}
+	lines := []string{fmt.Sprintf("service %s %s", p.Name, p.verb())}
 	for _, s := range p.Steps {
 		lines = append(lines, "  "+s.String())
 	}
@@ -52,6 +44,23 @@ func (p Plan) String() string {
 		lines = append(lines, "  warning: "+w)
 	}
 	return strings.Join(lines, "\n")
+}
+
+// verb is what is done, or would have been.
+func (p Plan) verb() string {
+	done, refused := "changes", "would change"
+	switch {
+	case p.Nothing():
+		done, refused = "is already as wanted", "is already as wanted"
+	case p.Service == nil:
+		done, refused = "is withdrawn", "would be withdrawn"
+	case p.Previous == nil:
+		done, refused = "is created", "would be created"
+	}
+	if p.refused {
+		return refused
+	}
+	return done
 }
 
 // PlanPublish says what publishing the service would change. The error is a *Refusal with everything that speaks

@@ -77,9 +77,12 @@ func (h How) weigh(ctx context.Context, store Store, s *cluster.Snapshot, plans 
 	if h.Force && errors.Is(err, cluster.ErrUnsafe) {
 		return nil
 	}
-	for i := range plans {
+	for _, p := range plans {
+		if errors.Is(err, cluster.ErrUnsafe) && !p.Nothing() {
+			p.refused, p.Warnings = true, p.Warnings[:len(p.Warnings)-1] // why is said by the error
+		}
 		if err != nil {
-			h.show(plans[i])
+			h.show(p)
 		}
 	}
 	return err
