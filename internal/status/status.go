@@ -93,6 +93,7 @@ type Launchers struct {
 	Assigned int      `json:"assigned"` // instances that are to run
 	Ready    int      `json:"ready"`    // of these
 	Leaving  int      `json:"leaving"`
+	Lost     int      `json:"lost,omitempty"` // on nodes that were declared down, where nobody knows what still runs
 }
 
 // Guards are what holds Weir back, or is permitted by name.
@@ -122,7 +123,7 @@ type Problem struct {
 // Of makes the picture.
 func Of(k Known) Status {
 	s := Status{
-		At: k.Now, Revision: k.Snapshot.Revision, Leader: leader(k), Etcd: store(k.Diagnosis), Launchers: launchers(k.Operations),
+		At: k.Now, Revision: k.Snapshot.Revision, Leader: leader(k), Etcd: store(k.Diagnosis), Launchers: launchers(k.Snapshot, k.Operations),
 		Problems: []Problem{},
 	}
 	rows, _ := controlcenter.Nodes(k.Snapshot, k.Fleet, "", k.Now) // it fails only for a name that is not there
@@ -204,12 +205,16 @@ func agents(rows []controlcenter.NodeRow) (out Agents) {
 	return out
 }
 
-func launchers(ops *cluster.Operations) Launchers {
+func launchers(s *cluster.Snapshot, ops *cluster.Operations) Launchers {
 	out := Launchers{Nodes: slices.Sorted(maps.Keys(ops.Launchers))}
 	for node, assigned := range ops.Assigned {
+		_, down := s.Down[node]
 		for id, a := range assigned {
 			switch {
 			case ops.Launched[node][id].Refused():
+				continue
+			case down:
+				out.Lost++
 				continue
 			case a.Wanted == cluster.WantDrained || a.Wanted == cluster.WantStopped:
 				out.Leaving++

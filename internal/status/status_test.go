@@ -204,3 +204,13 @@ func TestManyProblemsFitOneScreen(t *testing.T) {
 	require.Len(t, s.Problems, 40)
 	require.Contains(t, text(t, s), "and 28 more: weir status -o json")
 }
+
+// What a dead node's launcher said last is no instance that is ready.
+func TestInstancesOfNodesThatAreDown(t *testing.T) {
+	t.Parallel()
+	k := well(t)
+	k.Snapshot.Down = map[string]*cluster.Down{"n2": {Since: noon}}
+	l := launchers(k.Snapshot, k.Operations)
+	require.Equal(t, []int{1, 1, 1}, []int{l.Assigned, l.Ready, l.Lost})
+	require.Equal(t, "3 (n1, n2, n3); 1 of 1 instances are ready, 1 are on nodes that are down", l.words())
+}

@@ -138,12 +138,15 @@ func (a Agents) words() string {
 }
 
 func (l Launchers) words() string {
-	if len(l.Nodes)+l.Assigned+l.Leaving == 0 {
+	if len(l.Nodes)+l.Assigned+l.Leaving+l.Lost == 0 {
 		return "none"
 	}
 	text := fmt.Sprintf("%d (%s); %d of %d instances are ready", len(l.Nodes), plain.Few(l.Nodes), l.Ready, l.Assigned)
 	if l.Leaving > 0 {
 		text += fmt.Sprintf(", %d leave", l.Leaving)
+	}
+	if l.Lost > 0 {
+		text += fmt.Sprintf(", %d are on nodes that are down", l.Lost)
 	}
 	return text
 }

@@ -1,8 +1,10 @@
 package keep
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -242,6 +244,18 @@ func TestAStartThatFailsIsTriedAgain(t *testing.T) {
 		n.after(10 * time.Minute)
 		require.Equal(t, cluster.PhaseReady, n.phase("a-1"))
 		require.Nil(t, n.told("a-1").Problem)
+	})
+}
+
+// The launcher's log, to which the Problem leads, has it as well.
+func TestAStartThatFailsIsLogged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		n := newNode(t, newDriver(), nil, func(c *Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+		n.host(func(d *driver) { d.refuse["a-1"] = errors.New("hook acquire: exit status 1") })
+		n.assign(wanted{"a-1": assigned(20000, cluster.WantServing)})
+		n.end()
+		require.Contains(t, log.String(), `msg="an instance could not be started" service=a instance=a-1 err="hook acquire: exit status 1" next=1s`)
 	})
 }
 

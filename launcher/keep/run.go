@@ -69,6 +69,7 @@ func (w *ward) start(ctx context.Context, n news) time.Duration {
 	}
 	w.crashes.failed()
 	w.retry = time.Now().Add(w.crashes.pause())
+	w.keeper.c.Logger.Warn("an instance could not be started", "service", a.About(), "instance", w.id, "err", err, "next", w.crashes.pause().String())
 	p := problem(w.id, "run", err)
 	w.told(a, n, cluster.PhaseCrashed, func(l *cluster.Launched) {
 		l.NextTry, w.stuck = w.retry.UTC(), &cluster.Launched{Problem: &p}
