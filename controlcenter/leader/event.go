@@ -19,7 +19,7 @@ func event(l ledService, before *cluster.Weights, d loadmon.Decision) cluster.Ev
 		if c.Measured {
 			in["rate"], in["active"], in["busy"] = c.Rate, c.Active, c.Busy
 		}
-		for name, v := range map[string]float64{
+		for name, v := range map[string]float64{ // named by cluster.ValidName, so with no underscore as fields of JSON have
 			"share": percent(c.From), "failed": c.Failed, "latency-ms": c.LatencyMS, "capacity": c.Capacity, "error": c.Error, "wish": c.Wish,
 		} {
 			if v != 0 {

@@ -48,14 +48,14 @@ func (m *merged) add(loads []loadmon.Load, locals []loadmon.Local, results map[c
 }
 
 func (t tally) see(counted, made, failed uint64) tally {
-	opened := since(t.counted, counted)
+	opened := sample.Since(t.counted, counted)
 	// What the kernel did not count within two samples it never will: a check that found no route.
 	t.owed = min(t.owed, t.recent) + made
 	t.recent = made
 	paid := min(t.owed, opened)
 	t.owed -= paid
 	t.connections += opened - paid
-	t.failures += since(t.failed, failed)
+	t.failures += sample.Since(t.failed, failed)
 	t.counted, t.failed = counted, failed
 	return t
 }
@@ -65,12 +65,4 @@ func (t tally) wait(made uint64) tally {
 	t.owed += made
 	t.recent += made
 	return t
-}
-
-// since is by how much a counter rose; one that fell began anew.
-func since(before, now uint64) uint64 {
-	if now < before {
-		return now
-	}
-	return now - before
 }

@@ -19,12 +19,12 @@ func (o *ours) made(results map[check.ID]check.Result, asked map[sample.ID]sampl
 	made := make(map[netip.AddrPort]uint64, len(results))
 	checks, questions := make(map[check.ID]uint64, len(results)), make(map[check.ID]uint64, len(asked))
 	for id, r := range results {
-		made[r.To] += since(o.checks[id], r.Connections)
+		made[r.To] += sample.Since(o.checks[id], r.Connections)
 		checks[id] = r.Connections
 	}
 	for id, q := range asked {
 		id := check.ID(id)
-		made[q.To] += since(o.questions[id], q.Count)
+		made[q.To] += sample.Since(o.questions[id], q.Count)
 		questions[id] = q.Count
 	}
 	o.checks, o.questions = checks, questions

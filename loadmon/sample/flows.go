@@ -64,8 +64,8 @@ func (t *tracked) look(listeners []cluster.Listener) (map[cluster.Listener]Flows
 		} else if now != [2]uint64{} {
 			key := e.Hash(t.seed)
 			if before, known := t.bytes[key]; known || t.listeners[l] {
-				f.BytesIn += since(before[0], now[0])
-				f.BytesOut += since(before[1], now[1])
+				f.BytesIn += Since(before[0], now[0])
+				f.BytesOut += Since(before[1], now[1])
 			}
 			next[key] = now
 		}
@@ -80,12 +80,4 @@ func (t *tracked) look(listeners []cluster.Listener) (map[cluster.Listener]Flows
 	}
 	t.bytes, t.listeners, t.waiting = next, wanted, waiting
 	return out, nil
-}
-
-// since is by how much a counter rose. One that fell began anew.
-func since(before, now uint64) uint64 {
-	if now >= before {
-		return now - before
-	}
-	return now
 }

@@ -90,9 +90,3 @@ func TestFlows(t *testing.T) {
 	require.Empty(t, look())
 	require.Empty(t, tracked.bytes, "what nobody asks for is forgotten")
 }
-
-func TestSince(t *testing.T) {
-	t.Parallel()
-	require.Equal(t, uint64(3), since(4, 7))
-	require.Equal(t, uint64(7), since(8, 7), "it began anew")
-}

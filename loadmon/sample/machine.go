@@ -102,8 +102,8 @@ func (m *machine) network() (in, out uint64) {
 	}
 	for name, now := range real {
 		if before, known := m.links[name]; known { // one that is new has carried for nobody knows how long
-			m.in += since(before[0], now[0])
-			m.out += since(before[1], now[1])
+			m.in += Since(before[0], now[0])
+			m.out += Since(before[1], now[1])
 		}
 	}
 	m.links = real

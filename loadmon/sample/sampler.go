@@ -133,7 +133,7 @@ func (s *Sampler) load(l loadmon.Local, before, after sampled, active uint64, el
 func (s *Sampler) opens(l loadmon.Local, opened map[cluster.Listener]uint64) (n uint64) {
 	for _, listener := range l.Listeners {
 		if before, known := s.opened[listener]; known {
-			n += since(before, opened[listener])
+			n += Since(before, opened[listener])
 		}
 	}
 	return n
