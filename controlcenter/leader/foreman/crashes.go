@@ -187,19 +187,19 @@ func notices(now time.Time, ops *cluster.Operations) (out []notice) {
 // leader goes on where this one was, tells of none again, and also of those that ended while nobody led. What is lost is the
 // single end of an instance that ended several times before anybody could tell, which is in the count, and that of one whose
 // record went meanwhile, with it or with its node.
-func (f *Foreman) tellCrashes(ctx context.Context, ops *cluster.Operations) error {
+func (f *Foreman) tellCrashes(ctx context.Context, ops *cluster.Operations, m *misses) {
 	for _, n := range notices(time.Now().UTC().Truncate(time.Millisecond), ops) {
 		decisions := []cluster.Decision{cluster.SetCrashes{Service: n.service, Crashes: n.crashes}}
 		if n.crashes != nil {
 			n.event.By = f.c.Name
 			decisions = append(decisions, n.event)
 		}
-		if err := f.write(ctx, decisions...); err != nil {
-			return err
+		err := f.write(ctx, decisions...)
+		if m.note(n.service, err) {
+			return
 		}
-		if n.crashes != nil {
+		if err == nil && n.crashes != nil {
 			f.c.Logger.Info(n.event.What, "service", n.service, "reason", n.event.Reason)
 		}
 	}
-	return nil
 }

@@ -111,27 +111,26 @@ func (f *Foreman) once(ctx context.Context) error {
 		return nil
 	}
 	f.asOf = cluster.AsOf{Config: s.Configured, Scaled: ops.Revision}
-	var err error
+	var m misses
 	if s.Config != nil && s.Config.Paused {
 		f.pause(ops)
 	} else {
-		err = f.decide(ctx, s, ops)
+		f.decide(ctx, s, ops, &m)
 	}
-	if err == nil {
-		err = f.tellCrashes(ctx, ops)
+	if !m.over {
+		f.tellCrashes(ctx, ops, &m)
 	}
-	if errors.Is(err, cluster.ErrStale) {
-		return nil // what was said comes by itself
+	if err := m.err(); !errors.Is(err, cluster.ErrStale) {
+		return err
 	}
-	return err
+	return nil // what was said comes by itself
 }
 
 // decide decides and writes.
-func (f *Foreman) decide(ctx context.Context, s *cluster.Snapshot, ops *cluster.Operations) error {
-	var m misses
-	want, over := f.wants(ctx, s, ops, &m)
-	if over {
-		return m.err()
+func (f *Foreman) decide(ctx context.Context, s *cluster.Snapshot, ops *cluster.Operations, m *misses) {
+	want := f.wants(ctx, s, ops, m)
+	if m.over {
+		return
 	}
 	next, actions, problems := placement.Plan(f.placed, placement.Input{
 		Now: time.Now(), Snapshot: s, Operations: ops, Want: counts(want), Connections: f.connections(), Hosts: f.heats(), Shares: f.shares(),
@@ -141,10 +140,9 @@ func (f *Foreman) decide(ctx context.Context, s *cluster.Snapshot, ops *cluster.
 	m.of = nil // a number that is not written leaves the one of before, which actions were made from
 	for _, a := range actions {
 		if about := subject(a); !m.of[about] && m.note(about, f.carry(ctx, a)) {
-			break
+			return
 		}
 	}
-	return m.err()
 }
 
 // behind says whether a service was withdrawn that the snapshot still shows: by it the withdrawal would be taken for that of an

@@ -17,6 +17,7 @@ const mostMissed = 10
 type misses struct {
 	of   map[string]bool // services; one of these waits for the next round, since what follows may rest on what was not written
 	errs []error
+	over bool // the round is
 }
 
 // note takes what came of a write, and says whether the round is over with it.
@@ -29,12 +30,11 @@ func (m *misses) note(service string, err error) (over bool) {
 	}
 	m.of[service] = true
 	m.errs = append(m.errs, err)
+	m.over = len(m.errs) >= mostMissed
 	for _, all := range []error{cluster.ErrNotLeading, cluster.ErrUnreachable, cluster.ErrStale, context.Canceled} {
-		if errors.Is(err, all) {
-			return true
-		}
+		m.over = m.over || errors.Is(err, all)
 	}
-	return len(m.errs) >= mostMissed
+	return m.over
 }
 
 func (m *misses) err() error { return errors.Join(m.errs...) }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -85,8 +86,14 @@ func TestAServiceThatCannotBeWritten(t *testing.T) {
 		}
 		return nil
 	}}
+	ops.Assigned["n1"]["c-1"] = cluster.Assignment{Service: "c", Wanted: cluster.WantStopped}
+	ops.Launched["n1"]["c-1"] = cluster.Launched{Service: "c", Phase: cluster.PhaseCrashed, Crash: &cluster.Crash{At: time.Now(), How: "exit code 1", Count: 1}}
 	f := overseer(w, func() *cluster.Snapshot { return s }, ops)
 	err := f.once(t.Context())
+	require.True(t, slices.ContainsFunc(w.taken, func(d cluster.Decision) bool {
+		e, ok := d.(cluster.Event)
+		return ok && e.What == cluster.EventCrashed
+	}), "what ended elsewhere is told")
 	require.ErrorContains(t, err, "the number: it is too large")
 	require.ErrorContains(t, err, "an instance: it is too large")
 	assigned := 0

@@ -33,17 +33,16 @@ type scaled struct {
 	figures loadmon.State
 }
 
-// wants finds how many instances of each launched service there should be, and writes what the load made of it. It says whether
-// the round is over with that.
-func (f *Foreman) wants(ctx context.Context, s *cluster.Snapshot, ops *cluster.Operations, m *misses) (out map[string]wish, over bool) {
-	out = map[string]wish{}
+// wants finds how many instances of each launched service there should be, and writes what the load made of it.
+func (f *Foreman) wants(ctx context.Context, s *cluster.Snapshot, ops *cluster.Operations, m *misses) map[string]wish {
+	out := map[string]wish{}
 	for name, in := range s.Services.All() {
 		if !in.Service.Launched() && !in.StandsBy() {
 			continue
 		}
 		w, err := f.wish(ctx, in, ops)
 		if m.note(name, err) {
-			return nil, true
+			return nil
 		}
 		out[name] = w
 	}
@@ -52,7 +51,7 @@ func (f *Foreman) wants(ctx context.Context, s *cluster.Snapshot, ops *cluster.O
 			delete(f.scales, name)
 		}
 	}
-	return out, false
+	return out
 }
 
 // wish is how many instances of one service there should be, also where that could not be written.
