@@ -102,9 +102,13 @@ func (t track) hear(l Looked, now time.Time) track {
 		t.seen, t.said, t.met = answers, l.Answered, true
 	case len(l.Silent) < t.need || t.need == 0:
 		if t.seen != answers && t.seen != doubted { // what was known last stays
-			if t.seen, t.said = blind, l.Why; len(l.Silent) > 0 { // whose way to the node may be what is broken
+			switch {
+			case len(l.Silent) > 0: // whose way to the node may be what is broken
 				t.said = "its instances do not answer the only load monitor that could be asked, and one is not enough"
+			case l.Why != "" || t.seen != blind: // who can be asked changes with each look
+				t.said = l.Why
 			}
+			t.seen = blind
 		}
 	case t.met && t.seen == answers: // an instance may be starting anew at this moment
 		t.seen = doubted

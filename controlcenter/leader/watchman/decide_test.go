@@ -2,6 +2,7 @@ package watchman
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -39,6 +40,26 @@ func TestOneOfThreeNodesDies(t *testing.T) {
 	require.Contains(t, s.sight.Nodes["n2"].Down.Reason, "do not answer n1 and n3")
 	require.Zero(t, s.raised)
 	s.requireNeverDown(t, 10*time.Minute)
+}
+
+// Of many load monitors one can be asked, which is not among those of each look: what is said of the node does not change with that.
+func TestWhatIsSaidOfANodeStays(t *testing.T) {
+	s := newSim(10)
+	for _, name := range s.names()[2:] {
+		s.machines[name].monitor = false
+	}
+	said, looks := []string{}, 0
+	s.check = func(o Orders) {
+		looks += len(o.Looks)
+		if now := o.Gone["n1"].Reason; now != "" && !slices.Contains(said[max(0, len(said)-1):], now) {
+			said = append(said, now)
+		}
+	}
+	s.kill("n1")
+	s.requireNeverDown(t, 5*time.Minute)
+	require.Greater(t, looks, 100)
+	require.LessOrEqual(t, len(said), 2, said)
+	require.Contains(t, said[len(said)-1], "the only load monitor that could be asked")
 }
 
 func TestFourOfTenOneAfterAnother(t *testing.T) {
