@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 
 	"google.golang.org/grpc/codes"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
@@ -46,6 +47,9 @@ func hearHealth(ctx context.Context, t task, from io.Reader, to io.Writer) Outco
 func unanswered(ctx context.Context, t task, err error) Outcome {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return Outcome{Kind: Bad, Reason: "it closes the connection without an answer"}
+	}
+	if strings.Contains(err.Error(), "looked like an HTTP/1.1 header") { // so says the library, after what no operator needs
+		return Outcome{Kind: Bad, Reason: "it speaks HTTP/1.1, and gRPC needs HTTP/2"}
 	}
 	return failed(ctx, err, t.timeout())
 }

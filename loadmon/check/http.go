@@ -47,7 +47,11 @@ func hearHTTP(ctx context.Context, t task, from io.Reader) Outcome {
 		if limited.N == 0 {
 			return Outcome{Kind: Bad, Reason: fmt.Sprintf("the headers of its answer are longer than %d bytes", maxHead)}
 		}
-		return failed(ctx, err, t.timeout())
+		o := failed(ctx, err, t.timeout())
+		if strings.HasPrefix(o.Reason, "malformed ") { // with all that it quotes, which may be anything
+			o.Reason, o.Output = "its answer is no HTTP", o.Reason
+		}
+		return o
 	}
 	limited.N = 8 * cluster.MaxCheckBody // a body in chunks of one byte is six times as long on the wire
 	return judge(ctx, t, response)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"syscall"
 	"time"
@@ -43,6 +44,8 @@ func failed(ctx context.Context, err error, timeout time.Duration) Outcome {
 		return Outcome{Kind: Unknown, Reason: "this node cannot connect: " + coded.Error()}
 	case coded != 0:
 		return Outcome{Kind: Bad, Reason: coded.Error()}
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return Outcome{Kind: Bad, Reason: "it closes the connection before its answer is whole"}
 	}
 	return Outcome{Kind: Bad, Reason: line(err.Error())}
 }

@@ -211,12 +211,14 @@ func TestProbeHTTPOfHostilePeers(t *testing.T) {
 		{"floods in chunks", flood("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", strings.Repeat("1\r\nx\r\n", 1<<12)), Bad, "do not contain"},
 		{"floods headers", flood("HTTP/1.1 200 OK\r\n", "A: "+block+"\r\n"), Bad, "longer than 65536 bytes"},
 		{"floods preliminary answers", flood("", "HTTP/1.1 100 Continue\r\n\r\n"), Bad, "preliminary"},
-		{"sends binary", func(conn net.Conn) { ask(conn); _, _ = conn.Write([]byte("\x00\xff\x1b[2J\x07\x80")) }, Bad, ""},
+		{"sends binary", func(conn net.Conn) { ask(conn); _, _ = conn.Write([]byte("\x00\xff\x1b[2J\x07\x80")) }, Bad, "its answer is no HTTP"},
+		{"speaks something else", func(conn net.Conn) { ask(conn); _, _ = io.WriteString(conn, "SSH-2.0-OpenSSH\r\n\r\n") }, Bad, "its answer is no HTTP"},
+		{"sends lines of binary", func(conn net.Conn) { ask(conn); _, _ = io.WriteString(conn, "HTTP/1.1 \x00\xff\x1b[2J\r\n\r\n") }, Bad, "its answer is no HTTP"},
 		{"closes at once", func(net.Conn) {}, Bad, ""},
 		{"claims a huge body", func(conn net.Conn) {
 			ask(conn)
 			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 999999999999\r\n\r\nx")
-		}, Bad, "unexpected EOF"},
+		}, Bad, "it closes the connection before its answer is whole"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -232,6 +234,17 @@ func TestProbeHTTPOfHostilePeers(t *testing.T) {
 			require.Equal(t, line(o.Output), o.Output)
 		})
 	}
+}
+
+// A server of HTTP/1.1 that is asked by gRPC is called that.
+func TestProbeGRPCOfAnHTTPServer(t *testing.T) {
+	t.Parallel()
+	a := peer(t, func(conn net.Conn) {
+		_, _ = conn.Read(make([]byte, 1<<10))
+		_, _ = io.WriteString(conn, "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n400 Bad Request")
+		_, _ = io.Copy(io.Discard, conn)
+	})
+	require.Equal(t, Outcome{Kind: Bad, Reason: "it speaks HTTP/1.1, and gRPC needs HTTP/2"}, probed(t, a, cluster.Check{GRPC: &cluster.GRPCCheck{}, Timeout: patient}))
 }
 
 // Memory does not follow what floods.
