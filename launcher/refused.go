@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/internal/plain"
 )
 
 // refusal is an ErrRefused with its reasons.
@@ -16,6 +17,15 @@ func Refuse(problems []cluster.Problem) error {
 		return nil
 	}
 	return &refusal{problems}
+}
+
+// RefuseID is the error of what cannot be the id of an instance; nil of one that can.
+func RefuseID(id string) error {
+	why := cluster.ValidID(id)
+	if why == "" {
+		return nil
+	}
+	return Refuse([]cluster.Problem{{Object: "instance " + plain.Line(id, 80), Field: "id", What: why}})
 }
 
 func (r *refusal) Error() string {

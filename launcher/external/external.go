@@ -103,8 +103,8 @@ func (d *Driver) look(ctx context.Context, spec launcher.Spec) error {
 
 // Stop stops to look. The instance itself is not ours to end.
 func (d *Driver) Stop(_ context.Context, id string, _ time.Duration) error {
-	if why := cluster.ValidID(id); why != "" {
-		return launcher.Refuse([]cluster.Problem{{Object: "instance " + plain.Line(id, 80), Field: "id", What: why}})
+	if err := launcher.RefuseID(id); err != nil {
+		return err
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()

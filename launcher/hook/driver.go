@@ -195,8 +195,8 @@ func usable(a netip.Addr) bool {
 
 // Stop has the instance released.
 func (d *Driver) Stop(ctx context.Context, id string, grace time.Duration) error {
-	if why := cluster.ValidID(id); why != "" {
-		return launcher.Refuse([]cluster.Problem{{Object: "instance " + plain.Line(id, 80), Field: "id", What: why}})
+	if err := launcher.RefuseID(id); err != nil {
+		return err
 	}
 	done, err := d.turns.Take(ctx, id)
 	if err != nil {

@@ -11,16 +11,14 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/weir-lb/weir/cluster"
-	"github.com/weir-lb/weir/internal/plain"
 	"github.com/weir-lb/weir/launcher"
 	"github.com/weir-lb/weir/launcher/process/shim"
 )
 
 // Stop ends the program and all that it started.
 func (d *Driver) Stop(ctx context.Context, id string, grace time.Duration) error {
-	if why := cluster.ValidID(id); why != "" {
-		return launcher.Refuse([]cluster.Problem{{Object: "instance " + plain.Line(id, 80), Field: "id", What: why}})
+	if err := launcher.RefuseID(id); err != nil {
+		return err
 	}
 	done, err := d.turns.Take(ctx, id)
 	if err != nil {
