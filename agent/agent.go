@@ -49,13 +49,15 @@ type Agent struct {
 	surroundings []cluster.Problem // what Config.Host last said
 	asked        time.Time         // when
 
-	mu      sync.Mutex // guards what follows
-	repairs cluster.Repairs
-	fight   fight
-	foe     string // who began the fight, and with what
-	inbox   inbox
-	status  Status
-	passing time.Time // when the pass that is under way began; zero: none is
+	mu       sync.Mutex // guards what follows
+	repairs  cluster.Repairs
+	besides  []cluster.Problem // what other parts of the process complained of at the last pass that told it
+	hearings int               // how many did
+	fight    fight
+	foe      string // who began the fight, and with what
+	inbox    inbox
+	status   Status
+	passing  time.Time // when the pass that is under way began; zero: none is
 }
 
 // inbox is what came in since the last pass.

@@ -32,23 +32,32 @@ func (a *Agent) host(ctx context.Context) {
 // besideEvery is how often other parts of the process are asked for news.
 const besideEvery = 2 * time.Second
 
-// beside is what they complain of.
+// beside is what they complain of, for a pass to tell.
 func (a *Agent) beside() []cluster.Problem {
 	if a.c.Beside == nil {
 		return nil
 	}
-	return a.c.Beside()
+	now := a.c.Beside()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.besides, a.hearings = now, a.hearings+1
+	return now
 }
 
-// watchBeside has a pass take up what became different there, until the context ends.
+// watchBeside has a pass take up what is different there from what the last pass heard, whyever that one came, until the context ends.
 func (a *Agent) watchBeside(ctx context.Context) error {
 	if a.c.Beside == nil {
 		return nil
 	}
-	var last []cluster.Problem
+	var asked []cluster.Problem // to be taken up, after so many hearings: a pass that fails comes again by itself
+	after := -1
 	for runner.Sleep(ctx, besideEvery) {
-		if now := a.c.Beside(); !slices.Equal(now, last) {
-			last = now
+		now := a.c.Beside()
+		a.mu.Lock()
+		before, hearings := a.besides, a.hearings
+		a.mu.Unlock()
+		if !slices.Equal(now, before) && (hearings != after || !slices.Equal(now, asked)) {
+			asked, after = now, hearings
 			a.syncer.Kick()
 		}
 	}

@@ -41,5 +41,15 @@ func TestProblemsBeside(t *testing.T) {
 		beside.Store(&[]cluster.Problem{})
 		n.after(3 * time.Second)
 		require.Empty(t, told())
+
+		// One that comes and goes between two looks, and is told all the same since a pass came in between.
+		n.after(besideEvery / 4) // after a look
+		beside.Store(&[]cluster.Problem{complaint})
+		n.deliver(h.service(2, 2).snapshot())
+		n.after(10 * time.Millisecond)
+		require.Equal(t, []cluster.Problem{complaint}, told())
+		beside.Store(&[]cluster.Problem{})
+		n.after(3 * time.Second)
+		require.Empty(t, told())
 	})
 }
