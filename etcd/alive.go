@@ -101,18 +101,26 @@ func (p *presence) register(ctx context.Context, c *clientv3.Client) error {
 	return nil
 }
 
-// leave gives the lease back. The caller's context is over by then.
+// leave gives the lease back.
 func (p *presence) leave() {
-	if p.lease == clientv3.NoLease {
-		return
+	if err := p.store.giveBack(p.lease); err != nil {
+		p.store.log.Debug("the lease is left to run out", "node", p.key.Node, "err", err)
+	}
+}
+
+// giveBack ends a lease, and with it its key. The caller's context is over by then.
+func (s *Store) giveBack(lease clientv3.LeaseID) error {
+	if lease == clientv3.NoLease {
+		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	l, err := p.store.members.link()
+	l, err := s.members.link()
 	if err == nil {
-		_, err = l.client.Revoke(ctx, p.lease)
+		_, err = l.client.Revoke(ctx, lease)
 	}
-	if err != nil {
-		p.store.log.Debug("the lease is left to run out", "node", p.key.Node, "err", err)
+	if errors.Is(err, rpctypes.ErrLeaseNotFound) {
+		return nil
 	}
+	return err
 }

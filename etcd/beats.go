@@ -50,22 +50,30 @@ func (b beats) run(ctx context.Context, l *link) error {
 // ask sends one beat and waits for its answer; the stream ends when that takes too long.
 func (b beats) ask(stream pb.Lease_LeaseKeepAliveClient, l *link, end func()) error {
 	late := time.AfterFunc(b.wait, end)
-	err := stream.Send(&pb.LeaseKeepAliveRequest{ID: int64(b.lease)})
+	revision, err := beat(stream, b.lease)
+	if !late.Stop() {
+		return b.silent(l)
+	}
+	if revision > 0 {
+		b.store.horizon.note(revision)
+	}
+	return err
+}
+
+// beat renews a lease once. The revision is that of an answer; 0: there was none.
+func beat(stream pb.Lease_LeaseKeepAliveClient, lease clientv3.LeaseID) (revision int64, err error) {
+	err = stream.Send(&pb.LeaseKeepAliveRequest{ID: int64(lease)})
 	var answer *pb.LeaseKeepAliveResponse
 	if err == nil || errors.Is(err, io.EOF) {
 		answer, err = stream.Recv() // after a failed Send this is what tells why
 	}
-	if !late.Stop() {
-		return b.silent(l)
-	}
 	if err != nil {
-		return rpctypes.Error(err)
+		return 0, rpctypes.Error(err)
 	}
-	b.store.horizon.note(answer.Header.Revision)
 	if answer.TTL <= 0 {
-		return rpctypes.ErrLeaseNotFound
+		err = rpctypes.ErrLeaseNotFound
 	}
-	return nil
+	return answer.Header.Revision, err
 }
 
 func (b beats) silent(l *link) error {

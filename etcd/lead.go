@@ -236,15 +236,9 @@ func awaitDeletion(ctx context.Context, l *link, key string, from int64) error {
 	return cmp.Or(ctx.Err(), errTurned)
 }
 
-// resign gives the lease back, and with it the key. The caller's context is over by then.
+// resign gives the lease back, and with it the key.
 func (t *term) resign() {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	l, err := t.store.members.link()
-	if err == nil {
-		_, err = l.client.Revoke(ctx, t.lease)
-	}
-	if err != nil && !errors.Is(err, rpctypes.ErrLeaseNotFound) {
+	if err := t.store.giveBack(t.lease); err != nil {
 		t.store.log.Debug("the lease is left to run out", "as", t.candidate.Name, "err", err)
 	}
 }
