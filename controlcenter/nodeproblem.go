@@ -3,7 +3,6 @@ package controlcenter
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"slices"
 
 	"github.com/weir-lb/weir/cluster"
@@ -17,10 +16,11 @@ type NodeProblem struct {
 }
 
 // NodeProblems are what the nodes tell of, each once, in order.
-func NodeProblems(applied map[string]cluster.Applied) (out []NodeProblem) {
+func NodeProblems(f Fleet) (out []NodeProblem) {
 	tellers := map[cluster.Problem][]string{}
-	for _, node := range slices.Sorted(maps.Keys(applied)) {
-		for _, p := range applied[node].Problems {
+	for _, node := range f.telling() {
+		problems, _ := f.Problems(node)
+		for _, p := range problems {
 			if before := tellers[p]; len(before) == 0 || before[len(before)-1] != node { // it may tell one twice
 				tellers[p] = append(before, node)
 			}

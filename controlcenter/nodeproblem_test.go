@@ -12,7 +12,7 @@ import (
 // TestNodeProblems: what several nodes tell of is one thing, whoever tells it how often and in which order.
 func TestNodeProblems(t *testing.T) {
 	t.Parallel()
-	require.Empty(t, NodeProblems(nil))
+	require.Empty(t, NodeProblems(Fleet{}))
 	everywhere, here := cluster.Problem{Object: "service b", What: "bad"}, cluster.Problem{Object: "service a", What: "bad"}
 	mended, otherwise := cluster.Problem{Object: "service b", What: "bad", Fix: "mend it"}, cluster.Problem{Object: "service b", Field: "vips", What: "bad"}
 	applied := map[string]cluster.Applied{"n9": {}}
@@ -20,7 +20,8 @@ func TestNodeProblems(t *testing.T) {
 		applied[fmt.Sprintf("n%d", i+1)] = cluster.Applied{Problems: []cluster.Problem{everywhere, everywhere}}
 	}
 	applied["n3"] = cluster.Applied{Problems: []cluster.Problem{otherwise, mended, everywhere, here}}
-	got := NodeProblems(applied)
+	got := NodeProblems(Fleet{Applied: applied})
+	require.Zero(t, Fleet{Applied: applied}.Untold())
 	require.Equal(t, []NodeProblem{
 		{here, []string{"n3"}},
 		{everywhere, []string{"n1", "n2", "n3", "n4", "n5", "n6", "n7", "n8"}},
@@ -28,6 +29,13 @@ func TestNodeProblems(t *testing.T) {
 		{otherwise, []string{"n3"}},
 	}, got)
 	require.Equal(t, []string{"node n3", "8 nodes (n1, n2, n3, n4, n5 and 3 more)"}, []string{got[0].Who(), got[1].Who()})
+
+	// A load monitor of its own is one more voice of its node.
+	f := Fleet{Applied: map[string]cluster.Applied{"n1": {Problems: []cluster.Problem{here}, ProblemCount: 3}}, Loadmons: map[string]cluster.Loadmon{
+		"n1": {Problems: []cluster.Problem{here, everywhere}, ProblemCount: 7}, "n2": {Problems: []cluster.Problem{everywhere}},
+	}}
+	require.Equal(t, []NodeProblem{{here, []string{"n1"}}, {everywhere, []string{"n1", "n2"}}}, NodeProblems(f))
+	require.Equal(t, 7, f.Untold(), "2 of the agent's, 5 of the load monitor's")
 }
 
 // What a node tells and everybody can see is told as the latter.

@@ -46,7 +46,7 @@ func Troubles(s *cluster.Snapshot, told Told, service string) ([]Trouble, error)
 	for _, p := range append(slices.Clone(s.Problems), told.Placing...) {
 		out = append(out, Trouble{Problem: p, Service: serviceOf(p)})
 	}
-	for _, p := range NodeProblems(told.Fleet.Applied) {
+	for _, p := range NodeProblems(told.Fleet) {
 		if slices.ContainsFunc(out, func(t Trouble) bool { return t.Problem == p.Problem }) {
 			continue
 		}

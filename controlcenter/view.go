@@ -201,9 +201,41 @@ func choose(s *cluster.Snapshot, name string) ([]*cluster.Inputs, error) {
 type Fleet struct {
 	Alive     map[string]bool
 	Applied   map[string]cluster.Applied
+	Loadmons  map[string]cluster.Loadmon // load monitors that are processes of their own, as far as they complain
 	Repairs   map[string]cluster.Repairs
 	Gone      map[string]cluster.Gone     // what the leader makes of those that are not alive
 	Launchers map[string]cluster.Launcher // those that are in touch
+}
+
+// Problems are what a node tells of itself: its agent, and its load monitor where that is a process of its own. Of many, only the
+// first are told; count is how many there are.
+func (f Fleet) Problems(node string) (problems []cluster.Problem, count int) {
+	a, l := f.Applied[node], f.Loadmons[node]
+	problems, count = a.Problems, max(a.ProblemCount, len(a.Problems))
+	var more []cluster.Problem
+	for _, p := range l.Problems {
+		if !slices.Contains(a.Problems, p) { // else the agent has taken over a moment ago
+			more = append(more, p)
+		}
+	}
+	return cluster.MergeProblems(problems, more), count + l.Count() - (len(l.Problems) - len(more))
+}
+
+// Untold is of how many problems no more than their number is told, by the node with the most of these: those of
+// others may be the same ones.
+func (f Fleet) Untold() (most int) {
+	for _, node := range f.telling() {
+		told, count := f.Problems(node)
+		most = max(most, count-len(told))
+	}
+	return most
+}
+
+// telling are the nodes that may tell of problems.
+func (f Fleet) telling() []string {
+	names := slices.AppendSeq(slices.Collect(maps.Keys(f.Applied)), maps.Keys(f.Loadmons))
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // Nodes are all nodes that are known, alive or have told something, or the one that is named.
@@ -220,8 +252,7 @@ func Nodes(s *cluster.Snapshot, fleet Fleet, name string, now time.Time) ([]Node
 	}
 	for n, a := range fleet.Applied {
 		r := row(n)
-		r.Applied, r.TookMS, r.Stale, r.Problems, r.At, r.Age = a.Revision, a.TookMS, a.Stale, a.Problems, a.At, age(a.At, now)
-		r.ProblemCount = max(a.ProblemCount, len(a.Problems))
+		r.Applied, r.TookMS, r.Stale, r.At, r.Age = a.Revision, a.TookMS, a.Stale, a.At, age(a.At, now)
 	}
 	for n, repairs := range fleet.Repairs {
 		r := row(n)
@@ -245,6 +276,7 @@ func Nodes(s *cluster.Snapshot, fleet Fleet, name string, now time.Time) ([]Node
 	for _, n := range slices.Sorted(maps.Keys(rows)) {
 		r := rows[n]
 		r.Lag = max(0, newest-r.Applied)
+		r.Problems, r.ProblemCount = fleet.Problems(n)
 		r.State, r.Reason, r.Since = nodeState(s, *r, fleet.Gone[n])
 		r.For = age(r.Since, now)
 		if name == "" || name == n {

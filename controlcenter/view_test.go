@@ -116,6 +116,22 @@ func TestNodesView(t *testing.T) {
 		{Name: "n6", State: "drained", Alive: true, Reason: "a new disk", Since: noon, For: time.Second, Lag: 101},
 		{Name: "n7", State: "cordoned", Alive: true, Lag: 101},
 	}, rows, "the service changed last, at 101; what nodes tell moves the store on, but is nothing to apply")
+
+	// A load monitor of its own adds what it complains of to its node, and makes no node of a name.
+	bad := func(what string) cluster.Problem { return cluster.Problem{Object: "service a", What: what} }
+	one := fleet.Applied["n1"]
+	one.Problems, one.ProblemCount = []cluster.Problem{bad("b"), bad("d")}, 30
+	fleet.Applied["n1"] = one
+	fleet.Loadmons = map[string]cluster.Loadmon{
+		"n1": {Problems: []cluster.Problem{bad("a"), bad("b"), bad("c")}, ProblemCount: 50}, "n2": {Problems: []cluster.Problem{bad("a")}}, "forgotten": {Problems: []cluster.Problem{bad("z")}},
+	}
+	rows, err = controlcenter.Nodes(snapshot(t, f), fleet, "", noon)
+	require.NoError(t, err)
+	require.Len(t, rows, 7)
+	require.Equal(t, []cluster.Problem{bad("a"), bad("b"), bad("c"), bad("d")}, rows[0].Problems, "what both say is said once")
+	require.Equal(t, 79, rows[0].ProblemCount)
+	require.Equal(t, []any{fleet.Loadmons["n2"].Problems, 1}, []any{rows[1].Problems, rows[1].ProblemCount})
+	require.Len(t, fleet.Applied["n1"].Problems, 2, "what was told stays as it was")
 	_, err = controlcenter.Nodes(snapshot(t, f), fleet, "n9", noon)
 	require.EqualError(t, err, `node "n9" does not exist: there are n1, n2, n3, n4, n5, n6, n7`)
 }

@@ -36,6 +36,7 @@ const (
 	KindStatus
 	KindPort
 	KindLauncher
+	KindLoadmon
 	KindScale
 	KindEvent
 	KindWake
@@ -71,6 +72,7 @@ var layouts = [kinds]string{
 	KindStatus:    "ops/status/NODE/ID",
 	KindPort:      "ops/ports/NODE/PORT",
 	KindLauncher:  "ops/launchers/NODE",
+	KindLoadmon:   "ops/loadmons/NODE",
 	KindScale:     "ops/scale/SERVICE",
 	KindEvent:     "ops/events/SERVICE/REVISION",
 	KindWake:      "ops/wake/SERVICE",

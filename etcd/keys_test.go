@@ -36,6 +36,7 @@ var examples = map[string]Key{
 	"ops/status/n1/i-1":               {Kind: KindStatus, Node: "n1", ID: "i-1"},
 	"ops/ports/n1/8080":               {Kind: KindPort, Node: "n1", Port: 8080},
 	"ops/launchers/n1":                {Kind: KindLauncher, Node: "n1"},
+	"ops/loadmons/n1":                 {Kind: KindLoadmon, Node: "n1"},
 	"ops/scale/a":                     {Kind: KindScale, Service: "a"},
 	"ops/events/a/77":                 {Kind: KindEvent, Service: "a", Revision: 77},
 	"ops/wake/a":                      {Kind: KindWake, Service: "a"},

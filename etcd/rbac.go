@@ -61,7 +61,7 @@ func operatorGrants() []Grant {
 
 func viewerGrants() []Grant {
 	out := []Grant{{Read, "net/", true}, {Read, "ops/digest", false}, {Read, "ops/leader/", true}}
-	for _, kind := range []string{"vips", "assign", "status", "ports", "scale", "events", "wake", "moved", "launchers", "repairs", "gone"} {
+	for _, kind := range []string{"vips", "assign", "status", "ports", "scale", "events", "wake", "moved", "launchers", "loadmons", "repairs", "gone"} {
 		out = append(out, Grant{Read, "ops/" + kind + "/", true})
 	}
 	return append(out, presenceGrant)
@@ -72,7 +72,7 @@ var presenceGrant = Grant{Read, "ops/a", true}
 
 func nodeGrants(node string) []Grant {
 	out := []Grant{{Read, "net/", true}, {Read, "ops/secret", false}, {Read, "ops/digest", false}, {ReadWrite, "ops/wake/", true}}
-	for _, kind := range []Kind{KindHealth, KindNode, KindDown, KindAlive, KindApplied, KindRepairs, KindLauncher} {
+	for _, kind := range []Kind{KindHealth, KindNode, KindDown, KindAlive, KindApplied, KindRepairs, KindLauncher, KindLoadmon} {
 		out = append(out, Grant{ReadWrite, Key{Kind: kind, Node: node}.String(), false})
 	}
 	return append(out,

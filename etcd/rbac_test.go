@@ -89,7 +89,7 @@ func TestANodeDoesItsWorkAndNothingElse(t *testing.T) {
 	for _, key := range []string{
 		"net/services/a", "net/services/new", "net/instances/n2/a/x", "net/instances/n1", "net/health/n2", "net/nodes/n2", "net/nodes/n11",
 		"net/down/n2", "net/admin/a/x", "net/admin-node/n1", "net/weights/a", "net/config", "net/ready", "net/barrier", "net/guard",
-		"ops/alive/n2", "ops/applied/n2", "ops/repairs/n2", "ops/repairs/n11", "ops/status/n2/x", "ops/assign/n1/x", "ops/vips/10.0.0.1/tcp/80", "ops/secret", "ops/digest", "ops/leader/x",
+		"ops/alive/n2", "ops/applied/n2", "ops/repairs/n2", "ops/repairs/n11", "ops/loadmons/n2", "ops/loadmons/n11", "ops/status/n2/x", "ops/assign/n1/x", "ops/vips/10.0.0.1/tcp/80", "ops/secret", "ops/digest", "ops/leader/x",
 	} {
 		_, err := c.Put(ctx, n1.prefix+key, "{}")
 		require.ErrorIs(t, explain("put", err), cluster.ErrDenied, key)

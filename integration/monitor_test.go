@@ -17,6 +17,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/weir-lb/weir/cluster"
+	"github.com/weir-lb/weir/controlcenter"
 	"github.com/weir-lb/weir/internal/door"
 	"github.com/weir-lb/weir/internal/lab"
 	"github.com/weir-lb/weir/loadmon/monitor"
@@ -162,20 +163,23 @@ func TestLoadMonitorByTLS(t *testing.T) {
 	require.Equal(t, http.StatusOK, code)
 }
 
+// loadmon starts a load monitor in a process of its own on the first node.
+func (w *World) loadmon(args ...string) *Agent {
+	l := w.NewAgent("n1", w.Nodes[0])
+	l.pages = "127.0.0.1:9649"
+	l.Args = append([]string{"loadmon", "--node", "n1", "--etcd", w.Endpoint()}, args...)
+	l.Start()
+	w.t.Cleanup(l.finish)
+	return l
+}
+
 // A load monitor in a process of its own, beside an agent without one. A second one gives way; what the agent writes of its
 // node does not contradict it.
 func TestLoadMonitorAlone(t *testing.T) {
 	t.Parallel()
 	w := world(t, Options{Nodes: 1, AgentArgs: []string{"--loadmon=false"}})
 	w.Put("ops/secret", `{"token":"`+monitorToken+`"}`)
-	start := func() *Agent {
-		l := w.NewAgent("n1", w.Nodes[0])
-		l.pages = "127.0.0.1:9649"
-		l.Args = []string{"loadmon", "--node", "n1", "--etcd", w.Endpoint(), "--load-listen", ":9647", "--insecure-etcd"}
-		l.Start()
-		t.Cleanup(l.finish)
-		return l
-	}
+	start := func() *Agent { return w.loadmon("--load-listen", ":9647", "--insecure-etcd") }
 	l := start()
 	n1 := w.node("n1")
 	require.Equal(t, "http://192.168.10.1:9647", n1.Monitor)
@@ -201,6 +205,81 @@ func TestLoadMonitorAlone(t *testing.T) {
 		return n != nil && n.Labels["zone"] == "east" && n.Monitor == n1.Monitor
 	})
 	l.Stop()
+}
+
+// What a load monitor of its own may not run is in the views as what an agent's may not is, for as long as it is so: until the check
+// is another one, the monitor may run it, or the monitor ends. Nobody but that process writes the key.
+func TestLoadMonitorAloneComplains(t *testing.T) {
+	t.Parallel()
+	w := world(t, Options{Nodes: 2, Idle: true})
+	w.Agents[0].Args = append(w.Agents[0].Args, "--loadmon=false")
+	for _, a := range w.Agents {
+		a.Start()
+	}
+	w.AwaitAgents(2)
+	f := w.Frontend(cluster.TCP, false)
+	one, _ := w.Serve(w.Nodes[0], 80, false)
+	two, _ := w.Serve(w.Nodes[1], 80, false)
+	service := func(c *cluster.Check) *cluster.Service {
+		s := Service("a", f, one, two)
+		s.Check = c
+		return s
+	}
+	exec := &cluster.Check{Exec: &cluster.ExecCheck{Command: []string{"/bin/true"}}}
+	l := w.loadmon()
+	w.Publish(service(exec))
+
+	complains := func(nodes ...string) func() bool {
+		return func() bool {
+			var rows []controlcenter.Trouble
+			require.NoError(t, json.Unmarshal([]byte(w.Weir("get", "problems", "a", "-o", "json")), &rows))
+			var who []string
+			for _, r := range rows {
+				require.Equal(t, "check.exec", r.Field)
+				require.Equal(t, "node "+r.Node+" runs no programs for checks, so the service's instances there are only watched by the kernel's signs", r.What)
+				require.Contains(t, r.Fix, "weir loadmon where that runs beside it, with --allow-exec-checks")
+				who = append(who, r.Node)
+			}
+			return slices.Equal(who, nodes)
+		}
+	}
+	keys := func() (nodes []string) {
+		told, err := w.Store.Loadmons(t.Context())
+		require.NoError(t, err)
+		return slices.Sorted(maps.Keys(told))
+	}
+	w.Eventually(20*time.Second, "both nodes complain", complains("n1", "n2"))
+	require.Equal(t, []string{"n1"}, keys(), "of n2 its agent tells")
+	require.Contains(t, w.Weir("describe", "service", "a"), "n1 (alive): service a: check.exec: node n1 runs no programs for checks")
+	require.Positive(t, l.Metric("weir_monitor_complaints"))
+
+	w.Publish(service(&cluster.Check{TCP: &cluster.TCPCheck{}}))
+	w.Eventually(20*time.Second, "nobody complains of another check", complains())
+	require.Empty(t, keys())
+
+	// An operator allows it: the process that complained ends, and the next one has nothing to say.
+	w.Publish(service(exec))
+	w.Eventually(20*time.Second, "both nodes complain again", complains("n1", "n2"))
+	l.Stop()
+	w.Eventually(30*time.Second, "what has ended complains of nothing", func() bool { return len(keys()) == 0 }) // its lease would last longer
+	l.Args = append(l.Args, "--allow-exec-checks")
+	l.Start()
+	w.Eventually(20*time.Second, "it runs the check", func() bool {
+		_, page := l.Get("/debug/checks")
+		return strings.Contains(page, "exec")
+	})
+	w.Eventually(20*time.Second, "n2 is left", complains("n2"))
+	require.Empty(t, keys())
+
+	// One that was killed could take nothing back: the next one does.
+	l.Stop()
+	l.Args = l.Args[:len(l.Args)-1]
+	l.Start()
+	w.Eventually(20*time.Second, "it complains", complains("n1", "n2"))
+	l.Kill()
+	l.Args = append(l.Args, "--allow-exec-checks")
+	l.Start()
+	w.Eventually(20*time.Second, "what was said before the kill is taken back", func() bool { return len(keys()) == 0 })
 }
 
 // verdicts are the instances of which a node says that they are not well.

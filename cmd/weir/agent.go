@@ -142,7 +142,7 @@ func (o *agentOptions) connect(f etcdFlags, c *agent.Config, s *served, driver d
 	if !o.loadmon || o.once || o.dryRun {
 		return
 	}
-	if s.monitor = o.startMonitor(f, watching{o.node, driver, s.store, s.registry, s.logger}); s.monitor != nil {
+	if s.monitor = o.startMonitor(f, watching{node: o.node, driver: driver, store: s.store, registry: s.registry, logger: s.logger}); s.monitor != nil {
 		from.also, c.Beside = s.monitor.Deliver, s.monitor.problems
 	}
 }

@@ -18,6 +18,7 @@ type store interface {
 	controlcenter.Store
 	Repairs(ctx context.Context) (map[string]cluster.Repairs, error)
 	Gone(ctx context.Context) (map[string]cluster.Gone, error)
+	Loadmons(ctx context.Context) (map[string]cluster.Loadmon, error)
 	Events(ctx context.Context, service string) ([]cluster.Event, error)
 	FollowEvents(ctx context.Context, service string, fn func([]cluster.Event)) error
 	Secret(ctx context.Context) (string, error)

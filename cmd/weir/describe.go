@@ -76,7 +76,7 @@ func (o *describeOptions) known(ctx context.Context, s store) (k describe.Known,
 	if k.Events, err = o.events(ctx, s); err != nil {
 		return k, err
 	}
-	troubled, err := o.troubled(ctx, s, k.Snapshot)
+	troubled, err := o.troubled(ctx, s, k.Snapshot, k.Fleet)
 	if err != nil {
 		return k, err
 	}

@@ -61,7 +61,7 @@ func runDoctor(ctx context.Context, o *doctorOptions, s store) error {
 		return adviseEtcd(err)
 	}
 	c.Snapshot = doctor.Learned(s.Snapshot(limited))
-	fleet, err := o.fleet(ctx, s)
+	fleet, err := o.complaining(ctx, s)
 	c.Fleet = doctor.Learned(fleet, err)
 	c.Monitors = doctor.Known(o.askMonitors(ctx, s, fleet))
 	return o.tell(doctor.CheckCluster(c))

@@ -18,6 +18,7 @@ type fake struct {
 	closed  int
 	repairs map[string]cluster.Repairs
 	gone    map[string]cluster.Gone
+	loadmon map[string]cluster.Loadmon
 	denied  error
 	events  []cluster.Event
 	secret  string
@@ -31,6 +32,10 @@ func (f *fake) Repairs(context.Context) (map[string]cluster.Repairs, error) {
 }
 
 func (f *fake) Gone(context.Context) (map[string]cluster.Gone, error) { return f.gone, f.denied }
+
+func (f *fake) Loadmons(context.Context) (map[string]cluster.Loadmon, error) {
+	return f.loadmon, f.denied
+}
 
 func (f *fake) Events(context.Context, string) ([]cluster.Event, error) { return f.events, f.denied }
 

@@ -84,7 +84,11 @@ func (o *getOptions) list(ctx context.Context, s store, snapshot *cluster.Snapsh
 		}
 		return instancesListing(rows), err
 	case "problems":
-		told, err := o.troubled(ctx, s, snapshot)
+		fleet, err := o.complaining(ctx, s)
+		if err != nil {
+			return listing{}, err
+		}
+		told, err := o.troubled(ctx, s, snapshot, fleet)
 		if err != nil {
 			return listing{}, err
 		}
@@ -117,7 +121,7 @@ func (o *getOptions) picture(ctx context.Context, s store, snapshot *cluster.Sna
 
 // told is all that the nodes told of themselves, and the leader of those that are gone.
 func (a *app) told(ctx context.Context, s store) (f controlcenter.Fleet, err error) {
-	if f, err = a.fleet(ctx, s); err != nil {
+	if f, err = a.complaining(ctx, s); err != nil {
 		return f, err
 	}
 	if f.Repairs, err = beside(ctx, a, s.Repairs); err != nil {
@@ -127,7 +131,16 @@ func (a *app) told(ctx context.Context, s store) (f controlcenter.Fleet, err err
 	return f, err
 }
 
-// fleet asks once what the nodes have told.
+// complaining is what the nodes have told, and what those of their load monitors complain of whose agents do not tell it.
+func (a *app) complaining(ctx context.Context, s store) (f controlcenter.Fleet, err error) {
+	if f, err = a.fleet(ctx, s); err != nil {
+		return f, err
+	}
+	f.Loadmons, err = beside(ctx, a, s.Loadmons)
+	return f, err
+}
+
+// fleet asks once what the agents have told.
 func (a *app) fleet(ctx context.Context, s store) (f controlcenter.Fleet, err error) {
 	ctx, cancel := context.WithTimeout(ctx, a.etcd.timeout)
 	defer cancel()

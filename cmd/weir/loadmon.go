@@ -34,8 +34,8 @@ func newLoadmonCmd(a *app, runF func(context.Context, *loadmonOptions) error) *c
 		Use:   "loadmon",
 		Short: "Run this node's load monitor in a process of its own, or measure once",
 		Long: `Watch this node's instances: measure them when a control center asks for loads, at most every 2.5 seconds, and unasked every 6;
-check them as their services say, and write to etcd which are not well. An agent does the same unless it has --loadmon=false: run
-this beside such an agent, where the process that writes rules shall stay small.
+check them as their services say, and write to etcd which are not well, and what cannot be checked here. An agent does the same unless
+it has --loadmon=false: run this beside such an agent, where the process that writes rules shall stay small.
 
 With --once measure over one interval, and print what it would report. An instance is listed when a process of this network
 namespace listens on its address; new connections are those that this node's rules count.

@@ -35,7 +35,7 @@ func serveLoadmon(ctx context.Context, o *loadmonOptions) error {
 	}
 	defer store.Close()
 	registry := newRegistry()
-	m, err := o.monitor.start(o.etcd, watching{o.node, driver, store, registry, logger})
+	m, err := o.monitor.start(o.etcd, watching{node: o.node, driver: driver, store: store, registry: registry, logger: logger, complainer: store.Complainer(o.node)})
 	if err != nil {
 		return err
 	}

@@ -77,6 +77,8 @@ type watching struct {
 	store    monitor.Store
 	registry prometheus.Registerer
 	logger   *slog.Logger
+
+	complainer monitor.Complainer // of one that is a process of its own; nil: the agent tells
 }
 
 // start makes the load monitor and begins to listen.
@@ -97,15 +99,16 @@ func (o *monitorOptions) start(f etcdFlags, w watching) (*nodeMonitor, error) {
 	host.Failed = checker.Signs
 	asker := sample.NewAsker(sample.AskerOptions{Node: w.node, Told: heed(checker), Wished: grant(checker)})
 	metrics := monitor.NewMetrics(w.registry)
+	n := &nodeMonitor{checker: checker, place: place, troubles: []func() []cluster.Problem{checker.Problems, asker.Problems}}
 	m, err := monitor.New(monitor.Config{
 		Node: w.node, Sampler: sample.NewSampler(w.node, host, runtime.NumCPU()), Checker: checker, Asker: asker, Store: w.store, Logger: w.logger, Metrics: metrics,
-		See: sample.NewMetrics(w.registry).See,
+		See: sample.NewMetrics(w.registry).See, Complainer: w.complainer, Problems: n.problems,
 	})
 	if err != nil {
 		return nil, err
 	}
 	server := &door.Server{What: monitor.What, Address: place.address, TLS: place.tls, Handler: m.Handler(), Logger: w.logger, Failed: metrics.CannotListen}
-	n := &nodeMonitor{Monitor: m, checker: checker, place: place, servers: []*door.Server{server}, troubles: []func() []cluster.Problem{checker.Problems, asker.Problems}}
+	n.Monitor, n.servers = m, []*door.Server{server}
 	n.hear = func(ctx context.Context) error { return host.Hear(ctx, deaf(w.logger)) }
 	if sees, err := seesProcesses(); err == nil && !sees {
 		n.troubles = append(n.troubles, func() []cluster.Problem { return unseen(w.node, m.Unmeasured()) })

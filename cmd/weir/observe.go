@@ -68,6 +68,8 @@ func (w *observer) readBeside(ctx context.Context) {
 	w.note("repairs", err)
 	gone, err2 := w.store.Gone(ctx)
 	w.note("gone", err2)
+	loadmons, err3 := w.store.Loadmons(ctx)
+	w.note("loadmons", err3)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if err == nil {
@@ -75,6 +77,9 @@ func (w *observer) readBeside(ctx context.Context) {
 	}
 	if err2 == nil {
 		w.fleet.Gone = gone
+	}
+	if err3 == nil {
+		w.fleet.Loadmons = loadmons
 	}
 }
 

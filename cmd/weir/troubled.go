@@ -12,10 +12,8 @@ import (
 
 // troubled is what nodes and launchers tell, what keeps instances from being placed, and what they ask for in vain. That is
 // decided here as the leader decides it, from what is written, so that it is known also while nobody leads.
-func (a *app) troubled(ctx context.Context, s store, snapshot *cluster.Snapshot) (told controlcenter.Told, err error) {
-	if told.Fleet, err = a.fleet(ctx, s); err != nil {
-		return told, err
-	}
+func (a *app) troubled(ctx context.Context, s store, snapshot *cluster.Snapshot, fleet controlcenter.Fleet) (told controlcenter.Told, err error) {
+	told.Fleet = fleet
 	told.Operations, err = a.operations(ctx, s)
 	if errors.Is(err, cluster.ErrDenied) { // a viewer's role; the rest is worth showing
 		a.say("warning: %v", err)

@@ -82,7 +82,7 @@ func Of(name string, k Known) (*Service, error) {
 		d.Events = []cluster.Event{}
 	}
 	d.Launched = slices.DeleteFunc(slices.Clone(k.Troubles), func(t controlcenter.Trouble) bool {
-		return slices.Contains(d.Problems, t.Problem) || slices.ContainsFunc(k.Fleet.Applied[t.Node].Problems, func(p cluster.Problem) bool { return p == t.Problem })
+		return slices.Contains(d.Problems, t.Problem) || slices.Contains(problemsOf(k.Fleet, t.Node), t.Problem)
 	})
 	d.Wanted, d.Runs = wantedOf(in, k), runsOf(name, k.Operations)
 	d.Nodes = concerned(in.Service, d.Problems, k)
@@ -102,6 +102,9 @@ func concerned(s *cluster.Service, known []cluster.Problem, k Known) (out []Node
 	for name := range k.Fleet.Repairs {
 		told[name] = true
 	}
+	for name := range k.Fleet.Loadmons {
+		told[name] = true
+	}
 	rows, _ := controlcenter.Nodes(k.Snapshot, k.Fleet, "", k.Now) // it fails only for a name that is not there
 	states := map[string]string{}
 	for _, row := range rows {
@@ -118,10 +121,15 @@ func concerned(s *cluster.Service, known []cluster.Problem, k Known) (out []Node
 	return out
 }
 
+func problemsOf(f controlcenter.Fleet, node string) []cluster.Problem {
+	problems, _ := f.Problems(node)
+	return problems
+}
+
 func said(s *cluster.Service, k Known, name string) Node {
 	applied, repairs := k.Fleet.Applied[name], k.Fleet.Repairs[name]
 	n := Node{Name: name, Behind: applied.Revision < s.ModRevision, Refused: slices.Contains(applied.Refused, s.Name), Repairs: repairs.Count}
-	for _, p := range applied.Problems {
+	for _, p := range problemsOf(k.Fleet, name) {
 		if p.Object == "service "+s.Name {
 			n.Problems = append(n.Problems, p)
 		}

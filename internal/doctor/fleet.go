@@ -171,12 +171,9 @@ func problems(c *Cluster) (out []Finding, err error) {
 	if err != nil {
 		return nil, err
 	}
-	all, untold := controlcenter.NodeProblems(fleet.Applied), 0
+	all, untold := controlcenter.NodeProblems(fleet), fleet.Untold()
 	for _, p := range all[:min(few, len(all))] {
 		out = append(out, one(Warn, "what it names is not served there as published", cmp.Or(p.Fix, "weir get problems"), "%s: %s: %s", p.Who(), p.Object, p.Wrong())...)
-	}
-	for _, a := range fleet.Applied {
-		untold = max(untold, a.ProblemCount-len(a.Problems)) // other nodes' may be the same ones
 	}
 	if more := max(0, len(all)-few) + untold; more > 0 {
 		out = append(out, one(Warn, "what they name is not served there as published", "weir get problems; a node's page /debug/problems has all of its own", "%s", plural(more, "more problem"))...)

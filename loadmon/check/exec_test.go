@@ -93,7 +93,7 @@ func TestExecIsOffByDefault(t *testing.T) {
 	require.Empty(t, c.Health())
 	require.Equal(t, []cluster.Problem{{
 		Object: "service a", Field: "check.exec", What: "node n1 runs no programs for checks, so the service's instances there are only watched by the kernel's signs",
-		Fix: "start the node's agent with --allow-exec-checks, or use another kind of check",
+		Fix: "start the node's agent, or weir loadmon where that runs beside it, with --allow-exec-checks, or use another kind of check",
 	}}, c.Problems())
 
 	allowed := running(t, Options{AllowExec: true}, s)

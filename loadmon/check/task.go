@@ -130,6 +130,6 @@ func notRun(s *cluster.Service, node string) cluster.Problem {
 	return cluster.Problem{
 		Object: "service " + s.Name, Field: "check.exec",
 		What: "node " + node + " runs no programs for checks, so the service's instances there are only watched by the kernel's signs",
-		Fix:  "start the node's agent with --allow-exec-checks, or use another kind of check",
+		Fix:  "start the node's agent, or weir loadmon where that runs beside it, with --allow-exec-checks, or use another kind of check",
 	}
 }

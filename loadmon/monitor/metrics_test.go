@@ -18,5 +18,5 @@ func TestMetricsAreNamedWell(t *testing.T) {
 	require.Empty(t, problems)
 	families, err := registry.Gather()
 	require.NoError(t, err)
-	require.Len(t, families, 6)
+	require.Len(t, families, 8)
 }

@@ -57,6 +57,9 @@ type Config struct {
 	Asker   Asker // nil: instances are not asked for their own figures
 	Store   Store
 
+	Complainer Complainer               // tells Problems; nil: somebody else does
+	Problems   func() []cluster.Problem // what this monitor complains of, sorted; nil: nothing
+
 	See      func(loadmon.Report) // is shown each report; nil: nobody is
 	Interval time.Duration        // at which a leader asks. Default loadmon.Interval. Unasked, a sample is taken a fifth later
 	Deadline time.Duration        // of one sample. Default 4 s
@@ -82,6 +85,9 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Asker == nil {
 		c.Asker = nobody{}
 	}
+	if c.Problems == nil {
+		c.Problems = func() []cluster.Problem { return nil }
+	}
 	if c.See == nil {
 		c.See = func(loadmon.Report) {}
 	}
@@ -97,6 +103,7 @@ type Monitor struct {
 	sampler  *runner.Runner
 	follower *runner.Runner
 	verdicts *verdicts
+	complain *complaints
 	guard    *door.Guard
 	looks    chan struct{} // one for each look that is under way
 
@@ -126,6 +133,7 @@ func New(c Config) (*Monitor, error) {
 	m.sampler = runner.New(m.try, runner.Options{Min: c.Interval / 2, Max: c.Interval * 6 / 5, RetryMin: c.Interval, RetryMax: c.Interval, Failed: m.failed("sample")})
 	m.follower = runner.New(m.follow, runner.Options{})
 	m.verdicts = newVerdicts(c, m.failed("verdicts"))
+	m.complain = newComplaints(c, m.failed("complaints"))
 	return m, nil
 }
 
@@ -159,6 +167,7 @@ func (m *Monitor) Run(ctx context.Context) error {
 	g.Go(func() error { return m.sampler.Run(ctx) })
 	g.Go(func() error { return m.follower.Run(ctx) })
 	g.Go(func() error { return m.verdicts.run(ctx) })
+	g.Go(func() error { return m.complain.run(ctx) })
 	g.Go(func() error { return m.c.Asker.Run(ctx) })
 	return g.Wait()
 }
