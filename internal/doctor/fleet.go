@@ -42,7 +42,7 @@ func values(c *Cluster) (out []Finding, err error) {
 		out = append(out, one(Warn, "what it says is not in force", cmp.Or(p.Fix, "write it again"), "%s: %s", p.Object, p.What)...)
 	}
 	if more := len(s.Problems) - few; more > 0 {
-		out = append(out, one(Warn, "what they say is not in force", "weir get services prints all of them as warnings", "%s more cannot be read", plural(more, "value"))...)
+		out = append(out, one(Warn, "what they say is not in force", "weir get services prints all of them as warnings", "%s more cannot be read", plain.Plural(more, "value"))...)
 	}
 	return out, nil
 }
@@ -176,7 +176,7 @@ func problems(c *Cluster) (out []Finding, err error) {
 		out = append(out, one(Warn, "what it names is not served there as published", cmp.Or(p.Fix, "weir get problems"), "%s: %s: %s", p.Who(), p.Object, p.Wrong())...)
 	}
 	if more := max(0, len(all)-few) + untold; more > 0 {
-		out = append(out, one(Warn, "what they name is not served there as published", "weir get problems; a node's page /debug/problems has all of its own", "%s", plural(more, "more problem"))...)
+		out = append(out, one(Warn, "what they name is not served there as published", "weir get problems; a node's page /debug/problems has all of its own", "%s", plain.Plural(more, "more problem"))...)
 	}
 	return out, nil
 }

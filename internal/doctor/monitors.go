@@ -36,7 +36,7 @@ func loadMonitors(c *Cluster) (out []Finding, err error) {
 		slices.Sort(silent)
 		seen := strings.Join(silent[:min(len(silent), few)], "; ")
 		out = append(out, one(Warn, "where it does not run nobody checks the node's instances; their weights do not follow their load, and it cannot look at those of a node that is gone",
-			"on the node: weir agent doctor, and the agent's log; is its port open to this host?", "%s asked in vain: %s", plural(len(silent), "load monitor"), seen)...)
+			"on the node: weir agent doctor, and the agent's log; is its port open to this host?", "%s asked in vain: %s", plain.Plural(len(silent), "load monitor"), seen)...)
 	}
 	if len(none) > 0 {
 		out = append(out, one(Note, "its instances keep their weights, and nobody checks them", "leave --loadmon=false out, or run weir loadmon there", "no load monitor on %s", plain.Few(none))...)

@@ -2,11 +2,12 @@ package doctor
 
 import (
 	"errors"
-	"fmt"
 	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/weir-lb/weir/internal/plain"
 )
 
 func capability(h *Host) ([]Finding, error) {
@@ -112,14 +113,7 @@ func rulesOfNode(h *Host) ([]Finding, error) {
 		break
 	}
 	return one(Fail, "connections from here may go to the wrong place, or nowhere", "weir rules diff shows them; the agent's log says why it does not write them",
-		"the kernel lacks or has too many of %s, as \"%s\"", plural(r.Plan.Writes(), "object"), first), nil
-}
-
-func plural(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
+		"the kernel lacks or has too many of %s, as \"%s\"", plain.Plural(r.Plan.Writes(), "object"), first), nil
 }
 
 func routesOfNode(h *Host) (out []Finding, err error) {
@@ -131,7 +125,7 @@ func routesOfNode(h *Host) (out []Finding, err error) {
 		out = append(out, one(Fail, "clients on this node do not reach the VIP through Weir's rules", f.Fix, "the route to %s: %s", f.Prefix, f.What)...)
 	}
 	if more := len(faults) - few; more > 0 {
-		out = append(out, one(Fail, "clients on this node do not reach these VIPs", "as for the others", "%s more lack their route", plural(more, "VIP"))...)
+		out = append(out, one(Fail, "clients on this node do not reach these VIPs", "as for the others", "%s more lack their route", plain.Plural(more, "VIP"))...)
 	}
 	return out, nil
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/weir-lb/weir/cluster"
 	"github.com/weir-lb/weir/controlcenter"
+	"github.com/weir-lb/weir/internal/plain"
 )
 
 // Nodes are the nodes of a scene, by name.
@@ -88,7 +89,7 @@ func Silence(nodes []Node) []string {
 		}
 		note := "loads are missing: " + such[0].Why
 		if n := len(such) - 1; n > 0 {
-			note += fmt.Sprintf(" (and those of %s)", plural(n, "more node"))
+			note += fmt.Sprintf(" (and those of %s)", plain.Plural(n, "more node"))
 		}
 		out = append(out, note)
 	}

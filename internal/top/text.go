@@ -81,10 +81,10 @@ func (f *Frame) headline() string {
 	}
 	parts := []string{
 		f.At.UTC().Format("15:04:05Z"),
-		plural(len(f.Services), "service") + but(states, "down", "degraded", "empty", controlcenter.Asleep),
+		plain.Plural(len(f.Services), "service") + but(states, "down", "degraded", "empty", controlcenter.Asleep),
 		fmt.Sprintf("%d/%d instances taking", taking, all),
 		fmt.Sprintf("%s new/s", number(rate)),
-		plural(len(f.Nodes), "node") + but(nodes, "down", "gone", "unwatched", "drained", "cordoned"),
+		plain.Plural(len(f.Nodes), "node") + but(nodes, "down", "gone", "unwatched", "drained", "cordoned"),
 		fmt.Sprintf("revision %d", f.Revision),
 	}
 	if f.Paused {

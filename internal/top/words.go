@@ -57,10 +57,3 @@ func dash(text string) string {
 	}
 	return text
 }
-
-func plural(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
-}
