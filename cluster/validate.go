@@ -187,22 +187,19 @@ func (c *Config) Validate(nodes map[string]*Node) []Problem {
 			return out.problems
 		}
 	}
+	names := slices.Sorted(maps.Keys(nodes))
 	for i, pool := range c.VIPPools {
 		field := fmt.Sprintf("vip_pools[%d]", i)
 		if pool != pool.Masked() || unroutable(pool.Addr()) != "" {
 			out.add(field, fmt.Sprintf("%s is not a usable network", pool), "write the network address, as in 10.10.0.0/16")
 		}
-		for j, other := range c.VIPPools[:i] {
-			if pool.Overlaps(other) {
-				out.add(field, fmt.Sprintf("%s overlaps vip_pools[%d] %s", pool, j, other), "merge them")
-			}
+		if j := slices.IndexFunc(c.VIPPools[:i], pool.Overlaps); j >= 0 { // the first of perhaps many
+			out.add(field, fmt.Sprintf("%s overlaps vip_pools[%d] %s", pool, j, c.VIPPools[j]), "merge them")
 		}
-		for _, network := range c.InstanceNetworks {
-			if pool.Overlaps(network) {
-				out.add(field, fmt.Sprintf("%s overlaps the instance network %s: traffic for real hosts would be refused", pool, network), "choose a network that holds no host")
-			}
+		if j := slices.IndexFunc(c.InstanceNetworks, pool.Overlaps); j >= 0 {
+			out.add(field, fmt.Sprintf("%s overlaps the instance network %s: traffic for real hosts would be refused", pool, c.InstanceNetworks[j]), "choose a network that holds no host")
 		}
-		for _, name := range slices.Sorted(maps.Keys(nodes)) {
+		for _, name := range names {
 			for _, addr := range nodes[name].Addresses {
 				if pool.Contains(addr) {
 					out.add(field, fmt.Sprintf("%s holds %s of node %s: traffic for it would be refused", pool, addr, name), "choose a network that holds no host")

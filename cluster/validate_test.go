@@ -185,6 +185,7 @@ func TestConfigValidate(t *testing.T) {
 		{"loopback", cluster.Config{VIPPools: pfx("127.0.0.0/8")}, []string{"vip_pools[0]: 127.0.0.0/8 is not"}},
 		{"everything", cluster.Config{VIPPools: pfx("0.0.0.0/0")}, []string{"vip_pools[0]: 0.0.0.0/0 is not", "of node n1"}},
 		{"pools overlap", cluster.Config{VIPPools: pfx("10.0.0.0/8", "10.10.0.0/16")}, []string{"vip_pools[1]: 10.10.0.0/16 overlaps vip_pools[0]"}},
+		{"many pools overlap", cluster.Config{VIPPools: pfx("10.0.0.0/8", "10.1.0.0/16", "10.1.0.0/24")}, []string{"vip_pools[1]: 10.1.0.0/16 overlaps vip_pools[0]", "vip_pools[2]: 10.1.0.0/24 overlaps vip_pools[0]"}},
 		{"pool in the instance network", cluster.Config{VIPPools: pfx("10.10.0.0/16"), InstanceNetworks: pfx("10.0.0.0/8")}, []string{"overlaps the instance network 10.0.0.0/8"}},
 		{"pool holds a node", cluster.Config{VIPPools: pfx("192.168.1.0/24")}, []string{"holds 192.168.1.1 of node n1"}},
 	}

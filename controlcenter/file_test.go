@@ -267,7 +267,7 @@ func TestBombs(t *testing.T) {
 			runtime.ReadMemStats(&before)
 			start := time.Now()
 			require.Error(t, read(), "%s as %s", name, kind)
-			require.Less(t, time.Since(start), 10*time.Second, "%s as %s", name, kind)
+			require.Less(t, time.Since(start), 2*time.Minute, "%s as %s", name, kind) // what is believed takes days
 			runtime.ReadMemStats(&after)
 			require.Less(t, after.Sys, before.Sys+512<<20, "%s as %s", name, kind)
 		}
