@@ -86,10 +86,10 @@ func TestWishForNothing(t *testing.T) {
 		require.Empty(t, restarted.Health())
 
 		unasked := reporting(time.Hour)
-		unasked.ModRevision = 9
 		d.Service("a", unasked)
 		c.Want(d.Snapshot(9))
 		time.Sleep(time.Minute) // what is better is held
+		synctest.Wait()
 		require.Empty(t, verdict(c))
 		require.ErrorIs(t, c.Wish(ID{"a", "other"}, 0), ErrUnknown)
 	})
