@@ -8,8 +8,8 @@ import (
 	"github.com/weir-lb/weir/cluster"
 )
 
-// claim finds a free port of a node for each port of a service; false, and none is taken, where there are not so many. Ports are sought from a
-// place that the service's name decides, so that one that is started again tends to find its old ones.
+// claim finds a free port of a node for each port of a service; false, and none is taken, where there are not so many. Ports are
+// sought from a place that the service's name decides, so that one that is started again tends to find its old ones.
 func (r *round) claim(o *room, s *cluster.Service) (ports map[string]uint16, claims []uint16, ok bool) {
 	taken := r.ports[o.node]
 	if taken == nil {

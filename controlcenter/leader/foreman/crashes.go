@@ -40,7 +40,7 @@ func (c crash) String() string {
 	if c.Pause > 0 {
 		again = "after " + time.Duration(c.Pause).Round(100*time.Millisecond).String()
 	}
-	return text + "; started again " + again + "; " + counted(c.Count, "end", "ends") + " so far"
+	return text + "; started again " + again + "; " + plain.Plural(c.Count, "end") + " so far"
 }
 
 func (c crash) who() string {
@@ -52,13 +52,6 @@ func (c crash) who() string {
 
 // how is what a node says, of which it is not known who wrote it.
 func (c crash) how() string { return plain.Line(c.How, longestPhrase) }
-
-func counted(n int, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, many)
-}
 
 // untold are the ends that no event tells of, by service, the oldest first. Of what the leader did not assign none is told: a node
 // could name any service.
@@ -141,7 +134,7 @@ func crashEvent(now time.Time, service string, since time.Time, told []crash) cl
 		times += c.times
 		names = append(names, c.who()+" ("+c.how()+")")
 	}
-	e.Reason = fmt.Sprintf("%s of %d instances since %s, and started again: %s", counted(times, "more end", "more ends"), len(told), since.UTC().Format(time.RFC3339), plain.Few(names))
+	e.Reason = fmt.Sprintf("%s of %d instances since %s, and started again: %s", plain.Plural(times, "more end"), len(told), since.UTC().Format(time.RFC3339), plain.Few(names))
 	e.In = cluster.Figures{"service": {"ends": float64(times), "instances": float64(len(told))}}
 	return e
 }
